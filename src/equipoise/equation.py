@@ -1,0 +1,282 @@
+"""The noun: ``grad_x D(A x, y) + alpha R(x) = 0`` as one object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from deepinv.optim.data_fidelity import DataFidelity
+from deepinv.physics import LinearPhysics
+from torch import Tensor
+
+from equipoise.bounds import Bound
+from equipoise.data_term import DataTerm, data_term
+from equipoise.errors import InputError, UsageError
+from equipoise.regularizers.base import Constants, Linearization, Regularizer, Traits
+from equipoise.vectors import expand, norm
+
+
+@dataclass(frozen=True, eq=False)
+class Equation:
+    """The equilibrium equation of one batch of measurements.
+
+    Formula: ``E(x) = grad_x D(A x, y) + alpha R(x)``, for the squared norm
+    ``E(x) = A^T (A x - y) + alpha R(x)``.
+
+    Args:
+        physics: deepinv linear physics A.
+        y: measurements, shape (B, ...), finite.
+        regularizer: the field R.
+        alpha: regularisation strength, a positive number or tensor (0-d or one per sample); may
+            require a gradient.
+        data_fidelity: a deepinv data fidelity; None is ``deepinv.optim.L2()``.
+
+    Raises:
+        UsageError: if the physics is not linear or the regulariser is not a ``Regularizer``.
+        InputError: if y is not finite, alpha not positive, or dtypes or devices do not match.
+
+    Evaluations (:meth:`residual`, :meth:`potential_and_residual`, :meth:`linearize`) build no
+    graph and use constants folded once; :meth:`differentiable_residual` builds the graph through
+    which parameters of R, alpha, y and the physics receive their gradients.
+    """
+
+    physics: LinearPhysics
+    y: Tensor
+    regularizer: Regularizer
+    alpha: float | Tensor = 1.0
+    data_fidelity: DataFidelity | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.physics, LinearPhysics):
+            raise UsageError(
+                f"The physics must be a deepinv LinearPhysics, got {type(self.physics).__name__}."
+            )
+        if not isinstance(self.regularizer, Regularizer):
+            raise UsageError(
+                "The regularizer must be an equipoise Regularizer; wrap a network N or a deepinv "
+                "denoiser as equipoise.Residual(N), a deepinv prior as equipoise.from_deepinv(prior)."
+            )
+        check_measurements(self.physics, self.y)
+        alpha = torch.as_tensor(self.alpha).detach()
+        if not bool((torch.isfinite(alpha) & (alpha > 0)).all()):
+            raise InputError(f"alpha must be positive and finite, got {self.alpha}.")
+        if alpha.dim() > 1 or (alpha.dim() == 1 and len(alpha) not in (1, len(self.y))):
+            raise InputError(
+                f"alpha must be a number or one number per sample, got shape {tuple(alpha.shape)}."
+            )
+
+    # ---- evaluation without a graph ------------------------------------------------------------
+
+    @cached_property
+    def data(self) -> DataTerm:
+        """The data part of the equation."""
+        return data_term(self.physics, self.y.detach(), self.data_fidelity)
+
+    @cached_property
+    def constants(self) -> Constants:
+        """The regulariser's constants for its present parameters, without a graph."""
+        with torch.no_grad():
+            return tuple(c.detach() for c in self.regularizer.constants())
+
+    @property
+    def image_shape(self) -> torch.Size:
+        """Shape (B, C, ...) of the unknown."""
+        return self.adjoint_data.shape
+
+    @cached_property
+    def adjoint_data(self) -> Tensor:
+        """``A^T y``."""
+        with torch.no_grad():
+            return self.physics.A_adjoint(self.y.detach())
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """``||grad D(0)|| + alpha ||R(0)||`` per sample (1 where that is 0); for L2 without offset
+        it is ``||A^T y||``."""
+        with torch.no_grad():
+            zero = torch.zeros_like(self.adjoint_data)
+            data = norm(self.data.gradient(zero))
+            data = torch.where(torch.isfinite(data), data, norm(self.adjoint_data))
+            pull = norm(self._weighted(self.regularizer.field(zero, self.constants)))
+            size = data + pull
+            return torch.where(size > 0, size, torch.ones_like(size))
+
+    def residual(self, x: Tensor) -> Tensor:
+        """``E(x)``, shape of x."""
+        with torch.no_grad():
+            field = self.regularizer.field(x, self.constants)
+            return self.data.gradient(x) + self._weighted(field)
+
+    def potential_and_residual(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``D(A x, y) + alpha r(x)``, shape (B,), and ``E(x)``; only for gradient fields."""
+        with torch.no_grad():
+            energy, slope = self.data.energy_and_gradient(x)
+            value, field = self.regularizer.potential_and_field(x, self.constants)
+            return energy + self._alpha(value) * value, slope + self._weighted(field)
+
+    def linearize(self, x: Tensor) -> Linearization:
+        """``E(x)``, ``v -> J v`` and ``w -> J^T w`` with ``J = D'' + alpha J_R`` at x."""
+        with torch.no_grad():
+            inner = self.regularizer.linearize(x, self.constants)
+            curve = self.data.hessian(x)
+            value = self.data.gradient(x) + self._weighted(inner.value)
+
+        def add(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+            def total(v: Tensor) -> Tensor:
+                with torch.no_grad():
+                    return curve(v) + self._weighted(product(v))
+
+            return total
+
+        jvp = add(inner.jvp)
+        vjp = jvp if inner.vjp is inner.jvp else add(inner.vjp)
+        return Linearization(value, jvp, vjp)
+
+    def in_domain(self, x: Tensor) -> Tensor | None:
+        """Boolean (B,), or None where the data fidelity is defined everywhere."""
+        with torch.no_grad():
+            return self.data.in_domain(x)
+
+    # ---- evaluation with a graph ---------------------------------------------------------------
+
+    def differentiable_residual(self, x: Tensor, constants: Constants | None = None) -> Tensor:
+        """``E(x)`` with a graph to R's parameters, alpha, y and the physics' own parameters.
+
+        Args:
+            x: the point, shape (B, C, ...); may itself require a gradient.
+            constants: the regulariser's constants with a graph, where several evaluations share
+                them (unrolling).
+        """
+        live = data_term(self.physics, self.y, self.data_fidelity)
+        return live.gradient(x) + self._weighted(self.regularizer.field(x, constants))
+
+    # ---- traits --------------------------------------------------------------------------------
+
+    @cached_property
+    def traits(self) -> Traits:
+        """The regulariser's traits for its present parameters."""
+        return self.regularizer.traits()
+
+    @property
+    def gradient_field(self) -> bool:
+        """Whether E is the gradient of an energy, so that J is symmetric."""
+        return self.traits.gradient_field
+
+    @cached_property
+    def modulus(self) -> Bound | None:
+        """Strong monotonicity ``m = s_-^2 + alpha mu`` of E (theory, Prop 1(iii))."""
+        mu = self.traits.modulus
+        if mu is None:
+            return None
+        low, _ = self._spectrum
+        return low + mu.times(self._extreme_alpha(largest=mu.value < 0))
+
+    @cached_property
+    def lipschitz(self) -> Bound | None:
+        """``L_E = s_+^2 + alpha L``."""
+        bound = self.traits.lipschitz
+        if bound is None:
+            return None
+        _, high = self._spectrum
+        return high + bound.times(self._extreme_alpha(largest=True))
+
+    @property
+    def disc(self) -> bool:
+        """Whether hypothesis (D) of the theory holds for R, hence for E."""
+        return self.traits.disc
+
+    def resolvent(self) -> tuple[Callable[[Tensor], Tensor], float] | None:
+        """``v -> (A^T A + c I)^{-1} v`` and its best c (theory, section 2), or None.
+
+        ``c = alpha (mu + L) / 2`` where both constants are known, ``c = alpha`` otherwise.
+        """
+        alpha = self._extreme_alpha(largest=True)
+        mu, high = self.traits.modulus, self.traits.lipschitz
+        c = alpha if mu is None or high is None else 0.5 * alpha * (mu.value + high.value)
+        inverse = self.data.shifted_inverse(c) if c > 0 else None
+        return None if inverse is None else (inverse, c)
+
+    # ---- parts ---------------------------------------------------------------------------------
+
+    def select(self, keep: Tensor) -> Equation | None:
+        """The equation of the samples ``keep``; None if the physics holds per-sample tensors."""
+        cut = self.data.at(keep)
+        if cut is None:
+            return None
+        alpha = self.alpha
+        if isinstance(alpha, Tensor):
+            alpha = alpha.detach()
+            alpha = alpha[keep] if alpha.dim() == 1 and len(alpha) > 1 else alpha
+        smaller = replace(self, y=self.y.detach()[keep], alpha=alpha)
+        cut.__dict__.update({"spectrum": self._spectrum})
+        smaller.__dict__.update(
+            data=cut,
+            constants=self.constants,
+            traits=self.traits,
+            scale=self.scale[keep],
+            adjoint_data=self.adjoint_data[keep],
+        )
+        return smaller
+
+    @property
+    def _spectrum(self) -> tuple[Bound, Bound]:
+        with torch.no_grad():
+            return self.data.spectrum
+
+    def _alpha(self, like: Tensor) -> float | Tensor:
+        """alpha, detached when no graph is wanted, ready to multiply (B,) or (B, ...) tensors."""
+        if not isinstance(self.alpha, Tensor):
+            return self.alpha
+        alpha = self.alpha.to(device=like.device, dtype=like.dtype)
+        return expand(alpha, like) if alpha.dim() == 1 and len(alpha) > 1 else alpha
+
+    def _weighted(self, field: Tensor) -> Tensor:
+        return self._alpha(field) * field
+
+    def _extreme_alpha(self, largest: bool) -> float:
+        alpha = torch.as_tensor(self.alpha).detach()
+        return float(alpha.max() if largest else alpha.min())
+
+
+def check_measurements(physics: LinearPhysics, y: Tensor) -> None:
+    """Refuse measurements that are not finite or do not fit the physics.
+
+    Raises:
+        InputError: saying what is wrong and what to do.
+    """
+    if not isinstance(y, Tensor) or not (y.is_floating_point() or y.is_complex()):
+        raise InputError("y must be a floating-point tensor, for example y.float().")
+    if y.dim() < 2:
+        raise InputError(f"y must have a batch axis first, got shape {tuple(y.shape)}.")
+    bad = ~torch.isfinite(y.detach())
+    if bool(bad.any()):
+        raise InputError(
+            f"y has {int(bad.sum())} values that are NaN or infinite; mend or mask them first."
+        )
+    for tensor in (*physics.buffers(), *physics.parameters()):
+        if tensor.device != y.device:
+            raise InputError(
+                f"The physics is on {tensor.device} but y is on {y.device}: "
+                f"use physics.to('{y.device}')."
+            )
+    try:
+        with torch.no_grad():
+            image = physics.A_adjoint(y.detach()[:1])
+            again = physics.A(image)
+    except RuntimeError as error:
+        raise InputError(
+            f"The physics does not accept measurements of shape {tuple(y.shape)} "
+            f"and dtype {y.dtype}: {error}"
+        ) from error
+    if again.shape[1:] != y.shape[1:]:
+        raise InputError(
+            f"Measurements have shape {tuple(y.shape[1:])} per sample, the physics produces "
+            f"{tuple(again.shape[1:])}."
+        )
+    if again.dtype != y.dtype:
+        raise InputError(
+            f"The physics turns {y.dtype} into {again.dtype}: build it in {y.dtype} "
+            "(a deepinv physics takes the dtype of its mask or filter)."
+        )

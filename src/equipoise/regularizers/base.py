@@ -1,0 +1,287 @@
+"""The regularisation operator R: a field, with its Jacobian, its traits, and a potential if any."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from deepinv.optim.prior import Prior
+from torch import Tensor
+
+from equipoise.bounds import Bound
+from equipoise.errors import InputError, NoPotentialError
+from equipoise.regularizers.proximal import solve_prox
+from equipoise.status import Solution
+
+#: What :meth:`Regularizer.constants` returns: tensors that do not change while x does.
+Constants = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What is known of a field R, each number with its standing (proved or estimated).
+
+    Args:
+        gradient_field: R is the gradient of a potential (equivalently, symmetric Jacobian).
+        modulus: mu with ``<R(x) - R(z), x - z> >= mu ||x - z||^2``. Non-negative: R is monotone;
+            negative: R is ``-mu``-weakly monotone (weak convexity ``-mu`` of the potential).
+            None: unknown.
+        lipschitz: Lipschitz constant of R; None: unknown.
+        contractive_residual: R = Id - N with Lip(N) <= q < 1 by construction; then the disc
+            hypothesis (D) of the theory holds though R need not be a gradient.
+    """
+
+    gradient_field: bool
+    modulus: Bound | None = None
+    lipschitz: Bound | None = None
+    contractive_residual: bool = False
+
+    @property
+    def monotone(self) -> bool:
+        """Whether R is proved to be monotone."""
+        return self.modulus is not None and self.modulus.proved and self.modulus.value >= 0
+
+    @property
+    def weak_convexity(self) -> Bound | None:
+        """``max(0, -mu)``, the modulus of weak convexity (of weak monotonicity)."""
+        if self.modulus is None:
+            return None
+        return Bound(max(0.0, -self.modulus.value), self.modulus.kind, self.modulus.why)
+
+    @property
+    def disc(self) -> bool:
+        """Whether ``R - (L+mu)/2 Id`` is ``(L-mu)/2``-Lipschitz: gradients, contractive residuals."""
+        known = self.modulus is not None and self.lipschitz is not None
+        return known and (self.gradient_field or self.contractive_residual)
+
+
+@dataclass(frozen=True)
+class Linearization:
+    """R near a point: value and Jacobian products, built from one forward pass.
+
+    Args:
+        value: ``R(x)``.
+        jvp: ``v -> J_R(x) v``.
+        vjp: ``w -> J_R(x)^T w``; the same function as ``jvp`` for gradient fields.
+    """
+
+    value: Tensor
+    jvp: Callable[[Tensor], Tensor]
+    vjp: Callable[[Tensor], Tensor]
+
+
+class Regularizer(Prior):
+    r"""A regularisation operator ``R: X -> X`` as a deepinv prior.
+
+    Subclasses implement :meth:`_field` on images with :attr:`channels` channels and, where R is a
+    gradient, :meth:`_potential`; analytic Jacobian products go into :meth:`_linearize`, otherwise
+    autograd supplies them. Everything that depends on the parameters but not on x (normalised
+    filters, say) belongs in :meth:`constants`, which a solve computes once.
+
+    A regulariser with ``channels = 1`` acts on every channel of a colour, complex (two-channel) or
+    other image by itself; one with ``channels = c`` demands c; ``None`` takes any number.
+
+    deepinv's algorithms call ``fn``, ``grad`` and ``prox``; the further arguments that they pass
+    (a denoiser level ``g_param``) have no meaning here and are ignored.
+    """
+
+    #: Number of image channels that :meth:`_field` expects; None: any.
+    channels: int | None = None
+    #: Number of spatial axes that :meth:`_field` expects; None: any.
+    dims: int | None = None
+    #: Whether the class is a gradient field (traits() may know better for an instance).
+    gradient_field: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.explicit_prior = self.gradient_field
+
+    # ---- what subclasses implement -------------------------------------------------------------
+
+    @abstractmethod
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        """R(x) for x of shape (B, channels, *spatial)."""
+
+    def _potential(self, x: Tensor, constants: Constants) -> Tensor:
+        """r(x), shape (B,), with R the gradient of r."""
+        raise NoPotentialError(
+            f"{type(self).__name__} is not the gradient of a potential; "
+            "use a solver that needs none (fixed_point, anderson, resolvent)."
+        )
+
+    def _potential_and_field(self, x: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
+        """r(x) and R(x); override where one forward pass gives both."""
+        return self._potential(x, constants), self._field(x, constants)
+
+    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
+        """Value and Jacobian products at x; override where they are known analytically."""
+        return autograd_linearization(lambda z: self._field(z, constants), x, self.gradient_field)
+
+    def constants(self) -> Constants:
+        """Whatever depends on the parameters alone, differentiably; computed once per solve."""
+        return ()
+
+    def traits(self) -> Traits:
+        """What is known of R for its present parameters. Bounds hold for every image size."""
+        return Traits(gradient_field=self.gradient_field)
+
+    # ---- the public face -----------------------------------------------------------------------
+
+    def field(self, x: Tensor, constants: Constants | None = None) -> Tensor:
+        """Compute ``R(x)``.
+
+        Args:
+            x: images of shape (B, C, *spatial), float32 or float64.
+            constants: result of :meth:`constants`, to save recomputing it.
+
+        Returns:
+            Tensor of the shape of x.
+
+        Raises:
+            InputError: if x has the wrong shape, dtype or device for this regulariser.
+        """
+        fold = self._fold(x)
+        return self._field(fold, self._given(constants)).reshape(x.shape)
+
+    def potential(self, x: Tensor, constants: Constants | None = None) -> Tensor:
+        """Compute ``r(x)`` of each sample, shape (B,), with R the gradient of r.
+
+        Raises:
+            NoPotentialError: if R is not a gradient field.
+        """
+        fold = self._fold(x)
+        return self._unfold_scalar(self._potential(fold, self._given(constants)), x)
+
+    def potential_and_field(
+        self, x: Tensor, constants: Constants | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute ``r(x)``, shape (B,), and ``R(x)`` from one forward pass where possible."""
+        fold = self._fold(x)
+        value, field = self._potential_and_field(fold, self._given(constants))
+        return self._unfold_scalar(value, x), field.reshape(x.shape)
+
+    def linearize(self, x: Tensor, constants: Constants | None = None) -> Linearization:
+        """Compute ``R(x)`` and the products with its Jacobian and the Jacobian's transpose."""
+        fold = self._fold(x)
+        inner = self._linearize(fold, self._given(constants))
+
+        def shaped(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+            return lambda v: product(v.reshape(fold.shape)).reshape(x.shape)
+
+        jvp = shaped(inner.jvp)
+        vjp = jvp if inner.vjp is inner.jvp else shaped(inner.vjp)
+        return Linearization(inner.value.reshape(x.shape), jvp, vjp)
+
+    # ---- deepinv's face ------------------------------------------------------------------------
+
+    def fn(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """``r(x)``, shape (B,): :meth:`potential` under deepinv's name."""
+        return self.potential(x)
+
+    def grad(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """``R(x)``: :meth:`field` under deepinv's name (for R that is no gradient as well)."""
+        return self.field(x)
+
+    def prox(self, x: Tensor, *args: Any, gamma: float | Tensor = 1.0, **kwargs: Any) -> Tensor:
+        """Compute ``z`` with ``z - x + gamma R(z) = 0``, converged; warn where it is not.
+
+        For a gradient field this is the proximal map of ``gamma r``; otherwise the resolvent of R.
+
+        Args:
+            x: images of shape (B, C, *spatial).
+            gamma: positive step size.
+
+        See :meth:`solve_prox` for the solution with its status.
+        """
+        solution = self.solve_prox(x, gamma)
+        solution.check("warn")
+        return solution.x
+
+    def solve_prox(
+        self, x: Tensor, gamma: float | Tensor = 1.0, *, tolerance: float | None = None
+    ) -> Solution:
+        """Solve ``z - x + gamma R(z) = 0`` and report residual, error bound and status.
+
+        Args:
+            x: images of shape (B, C, *spatial).
+            gamma: positive step size.
+            tolerance: on the residual relative to ``||x||``; by default 1e-5 in float32 and 1e-9
+                in float64.
+        """
+        return solve_prox(self, x, gamma, tolerance)
+
+    # ---- checks --------------------------------------------------------------------------------
+
+    def _given(self, constants: Constants | None) -> Constants:
+        return self.constants() if constants is None else constants
+
+    def _fold(self, x: Tensor) -> Tensor:
+        """Check x and, for gray regularisers, turn its channels into samples."""
+        name = type(self).__name__
+        if x.dim() < 3:
+            raise InputError(
+                f"{name} expects images of shape (batch, channels, *spatial), got {tuple(x.shape)}."
+            )
+        if self.dims is not None and x.dim() != 2 + self.dims:
+            raise InputError(
+                f"{name} was built for {self.dims} spatial axes, got shape {tuple(x.shape)}."
+            )
+        reference = next(self.parameters(), None)
+        if reference is not None and reference.dtype != x.dtype:
+            raise InputError(
+                f"{name} has parameters of dtype {reference.dtype} but x is {x.dtype}: "
+                f"convert one of them, for example regularizer.to({x.dtype})."
+            )
+        if reference is not None and reference.device != x.device:
+            raise InputError(
+                f"{name} is on {reference.device} but x is on {x.device}: "
+                f"move one of them, for example regularizer.to('{x.device}')."
+            )
+        if self.channels is None or x.shape[1] == self.channels:
+            return x
+        if self.channels == 1:
+            return x.reshape(x.shape[0] * x.shape[1], 1, *x.shape[2:])
+        raise InputError(
+            f"{name} was built for {self.channels} channels, got {x.shape[1]}. "
+            "Only regularisers with one channel act on the channels one by one."
+        )
+
+    @staticmethod
+    def _unfold_scalar(value: Tensor, x: Tensor) -> Tensor:
+        return value if len(value) == len(x) else value.reshape(len(x), -1).sum(1)
+
+
+def autograd_linearization(
+    field: Callable[[Tensor], Tensor], x: Tensor, symmetric: bool
+) -> Linearization:
+    """Jacobian products of any field by automatic differentiation.
+
+    ``vjp`` is one reverse pass through a graph kept from one forward pass. ``jvp`` is the same for
+    symmetric Jacobians, otherwise the derivative of ``w -> J^T w`` (double back-propagation).
+
+    Args:
+        field: a differentiable map of tensors shaped like x.
+        x: where to linearise.
+        symmetric: whether the Jacobian is known to be symmetric.
+    """
+    with torch.enable_grad():
+        point = x.detach().requires_grad_()
+        value = field(point)
+        if not value.requires_grad:  # a field that does not depend on x
+            return Linearization(value, torch.zeros_like, torch.zeros_like)
+
+        def vjp(w: Tensor) -> Tensor:
+            return torch.autograd.grad(value, point, w, retain_graph=True)[0]
+
+        if symmetric:
+            return Linearization(value.detach(), vjp, vjp)
+        probe = torch.zeros_like(value, requires_grad=True)
+        pulled = torch.autograd.grad(value, point, probe, create_graph=True)[0]
+
+    def jvp(v: Tensor) -> Tensor:
+        return torch.autograd.grad(pulled, probe, v, retain_graph=True)[0]
+
+    return Linearization(value.detach(), jvp, vjp)

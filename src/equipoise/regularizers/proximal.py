@@ -1,0 +1,106 @@
+"""The equation of the proximal map (or resolvent) of a field: ``z - x + gamma R(z) = 0``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from equipoise.bounds import Bound, proved
+from equipoise.errors import InputError
+from equipoise.solve import default_solver, solve
+from equipoise.status import Solution
+from equipoise.vectors import dot, norm
+
+if TYPE_CHECKING:
+    from equipoise.regularizers.base import Regularizer
+
+
+class ProximalSystem:
+    """``E(z) = z - x + gamma R(z)`` as a system that solvers take.
+
+    Args:
+        regularizer: the field R.
+        x: images of shape (B, C, *spatial).
+        gamma: positive number.
+    """
+
+    def __init__(self, regularizer: Regularizer, x: Tensor, gamma: float) -> None:
+        self._regularizer, self._x, self._gamma = regularizer, x, gamma
+        with torch.no_grad():
+            self._constants = regularizer.constants()
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """``||x||``, or 1 for a zero image."""
+        size = norm(self._x)
+        return torch.where(size > 0, size, torch.ones_like(size))
+
+    @property
+    def gradient_field(self) -> bool:
+        """Whether R is a gradient."""
+        return self._regularizer.traits().gradient_field
+
+    @property
+    def modulus(self) -> Bound | None:
+        """``1 + gamma mu``."""
+        mu = self._regularizer.traits().modulus
+        return None if mu is None else proved(1.0) + mu.times(self._gamma)
+
+    @property
+    def lipschitz(self) -> Bound | None:
+        """``1 + gamma L``."""
+        bound = self._regularizer.traits().lipschitz
+        return None if bound is None else proved(1.0) + bound.times(self._gamma)
+
+    @property
+    def disc(self) -> bool:
+        """As for R."""
+        return self._regularizer.traits().disc
+
+    def residual(self, x: Tensor) -> Tensor:
+        """``z - x + gamma R(z)``."""
+        with torch.no_grad():
+            return x - self._x + self._gamma * self._regularizer.field(x, self._constants)
+
+    def potential_and_residual(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``||z - x||^2 / 2 + gamma r(z)`` and its gradient."""
+        with torch.no_grad():
+            value, field = self._regularizer.potential_and_field(x, self._constants)
+            step = x - self._x
+            return 0.5 * dot(step, step) + self._gamma * value, step + self._gamma * field
+
+    def in_domain(self, x: Tensor) -> None:
+        """None: the quadratic is defined everywhere."""
+
+    def resolvent(self) -> tuple[Callable[[Tensor], Tensor], float] | None:
+        """``v -> v / (1 + c)`` with ``c = gamma (mu + L) / 2`` where both are known."""
+        traits = self._regularizer.traits()
+        if traits.modulus is None or traits.lipschitz is None:
+            return None
+        c = 0.5 * self._gamma * (traits.modulus.value + traits.lipschitz.value)
+        return (lambda v: v / (1.0 + c)), c
+
+    def select(self, keep: Tensor) -> ProximalSystem:
+        """The same equation for some of the samples."""
+        return ProximalSystem(self._regularizer, self._x[keep], self._gamma)
+
+
+def solve_prox(
+    regularizer: Regularizer, x: Tensor, gamma: float | Tensor, tolerance: float | None
+) -> Solution:
+    """Solve ``z - x + gamma R(z) = 0`` from ``z = x``.
+
+    Raises:
+        InputError: if gamma is not a positive number.
+    """
+    step = float(gamma)
+    if not step > 0:
+        raise InputError(f"gamma must be positive, got {step}.")
+    if tolerance is None:
+        tolerance = 1e-9 if x.dtype == torch.float64 else 1e-5
+    system = ProximalSystem(regularizer, x.detach(), step)
+    return solve(system, x.detach(), default_solver(system), tolerance=tolerance)

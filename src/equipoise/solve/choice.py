@@ -1,0 +1,43 @@
+"""Which algorithm suits which system, and algorithms by name."""
+
+from __future__ import annotations
+
+from equipoise.errors import UnknownNameError
+from equipoise.solve.accelerated import AcceleratedGradient
+from equipoise.solve.anderson import Anderson
+from equipoise.solve.fixed_point import FixedPoint
+from equipoise.solve.lbfgs import LBFGS
+from equipoise.solve.nonmonotone import NonmonotoneAcceleratedGradient
+from equipoise.solve.resolvent import Resolvent
+from equipoise.solve.solver import Solver
+from equipoise.solve.system import System
+
+SOLVERS: dict[str, type[Solver]] = {
+    cls.name: cls
+    for cls in (
+        FixedPoint,
+        Anderson,
+        AcceleratedGradient,
+        NonmonotoneAcceleratedGradient,
+        LBFGS,
+        Resolvent,
+    )
+}
+
+
+def default_solver(system: System) -> Solver:
+    """L-BFGS for gradient fields, Anderson acceleration otherwise (on the resolvent map if any)."""
+    if system.gradient_field:
+        return LBFGS()
+    return Anderson()
+
+
+def solver_by_name(name: str) -> Solver:
+    """The algorithm of that name with its default options.
+
+    Raises:
+        UnknownNameError: with the nearest valid name.
+    """
+    if name not in SOLVERS:
+        raise UnknownNameError("solver", name, SOLVERS)
+    return SOLVERS[name]()

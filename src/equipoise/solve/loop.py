@@ -1,0 +1,188 @@
+"""The one loop that every algorithm runs in: tests, statuses, per-sample stopping."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from equipoise.bounds import inflate
+from equipoise.errors import InputError
+from equipoise.solve.choice import default_solver
+from equipoise.solve.solver import Solver, State, select_state
+from equipoise.solve.system import System
+from equipoise.status import Solution, Status
+from equipoise.vectors import norm, where
+
+#: A residual this many times larger than at the start (or than the scale) counts as divergence.
+DIVERGENCE = 1e4
+#: A residual that has not fallen by this factor within the patience counts as stagnation.
+PROGRESS = 0.99
+
+
+def solve(
+    system: System,
+    x0: Tensor,
+    solver: Solver | None = None,
+    *,
+    tolerance: float = 1e-4,
+    max_evaluations: int = 1000,
+    patience: int = 250,
+    check_every: int | None = None,
+    history: bool = False,
+) -> Solution:
+    """Solve ``E(x) = 0`` for a batch; every sample stops by itself.
+
+    A sample has converged when ``||E(x)|| <= tolerance * scale`` (the system's own scale). Samples
+    that finished are taken out of the batch where the system can be cut. Of a sample that fails,
+    the iterate with the smallest residual is returned.
+
+    Args:
+        system: the equation.
+        x0: starting point, shape (B, ...).
+        solver: the algorithm; by default the one that suits the system's traits.
+        tolerance: relative tolerance on the residual, positive.
+        max_evaluations: limit of evaluations of E per sample.
+        patience: evaluations without progress of the residual after which a sample has stagnated.
+        check_every: steps between two looks at the residual (each one synchronises with the
+            device); by default 1 on the CPU and 4 elsewhere.
+        history: whether to keep the relative residual at every check.
+
+    Returns:
+        A :class:`Solution`; never raises for lack of convergence, see ``Solution.check``.
+
+    Raises:
+        HypothesisError: if the solver's hypotheses are not met.
+        InputError: if the tolerance is not positive or x0 is not finite.
+    """
+    if not tolerance > 0:
+        raise InputError(f"The tolerance must be positive, got {tolerance}.")
+    chosen = default_solver(system) if solver is None else solver
+    chosen.require(system)
+    stride = check_every or (1 if x0.device.type == "cpu" else 4)
+    started = time.perf_counter()
+    with torch.no_grad():
+        run = _Run(system, chosen, x0, tolerance, max_evaluations, patience, history)
+        while run.active:
+            for _ in range(stride):
+                run.state = chosen.step(run.system, run.state)
+            run.check()
+        book = run.book
+    return Solution(
+        x=book.x,
+        residual=book.residual,
+        scale=system.scale,
+        tolerance=tolerance,
+        evaluations=book.evaluations,
+        status=book.status,
+        seconds=time.perf_counter() - started,
+        solver=chosen.name,
+        error_bound=_error_bound(system, book.residual),
+        history=torch.stack(run.residuals) if history else None,
+        history_evaluations=torch.stack(run.spent) if history else None,
+    )
+
+
+@dataclass
+class _Book:
+    """The best that is known of every sample of the full batch."""
+
+    x: Tensor
+    residual: Tensor
+    evaluations: Tensor
+    status: Tensor
+
+
+class _Run:
+    """One solve in progress: the current (possibly cut) system and the book of all samples."""
+
+    def __init__(
+        self,
+        system: System,
+        solver: Solver,
+        x0: Tensor,
+        tolerance: float,
+        max_evaluations: int,
+        patience: int,
+        history: bool,
+    ) -> None:
+        self.system, self.tolerance = system, tolerance
+        self.max_evaluations, self.patience, self.history = max_evaluations, patience, history
+        self.state: State = solver.start(system, x0)
+        self.scale = system.scale
+        residual = norm(self.state.e)
+        self.limit = DIVERGENCE * torch.maximum(residual, self.scale)
+        self.marker = residual.clone()
+        self.marker_at = self.state.evaluations.clone()
+        self.rows = torch.arange(len(x0), device=x0.device)
+        running = torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
+        self.book = _Book(x0.clone(), residual.clone(), self.state.evaluations.clone(), running)
+        self.book.residual.fill_(torch.inf)
+        self.residuals: list[Tensor] = []
+        self.spent: list[Tensor] = []
+        self.active = True
+        self.check()
+
+    def check(self) -> None:
+        """Judge every running sample, write the book, and cut the batch if that saves work."""
+        state, residual = self.state, norm(self.state.e)
+        status = self._judge(state, residual)
+        open_ = self.book.status[self.rows] == Status.RUNNING
+        best = self.book.residual[self.rows]
+        better = open_ & ((residual < best) | (status == Status.CONVERGED))
+        self.book.x[self.rows] = where(better, state.x, self.book.x[self.rows])
+        self.book.residual[self.rows] = torch.where(better, residual, best)
+        self.book.evaluations[self.rows] = torch.where(
+            open_, state.evaluations, self.book.evaluations[self.rows]
+        )
+        self.book.status[self.rows] = torch.where(open_, status, self.book.status[self.rows])
+        if self.history:
+            self.residuals.append(self.book.residual / self._full_scale())
+            self.spent.append(self.book.evaluations.clone())
+        keep = (self.book.status[self.rows] == Status.RUNNING).nonzero().squeeze(1)
+        self.active = len(keep) > 0  # the one synchronisation with the device
+        if self.active and 2 * len(keep) <= len(self.rows):
+            self._cut(keep)
+
+    def _judge(self, state: State, residual: Tensor) -> Tensor:
+        improved = residual < PROGRESS * self.marker
+        self.marker = torch.where(improved, residual, self.marker)
+        self.marker_at = torch.where(improved, state.evaluations, self.marker_at)
+        status = torch.full_like(state.evaluations, Status.RUNNING)
+
+        def mark(condition: Tensor, code: Status) -> None:
+            status.masked_fill_(condition, int(code))
+
+        mark(state.evaluations >= self.max_evaluations, Status.ITERATION_LIMIT)
+        mark(state.failed | (state.evaluations - self.marker_at > self.patience), Status.STAGNATED)
+        mark(~(residual <= self.limit), Status.DIVERGED)
+        inside = self.system.in_domain(state.x)
+        if inside is not None:
+            mark(~inside, Status.OUT_OF_DOMAIN)
+            mark((residual <= self.tolerance * self.scale) & inside, Status.CONVERGED)
+        else:
+            mark(residual <= self.tolerance * self.scale, Status.CONVERGED)
+        return status
+
+    def _cut(self, keep: Tensor) -> None:
+        cut = self.system.select(keep)
+        if cut is None:
+            return
+        self.system, self.state = cut, select_state(self.state, keep)
+        self.rows, self.scale, self.limit = self.rows[keep], self.scale[keep], self.limit[keep]
+        self.marker, self.marker_at = self.marker[keep], self.marker_at[keep]
+
+    def _full_scale(self) -> Tensor:
+        if len(self.rows) == len(self.book.status):
+            self._scale_of_all = self.scale
+        return self._scale_of_all
+
+
+def _error_bound(system: System, residual: Tensor) -> Tensor | None:
+    """``||E(x)|| / m`` where E is proved to be strongly monotone (theory, section 2)."""
+    modulus = system.modulus
+    if modulus is None or not modulus.proved or not modulus.value > 0:
+        return None
+    return residual * (inflate(1.0) / modulus.value)

@@ -1,0 +1,82 @@
+"""What an algorithm is to the loop: a start, a step, and a state with the batch axis first."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from equipoise.errors import HypothesisError
+from equipoise.solve.system import System
+
+
+@dataclass
+class State:
+    """Where an algorithm stands. Every tensor has the batch axis first.
+
+    Args:
+        x: current iterate, shape (B, ...).
+        e: ``E(x)``, same shape.
+        evaluations: evaluations of E spent on each sample so far, integer (B,).
+        failed: boolean (B,): the algorithm knows that it cannot improve this sample.
+    """
+
+    x: Tensor
+    e: Tensor
+    evaluations: Tensor
+    failed: Tensor
+
+
+AnyState = TypeVar("AnyState", bound=State)
+
+
+class Solver(ABC):
+    """An algorithm for ``E(x) = 0``; concrete ones are frozen dataclasses of their options."""
+
+    #: Name under which users ask for the algorithm.
+    name: ClassVar[str]
+    #: Whether the algorithm needs E to be a gradient field with a potential.
+    needs_potential: ClassVar[bool] = False
+
+    @abstractmethod
+    def start(self, system: System, x: Tensor) -> State:
+        """Evaluate E at the starting point and set up the state."""
+
+    @abstractmethod
+    def step(self, system: System, state: State) -> State:
+        """Take one step for all samples; may not synchronise with the host."""
+
+    def require(self, system: System) -> None:
+        """Refuse a system that does not meet the algorithm's hypotheses.
+
+        Raises:
+            HypothesisError: if a hypothesis is not met; the message names it.
+        """
+        if self.needs_potential and not system.gradient_field:
+            raise HypothesisError(
+                f"{self.name} minimises a potential, but this R is not a gradient field: "
+                "use anderson, fixed_point or resolvent."
+            )
+
+
+def select_state(state: AnyState, keep: Tensor) -> AnyState:
+    """Keep some of the samples of a state (indices into the batch axis)."""
+    cut = {
+        f.name: value[keep]
+        for f in dataclasses.fields(state)
+        if isinstance(value := getattr(state, f.name), Tensor)
+    }
+    return dataclasses.replace(state, **cut)
+
+
+def fresh_counters(x: Tensor, spent: int = 1) -> tuple[Tensor, Tensor]:
+    """Counters of a new state: evaluations (all ``spent``) and failed (all false)."""
+    batch = len(x)
+    return (
+        torch.full((batch,), spent, dtype=torch.int64, device=x.device),
+        torch.zeros(batch, dtype=torch.bool, device=x.device),
+    )

@@ -1,0 +1,58 @@
+"""What a solver needs to know about the equation ``E(x) = 0`` that it solves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from equipoise.bounds import Bound
+
+
+@runtime_checkable
+class System(Protocol):
+    """A batch of nonlinear equations ``E_i(x_i) = 0``, one per sample.
+
+    Solvers see nothing else, so they can be run on anything that has these members:
+    :class:`equipoise.Equation`, the equation of a proximal map, or a test's closed form.
+    All methods run without building an autograd graph.
+    """
+
+    @property
+    def scale(self) -> Tensor:
+        """Positive (B,) tensor: the residual norm is measured relative to it."""
+
+    @property
+    def gradient_field(self) -> bool:
+        """Whether E is the gradient of :meth:`potential_and_residual`'s first value."""
+
+    @property
+    def modulus(self) -> Bound | None:
+        """Strong monotonicity m: ``<E(x) - E(z), x - z> >= m ||x - z||^2``; may be negative."""
+
+    @property
+    def lipschitz(self) -> Bound | None:
+        """Lipschitz constant of E."""
+
+    @property
+    def disc(self) -> bool:
+        """Whether ``E - (L+m)/2 Id`` is ``(L-m)/2``-Lipschitz (true for gradients)."""
+
+    def residual(self, x: Tensor) -> Tensor:
+        """``E(x)``, same shape as x."""
+
+    def potential_and_residual(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Potential of each sample, shape (B,), and ``E(x)``; only for gradient fields."""
+
+    def in_domain(self, x: Tensor) -> Tensor | None:
+        """Boolean (B,): whether E is defined at each sample; None where it is everywhere."""
+
+    def resolvent(self) -> tuple[Callable[[Tensor], Tensor], float] | None:
+        """``v -> (G + c I)^{-1} v`` and its ``c``, for ``P_c(x) = x - (G + c I)^{-1} E(x)``.
+
+        None where the physics cannot be inverted exactly.
+        """
+
+    def select(self, keep: Tensor) -> System | None:
+        """The system of the samples ``keep`` (indices), or None if it cannot be cut."""

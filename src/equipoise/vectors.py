@@ -1,0 +1,37 @@
+"""Per-sample vector algebra on batches: the first axis counts samples, the rest is one vector."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product of each sample, ``<a_i, b_i>`` (real part for complex tensors).
+
+    Args:
+        a: tensor of shape (B, ...).
+        b: tensor of the same shape.
+
+    Returns:
+        Real tensor of shape (B,).
+    """
+    a, b = a.flatten(1), b.flatten(1)
+    if a.is_complex():
+        return (a.conj() * b).real.sum(1)
+    return torch.linalg.vecdot(a, b)
+
+
+def norm(a: Tensor) -> Tensor:
+    """Euclidean norm of each sample, shape (B,)."""
+    return torch.linalg.vector_norm(a.flatten(1), dim=1)
+
+
+def expand(scalar: Tensor, like: Tensor) -> Tensor:
+    """View a (B,) tensor of per-sample scalars so that it broadcasts against ``like``."""
+    return scalar.reshape(-1, *([1] * (like.dim() - 1)))
+
+
+def where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Choose whole samples: ``a_i`` where ``condition_i``, else ``b_i``."""
+    return torch.where(expand(condition, a), a, b)
