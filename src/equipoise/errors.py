@@ -43,6 +43,10 @@ class WeightsError(InputError):
     """A weights file is unreadable, truncated, or was not written by equipoise."""
 
 
+class OutputError(EquipoiseError, OSError):
+    """A file could not be written; whatever was there before is untouched."""
+
+
 class NoPotentialError(UsageError):
     """A potential was asked of a regulariser that is not a gradient field."""
 

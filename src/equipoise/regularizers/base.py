@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from deepinv.optim.prior import Prior
 from torch import Tensor
 
 from equipoise.bounds import Bound
-from equipoise.errors import InputError, NoPotentialError
+from equipoise.errors import InputError, NoPotentialError, UsageError
 from equipoise.regularizers.proximal import solve_prox
 from equipoise.status import Solution
 
@@ -92,8 +92,10 @@ class Regularizer(Prior):
     channels: int | None = None
     #: Number of spatial axes that :meth:`_field` expects; None: any.
     dims: int | None = None
-    #: Whether the class is a gradient field (traits() may know better for an instance).
-    gradient_field: ClassVar[bool] = True
+    #: Whether R is a gradient field; an instance may differ from its class (a composition, say).
+    gradient_field: bool = True
+    #: Name under which :func:`equipoise.regularizers.build` makes the class; None: by hand only.
+    catalogue_name: str | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,6 +129,18 @@ class Regularizer(Prior):
     def traits(self) -> Traits:
         """What is known of R for its present parameters. Bounds hold for every image size."""
         return Traits(gradient_field=self.gradient_field)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """JSON-able ``{"name": catalogue name, **constructor arguments}``: build(**config) remakes R.
+
+        Raises:
+            UsageError: if the class is not in the catalogue.
+        """
+        raise UsageError(
+            f"{type(self).__name__} has no configuration from which it could be built again: "
+            "keep the code that makes it, and save its state_dict() with your own tools."
+        )
 
     # ---- the public face -----------------------------------------------------------------------
 

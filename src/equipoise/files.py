@@ -1,0 +1,47 @@
+"""Write files so that nothing is lost: the old one stays until the new one is complete."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from equipoise.errors import OutputError
+
+
+def atomic_write(path: str | Path, write: Callable[[Path], None]) -> None:
+    """Replace a file in one step, through a temporary file in the same folder.
+
+    The temporary file keeps the suffix, so that writers which choose a format by it agree. It is
+    flushed to the disk before it replaces the old file, and removed if anything fails.
+
+    Args:
+        path: the file to write; its folder must exist. A symbolic link is written through.
+        write: writes the whole content to the path that it is given.
+
+    Raises:
+        OutputError: if the file cannot be written (full disk, no permission, no such folder);
+            a file that was there before is untouched.
+    """
+    target = Path(path).resolve()
+    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(6)}{target.suffix}")
+    try:
+        write(temporary)
+        _flush(temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise OutputError(
+            f"Could not write {path}: {error.strerror or error}. Nothing was changed there; "
+            "check the folder, its permissions and the free space, and write again."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
