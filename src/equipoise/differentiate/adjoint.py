@@ -1,0 +1,166 @@
+"""How the adjoint equation ``J^T q = g`` of the hypergradient is solved or approximated."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from equipoise.equation import Equation
+from equipoise.errors import HypothesisError, InputError
+from equipoise.linear import (
+    GMRES,
+    MINRES,
+    ConjugateGradients,
+    LinearSolver,
+    NeumannSeries,
+    linear_solver_by_name,
+)
+from equipoise.status import LinearSolution
+from equipoise.vectors import expand, norm
+
+#: ``w -> J^T w``.
+Product = Callable[[Tensor], Tensor]
+#: Steps of the power iteration that scales the Neumann series where no constant is known.
+POWER_STEPS = 20
+
+
+class Adjoint(ABC):
+    """A way to get ``q`` with ``J^T q = g``, exactly or nearly."""
+
+    #: Whether a residual above the tolerance is a failure (false for truncated series).
+    exact: ClassVar[bool] = True
+
+    @abstractmethod
+    def solve(
+        self, equation: Equation, transpose: Product, g: Tensor, start: Tensor | None
+    ) -> LinearSolution:
+        """Return q with its report.
+
+        Args:
+            equation: the equation that the solution belongs to.
+            transpose: ``w -> J^T w`` at the solution.
+            g: cotangent, shape (B, C, ...).
+            start: first guess of q, or None.
+        """
+
+
+@dataclass(frozen=True)
+class KrylovAdjoint(Adjoint):
+    """Solve ``J^T q = g`` to a tolerance by a Krylov method.
+
+    Args:
+        linear: the linear solver with its tolerance and limit of products; a limit of k products
+            is the truncated method "k steps", whose status then says ITERATION_LIMIT.
+    """
+
+    linear: LinearSolver = field(default_factory=GMRES)
+
+    def solve(
+        self, equation: Equation, transpose: Product, g: Tensor, start: Tensor | None
+    ) -> LinearSolution:
+        """Run the linear solver.
+
+        Raises:
+            HypothesisError: if the solver needs a symmetric J and R is not a gradient field.
+        """
+        if self.linear.needs_symmetric and not equation.gradient_field:
+            raise HypothesisError(
+                f"{self.linear.name} needs a symmetric Jacobian, but R is not a gradient field: "
+                "use gmres or bicgstab."
+            )
+        return self.linear.solve(transpose, g, x0=start)
+
+
+@dataclass(frozen=True)
+class NeumannAdjoint(Adjoint):
+    """Truncate the Neumann series of the fixed-point map (theory, section 8).
+
+    Formula: ``q = sum_{i <= K} (I - B J^T)^i B g`` with ``B = (A^T A + c I)^{-1}`` where the
+    physics is decomposable and ``B = tau I`` otherwise. For a map of contraction factor kappa the
+    truncation error of the fixed-point adjoint is at most ``kappa^{K+1} / (1 - kappa) ||g||``.
+
+    Args:
+        terms: K >= 0, the index of the last term; 0 is the Jacobian-free gradient.
+        step_size: tau for ``B = tau I``; None takes the resolvent where there is one, else
+            ``2 / (m + L_E)`` or, without known constants, the inverse of an estimate of ``||J||``.
+    """
+
+    exact: ClassVar[bool] = False
+    terms: int = 0
+    step_size: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.terms < 0:
+            raise InputError(f"terms must not be negative, got {self.terms}.")
+
+    def solve(
+        self, equation: Equation, transpose: Product, g: Tensor, start: Tensor | None
+    ) -> LinearSolution:
+        """Sum the terms; the report's residual is the true one of ``J^T q = g``."""
+        series = NeumannSeries(terms=self.terms, inverse=self._inverse(equation, transpose, g))
+        return series.solve(transpose, g)
+
+    def _inverse(self, equation: Equation, transpose: Product, g: Tensor) -> Product:
+        if self.step_size is not None:
+            tau = self.step_size
+            return lambda v: tau * v
+        resolvent = equation.resolvent()
+        if resolvent is not None:
+            return resolvent[0]
+        m, high = equation.modulus, equation.lipschitz
+        if m is not None and high is not None and high.proved and equation.disc:
+            rate = 2.0 / (max(m.value, 0.0) + high.value)
+            return lambda v: rate * v
+        size = expand(jacobian_norm(transpose, g), g)
+        return lambda v: v / size
+
+
+def jacobian_free() -> NeumannAdjoint:
+    """The Jacobian-free gradient: the Neumann series cut after its first term."""
+    return NeumannAdjoint(terms=0)
+
+
+def default_adjoint(
+    equation: Equation, *, tolerance: float = 1e-6, max_products: int = 1000
+) -> KrylovAdjoint:
+    """The exact adjoint that suits the traits.
+
+    Conjugate gradients where J is symmetric and known to be positive semi-definite, MINRES where
+    it is symmetric, GMRES otherwise.
+    """
+    linear: type[LinearSolver] = GMRES
+    if equation.gradient_field:
+        m = equation.modulus
+        linear = ConjugateGradients if m is not None and m.value >= 0 else MINRES
+    return KrylovAdjoint(linear(tolerance=tolerance, max_products=max_products))
+
+
+def adjoint_by_name(name: str, *, tolerance: float = 1e-6, max_products: int = 1000) -> Adjoint:
+    """An adjoint by its name: a linear solver's, ``"jacobian-free"``, or ``"neumann:K"``.
+
+    Raises:
+        UnknownNameError: with the nearest valid name.
+    """
+    if name == "jacobian-free":
+        return jacobian_free()
+    head, _, count = name.partition(":")
+    if head == "neumann" and count.isdigit():
+        return NeumannAdjoint(terms=int(count))
+    solver = linear_solver_by_name(name)
+    return KrylovAdjoint(type(solver)(tolerance=tolerance, max_products=max_products))
+
+
+def jacobian_norm(transpose: Product, like: Tensor) -> Tensor:
+    """Estimate ``||J||`` of each sample by power iteration on J^T, shape (B,); from below."""
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
+    size = torch.ones(len(like), dtype=like.dtype, device=like.device)
+    for _ in range(POWER_STEPS):
+        v = transpose(v / expand(norm(v), v))
+        size = norm(v)
+    return size

@@ -1,0 +1,131 @@
+"""The derivative of the equilibrium: one small autograd function around the equation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from equipoise.differentiate.adjoint import Adjoint, default_adjoint
+from equipoise.equation import Equation
+from equipoise.errors import InputError
+from equipoise.status import LinearSolution, OnFailure
+
+#: ``g -> q`` with ``J^T q = g``.
+AdjointSolve = Callable[[Tensor], Tensor]
+
+
+@dataclass
+class BackwardRecord:
+    """What the backward solves reported; filled when ``backward`` runs.
+
+    Args:
+        solutions: one :class:`LinearSolution` per cotangent, the latest last.
+    """
+
+    solutions: list[LinearSolution] = field(default_factory=list)
+
+    @property
+    def last(self) -> LinearSolution | None:
+        """The report of the latest backward solve."""
+        return self.solutions[-1] if self.solutions else None
+
+
+def attach_gradient(
+    equation: Equation,
+    x: Tensor,
+    adjoint: Adjoint | None = None,
+    *,
+    on_failure: OnFailure = "warn",
+    record: BackwardRecord | None = None,
+    start: Tensor | None = None,
+) -> Tensor:
+    r"""Make a solution x of the equation differentiable (implicit function theorem).
+
+    Formula: for ``E(x; w) = 0`` and a cotangent g, ``dL/dw = -(dE/dw)^T q`` with ``J^T q = g``,
+    ``J = dE/dx`` (theory, section 8). w are all tensors that require a gradient: parameters of
+    R, alpha, y, parameters of the physics, leaves or not, on any device and of any dtype. The
+    derivative belongs to the equation, never to the solver that met it.
+
+    Args:
+        equation: the equation that x solves.
+        x: solution, shape (B, C, ...), without a graph.
+        adjoint: how ``J^T q = g`` is solved or approximated; by default exactly, with a Krylov
+            solver that suits the equation's traits.
+        on_failure: ignore, warn about, or raise on backward solves that did not converge.
+        record: where the backward solves report residuals, products and statuses.
+        start: first guess of q, shape of x (a warm start).
+
+    Returns:
+        A tensor equal to x that carries the derivative; x itself where nothing needs a gradient.
+
+    Raises:
+        InputError: if x does not have the equation's image shape.
+    """
+    if x.shape != equation.image_shape:
+        raise InputError(
+            f"x has shape {tuple(x.shape)}, the equation's images {tuple(equation.image_shape)}."
+        )
+    point = x.detach()
+    if not torch.is_grad_enabled():
+        return point
+    residual = equation.differentiable_residual(point)
+    if not residual.requires_grad:
+        return point
+    method = default_adjoint(equation) if adjoint is None else adjoint
+    book = BackwardRecord() if record is None else record
+    products: list[Callable[[Tensor], Tensor]] = []
+
+    def solve(g: Tensor) -> Tensor:
+        if not products:  # one linearisation serves every cotangent
+            products.append(equation.linearize(point).vjp)
+        solution = method.solve(equation, products[0], g, start)
+        book.solutions.append(solution)
+        if method.exact:
+            solution.check(on_failure)
+        return solution.x
+
+    attached: Tensor = _Equilibrium.apply(point, residual, solve)
+    return attached
+
+
+class _Equilibrium(torch.autograd.Function):
+    """Forward: x. Backward: ``-q`` to the residual, whose graph holds every parameter."""
+
+    @staticmethod
+    def forward(x: Tensor, residual: Tensor, solve: AdjointSolve) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.solve = inputs[2]
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[None, Tensor, None]:  # type: ignore[override]
+        return None, -_AdjointSolve.apply(g, ctx.solve), None
+
+
+class _AdjointSolve(torch.autograd.Function):
+    """``g -> q``; a function of its own so that several cotangents (vmap) become several solves."""
+
+    @staticmethod
+    def forward(g: Tensor, solve: AdjointSolve) -> Tensor:
+        return solve(g.contiguous())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        raise InputError("The hypergradient is differentiable once; second derivatives are not built.")
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, None], g: Tensor, solve: AdjointSolve) -> Any:
+        cotangents = g.movedim(in_dims[0] or 0, 0)
+        return torch.stack([_AdjointSolve.apply(one, solve) for one in cotangents]), 0
