@@ -1,0 +1,94 @@
+"""Gradient fields ``R(x) = K^T psi'(K x + b)``: one implementation for every analysis operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from equipoise.bounds import proved
+from equipoise.regularizers.base import Constants, Linearization, Regularizer, Traits
+from equipoise.regularizers.operators import AnalysisOperator
+from equipoise.regularizers.profiles import Profile
+
+
+class AnalysisRegularizer(Regularizer):
+    """``r(x) = sum psi(K x + b)``, ``R(x) = K^T psi'(K x + b)``, ``J = K^T diag(psi'') K``.
+
+    Args:
+        operator: K.
+        profile: psi, per feature channel.
+        bias: b, shape (features,), or None.
+    """
+
+    #: Catalogue name and constructor arguments, set by subclasses.
+    _config: dict[str, Any]
+
+    def __init__(
+        self, operator: AnalysisOperator, profile: Profile, bias: nn.Parameter | None = None
+    ) -> None:
+        super().__init__()
+        self.operator, self.profile = operator, profile
+        self.bias = bias
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Catalogue name and constructor arguments."""
+        return dict(self._config)
+
+    def constants(self) -> Constants:
+        """The weights of K."""
+        return self.operator.weights()
+
+    def _features(self, x: Tensor, constants: Constants) -> Tensor:
+        return self.operator.apply_to(x, constants, self.bias)
+
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        slope = self.profile.slope(self._features(x, constants))
+        return self.operator.adjoint(slope, constants)
+
+    def _potential(self, x: Tensor, constants: Constants) -> Tensor:
+        return self.profile.value(self._features(x, constants)).flatten(1).sum(1)
+
+    def _potential_and_field(self, x: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
+        value, slope = self.profile.value_and_slope(self._features(x, constants))
+        return value.flatten(1).sum(1), self.operator.adjoint(slope, constants)
+
+    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
+        slope, curvature = self.profile.slope_and_curvature(self._features(x, constants))
+        product = congruence(self.operator, constants, curvature, self.operator, constants)
+        return Linearization(self.operator.adjoint(slope, constants), product, product)
+
+    def traits(self) -> Traits:
+        """``J`` lies between ``-N^T N`` and ``P^T P`` with ``N^2, P^2 = diag(-+psi'')_+`` of K."""
+        with torch.no_grad():
+            weights = self.constants()
+            low, high = self.profile.curvature_range()
+            sizes = []
+            for extreme in (-low, high):
+                gains = extreme.clamp(min=0.0).sqrt().expand(self.operator.features)
+                wide = tuple(w.double() for w in weights)
+                sizes.append(self.operator.norm(self.operator.weighted(wide, gains)) ** 2)
+        down, up = sizes
+        return Traits(
+            gradient_field=True,
+            modulus=proved(0.0 - down, "curvature of the potentials and the norm of the filters"),
+            lipschitz=proved(max(down, up), "curvature of the potentials, norm of the filters"),
+        )
+
+
+def congruence(
+    left: AnalysisOperator,
+    left_weights: Constants,
+    curvature: Tensor,
+    right: AnalysisOperator,
+    right_weights: Constants,
+) -> Callable[[Tensor], Tensor]:
+    """Make the product ``v -> left^T diag(curvature) right v``."""
+
+    def product(v: Tensor) -> Tensor:
+        return left.adjoint(curvature * right.apply_to(v, right_weights), left_weights)
+
+    return product

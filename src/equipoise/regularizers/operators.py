@@ -1,0 +1,167 @@
+"""The analysis operators K inside regularisers: chains of convolutions and dense matrices."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from equipoise.bounds import inflate
+from equipoise.errors import InputError
+from equipoise.regularizers.convolution import (
+    Padding,
+    check_filters,
+    correlate,
+    correlate_adjoint,
+    dct_filters,
+    gram_peak,
+    norm_bound,
+    zero_mean,
+)
+
+#: The tensors an operator is made of, after normalisation.
+Weights = tuple[Tensor, ...]
+
+
+class AnalysisOperator(nn.Module, ABC):
+    """A linear map K from images to features (B, features, ...) with its adjoint and its norm.
+
+    The parameters may differ from the weights that act: :meth:`weights` derives these
+    (differentiably), so that a solve does it once.
+    """
+
+    features: int
+
+    @abstractmethod
+    def weights(self) -> Weights:
+        """The tensors that :meth:`apply` uses, as differentiable functions of the parameters."""
+
+    @abstractmethod
+    def apply_to(self, x: Tensor, weights: Weights, bias: Tensor | None = None) -> Tensor:
+        """``K x + b``."""
+
+    @abstractmethod
+    def adjoint(self, z: Tensor, weights: Weights) -> Tensor:
+        """``K^T z``, of shape (B, channels, *spatial)."""
+
+    @abstractmethod
+    def norm(self, weights: Weights) -> float:
+        """Proved upper bound of ``||K||``, valid for every image size."""
+
+    @staticmethod
+    def weighted(weights: Weights, gains: Tensor) -> Weights:
+        """Weights of ``diag(gains) K``.
+
+        Args:
+            weights: of K.
+            gains: one number per feature, shape (features,).
+        """
+        last = weights[-1]
+        return (*weights[:-1], gains.to(last).reshape(-1, *[1] * (last.dim() - 1)) * last)
+
+
+class ConvolutionChain(AnalysisOperator):
+    """One or several convolutions without bias, each padded to keep the image size.
+
+    Args:
+        channels: number of image channels.
+        filters: number of outputs of each convolution.
+        kernel_size: odd size of all filters.
+        dims: number of spatial axes, 1 to 3.
+        padding: ``"zero"`` or ``"circular"``, in every convolution.
+        zero_mean: make every filter of the first convolution zero-mean, channel by channel.
+        normalized: divide every convolution by its norm bound, so that ``||K|| <= 1``.
+        scale: Euclidean norm of each filter of the first convolution at the start.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        filters: Sequence[int],
+        kernel_size: int,
+        *,
+        dims: int = 2,
+        padding: Padding = "zero",
+        zero_mean: bool = True,
+        normalized: bool = False,
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        check_filters(channels, filters, kernel_size, dims, padding)
+        self.features = filters[-1]
+        self.padding: Padding = padding
+        self.zero_mean, self.normalized = zero_mean, normalized
+        first = scale * dct_filters(filters[0], channels, kernel_size, dims)
+        layers = [first]
+        for width, size in pairwise(filters):
+            layer = torch.randn(size, width, *[kernel_size] * dims)
+            layers.append(layer / layer.flatten(1).norm(dim=1).reshape(-1, *[1] * (dims + 1)))
+        self.layers = nn.ParameterList(layers)
+
+    def weights(self) -> Weights:
+        """The filters of each convolution, zero-mean and normalised where asked for."""
+        layers = list(self.layers)
+        if self.zero_mean:
+            layers[0] = zero_mean(layers[0])
+        if self.normalized:
+            layers = [layer * gram_peak(layer).rsqrt() for layer in layers]
+        return tuple(layers)
+
+    def apply_to(self, x: Tensor, weights: Weights, bias: Tensor | None = None) -> Tensor:
+        """``K_n ... K_1 x + b``, shape (B, features, *spatial)."""
+        for layer in weights[:-1]:
+            x = correlate(x, layer, None, self.padding)
+        return correlate(x, weights[-1], bias, self.padding)
+
+    def adjoint(self, z: Tensor, weights: Weights) -> Tensor:
+        """``K_1^T ... K_n^T z``."""
+        for layer in reversed(weights):
+            z = correlate_adjoint(z, layer, self.padding)
+        return z
+
+    def norm(self, weights: Weights) -> float:
+        """The product of the proved bounds of the convolutions."""
+        product = 1.0
+        for layer in weights:
+            product *= norm_bound(layer)
+        return product
+
+
+class DenseOperator(AnalysisOperator):
+    """A matrix on flattened images of one shape.
+
+    Args:
+        image_shape: (channels, *spatial).
+        features: number of rows.
+        scale: Euclidean norm of each row at the start.
+    """
+
+    def __init__(self, image_shape: Sequence[int], features: int, scale: float = 1.0) -> None:
+        super().__init__()
+        self.image_shape, self.features = tuple(image_shape), features
+        rows = torch.randn(features, torch.Size(self.image_shape).numel())
+        self.matrix = nn.Parameter(scale * rows / rows.norm(dim=1, keepdim=True))
+
+    def weights(self) -> Weights:
+        """The matrix, shape (features, pixels)."""
+        return (self.matrix,)
+
+    def apply_to(self, x: Tensor, weights: Weights, bias: Tensor | None = None) -> Tensor:
+        """``K x + b``, shape (B, features)."""
+        if x.shape[1:] != self.image_shape:
+            raise InputError(
+                f"A dense regularizer takes images of one shape, here {self.image_shape}, "
+                f"got {tuple(x.shape[1:])}; convolutional ones take any size."
+            )
+        return nn.functional.linear(x.flatten(1), weights[0], bias)
+
+    def adjoint(self, z: Tensor, weights: Weights) -> Tensor:
+        """``K^T z``."""
+        return (z @ weights[0]).reshape(-1, *self.image_shape)
+
+    def norm(self, weights: Weights) -> float:
+        """The largest singular value."""
+        return inflate(float(torch.linalg.matrix_norm(weights[0].detach().double(), ord=2)))

@@ -1,0 +1,365 @@
+"""The pairs of Riccio, Ehrhardt and Benning: tied ``K^T s(K x + b)``, untied ``W2 s(W1 x + b)``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from equipoise.bounds import Bound, proved
+from equipoise.errors import UnknownNameError
+from equipoise.regularizers.analysis import AnalysisRegularizer, congruence
+from equipoise.regularizers.base import Constants, Linearization, Regularizer, Traits
+from equipoise.regularizers.convolution import Padding
+from equipoise.regularizers.operators import (
+    AnalysisOperator,
+    ConvolutionChain,
+    DenseOperator,
+    Weights,
+)
+from equipoise.regularizers.profiles import DeadZone, HalfQuadratic, LogCosh, Profile, Quadratic
+
+Pair = TypeVar("Pair", bound="UntiedRegularizer")
+
+#: Activations by name; each is monotone with slopes in [0, 1].
+ACTIVATIONS: dict[str, type[Profile]] = {
+    "identity": Quadratic,
+    "relu": HalfQuadratic,
+    "soft-shrink": DeadZone,
+    "tanh": LogCosh,
+}
+
+
+def activation_profile(name: str) -> Profile:
+    """The potential whose derivative is the activation of that name.
+
+    Raises:
+        UnknownNameError: with the nearest valid name.
+    """
+    if name not in ACTIVATIONS:
+        raise UnknownNameError("activation", name, ACTIVATIONS)
+    return ACTIVATIONS[name]()
+
+
+class UntiedRegularizer(Regularizer):
+    """``R(x) = K2^T s(K1 x + b)``, in general no gradient; ``K2 = K1`` makes it one.
+
+    Args:
+        inner: K1.
+        outer: K2, of the same shape.
+        profile: the potential of s, with slopes of s in ``[0, s_max]``.
+        bias: b, shape (features,).
+    """
+
+    gradient_field: ClassVar[bool] = False
+    #: Catalogue name and constructor arguments, set by subclasses.
+    _config: dict[str, Any]
+
+    def __init__(
+        self,
+        inner: AnalysisOperator,
+        outer: AnalysisOperator,
+        profile: Profile,
+        bias: nn.Parameter,
+    ) -> None:
+        super().__init__()
+        self.inner, self.outer, self.profile, self.bias = inner, outer, profile, bias
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Catalogue name and constructor arguments."""
+        return dict(self._config)
+
+    def constants(self) -> Constants:
+        """The weights of K1 and K2."""
+        return (*self.inner.weights(), *self.outer.weights())
+
+    @staticmethod
+    def _halves(constants: Constants) -> tuple[Weights, Weights]:
+        half = len(constants) // 2
+        return constants[:half], constants[half:]
+
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        inner, outer = self._halves(constants)
+        slope = self.profile.slope(self.inner.apply_to(x, inner, self.bias))
+        return self.outer.adjoint(slope, outer)
+
+    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
+        inner, outer = self._halves(constants)
+        features = self.inner.apply_to(x, inner, self.bias)
+        slope, curvature = self.profile.slope_and_curvature(features)
+        return Linearization(
+            self.outer.adjoint(slope, outer),
+            congruence(self.outer, outer, curvature, self.inner, inner),
+            congruence(self.inner, inner, curvature, self.outer, outer),
+        )
+
+    def traits(self) -> Traits:
+        """Lipschitz ``s_max ||K1|| ||K2||``; modulus from the difference of the operators."""
+        with torch.no_grad():
+            inner, outer = self._halves(tuple(w.double() for w in self.constants()))
+            steepest = float(self.profile.curvature_range()[1].max())
+            sizes = self.inner.norm(inner), self.outer.norm(outer)
+            modulus = _untied_modulus(self.inner, inner, outer, sizes)
+        return Traits(
+            gradient_field=False,
+            modulus=modulus.times(steepest),
+            lipschitz=proved(steepest * sizes[0] * sizes[1], "product of the operators' norms"),
+        )
+
+
+def _untied_modulus(
+    operator: AnalysisOperator, inner: Weights, outer: Weights, sizes: tuple[float, float]
+) -> Bound:
+    """Best of several proved lower bounds of ``<K2 v, S K1 v> / |v|^2`` over diagonal 0 <= S <= 1.
+
+    Entry by entry ``p q >= -(t p - q / t)^2 / 4`` for every t > 0, so that the quotient is at least
+    ``-||t K1 - K2 / t||^2 / 4`` for any positive t per feature; and with ``D = K2 - K1`` it is at
+    least ``-||D|| min(||K1||, ||K2||)``, since ``K^T S K`` is monotone.
+    """
+    first, second = inner[-1], outer[-1]
+    rows = (first.flatten(1).norm(dim=1), second.flatten(1).norm(dim=1))
+    ones = torch.ones_like(rows[0])
+    candidates = [-operator.norm((second - first,)) * min(sizes)]
+    balances = [ones]
+    if min(sizes) > 0:
+        balances.append(ones * (sizes[1] / sizes[0]) ** 0.5)
+        balances.append(torch.where((rows[0] > 0) & (rows[1] > 0), rows[1] / rows[0], 1.0).sqrt())
+    for t in balances:
+        (left,), (right,) = operator.weighted((first,), t), operator.weighted((second,), 1.0 / t)
+        candidates.append(-0.25 * operator.norm((left - right,)) ** 2)
+    return proved(max(candidates), "difference of the two operators")
+
+
+class TiedConvPair(AnalysisRegularizer):
+    """The convolutional pair of the bilevel framework.
+
+    Formula: ``R(x) = K^T s(K x + b)``, the gradient of ``sum psi(K x + b)`` with ``psi' = s``.
+
+    Args:
+        channels: number of image channels; 1 acts on every channel by itself.
+        filters: number of filters.
+        kernel_size: odd size of the filters.
+        activation: s, one of ``"identity"``, ``"relu"``, ``"soft-shrink"``, ``"tanh"``.
+        dims: number of spatial axes.
+        padding: ``"zero"`` or ``"circular"``.
+        zero_mean: whether the filters are kept zero-mean.
+        scale: norm of each filter at the start (cosine filters): the contrast 1 / scale is where
+            activations begin to bend.
+
+    Raises:
+        UsageError: if a size is not positive (kernels: odd).
+        UnknownNameError: for an unknown activation or padding.
+
+    References:
+        Riccio, Ehrhardt, Benning 2022.
+    """
+
+    catalogue_name: ClassVar[str] = "tied-conv"
+    operator: ConvolutionChain
+
+    def __init__(
+        self,
+        channels: int = 1,
+        filters: int = 32,
+        kernel_size: int = 7,
+        activation: str = "tanh",
+        *,
+        dims: int = 2,
+        padding: Padding = "zero",
+        zero_mean: bool = True,
+        scale: float = 10.0,
+    ) -> None:
+        profile = activation_profile(activation)
+        operator = _convolution(channels, filters, kernel_size, dims, padding, zero_mean, scale)
+        super().__init__(operator, profile, nn.Parameter(torch.zeros(filters)))
+        self.channels, self.dims = channels, dims
+        self._config = {
+            "name": self.catalogue_name,
+            "channels": channels,
+            "filters": filters,
+            "kernel_size": kernel_size,
+            "activation": activation,
+            "dims": dims,
+            "padding": padding,
+            "zero_mean": zero_mean,
+            "scale": scale,
+        }
+
+
+class UntiedConvPair(UntiedRegularizer):
+    """The convolutional pair of the equilibrium framework.
+
+    Formula: ``R(x) = W2 s(W1 x + b)`` with ``W1 = K1``, ``W2 = K2^T``; both are stored as
+    correlation filters, equal at the start, so that ``K2 = K1`` is the tied pair.
+
+    Args:
+        As for :class:`TiedConvPair`.
+
+    Raises:
+        As :class:`TiedConvPair`.
+
+    References:
+        Riccio, Ehrhardt, Benning 2022.
+    """
+
+    catalogue_name: ClassVar[str] = "untied-conv"
+    inner: ConvolutionChain
+    outer: ConvolutionChain
+
+    def __init__(
+        self,
+        channels: int = 1,
+        filters: int = 32,
+        kernel_size: int = 7,
+        activation: str = "tanh",
+        *,
+        dims: int = 2,
+        padding: Padding = "zero",
+        zero_mean: bool = True,
+        scale: float = 10.0,
+    ) -> None:
+        profile = activation_profile(activation)
+        inner, outer = (
+            _convolution(channels, filters, kernel_size, dims, padding, zero_mean, scale)
+            for _ in range(2)
+        )
+        outer.load_state_dict(inner.state_dict())
+        super().__init__(inner, outer, profile, nn.Parameter(torch.zeros(filters)))
+        self.channels, self.dims = channels, dims
+        self._config = {
+            "name": self.catalogue_name,
+            "channels": channels,
+            "filters": filters,
+            "kernel_size": kernel_size,
+            "activation": activation,
+            "dims": dims,
+            "padding": padding,
+            "zero_mean": zero_mean,
+            "scale": scale,
+        }
+
+    @classmethod
+    def from_tied(cls, tied: TiedConvPair) -> UntiedConvPair:
+        """Build the untied pair with ``W2 = W1^T`` equal to a tied one."""
+        pair = cls(**{key: value for key, value in tied.config.items() if key != "name"})
+        return _copy_tied(pair.to(tied.bias), tied)
+
+
+class DenseTiedPair(AnalysisRegularizer):
+    """The dense pair of the bilevel framework, for images of one shape.
+
+    Formula: ``R(x) = K^T s(K x + b)`` on flattened images.
+
+    Args:
+        image_shape: (channels, *spatial).
+        features: number of rows of K.
+        activation: as for :class:`TiedConvPair`.
+        scale: norm of each row of K at the start.
+
+    Raises:
+        UsageError: if a size is not positive.
+        UnknownNameError: for an unknown activation.
+
+    References:
+        Riccio, Ehrhardt, Benning 2022.
+    """
+
+    catalogue_name: ClassVar[str] = "tied-dense"
+    operator: DenseOperator
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        features: int,
+        activation: str = "tanh",
+        scale: float = 1.0,
+    ) -> None:
+        profile = activation_profile(activation)
+        operator = DenseOperator(image_shape, features, scale)
+        super().__init__(operator, profile, nn.Parameter(torch.zeros(features)))
+        self.channels, self.dims = image_shape[0], len(image_shape) - 1
+        self._config = {
+            "name": self.catalogue_name,
+            "image_shape": list(image_shape),
+            "features": features,
+            "activation": activation,
+            "scale": scale,
+        }
+
+
+class DenseUntiedPair(UntiedRegularizer):
+    """The dense pair of the equilibrium framework, for images of one shape.
+
+    Formula: ``R(x) = W2 s(W1 x + b)`` on flattened images, with ``W1 = K1``, ``W2 = K2^T``, equal
+    at the start.
+
+    Args:
+        As for :class:`DenseTiedPair`.
+
+    Raises:
+        As :class:`DenseTiedPair`.
+
+    References:
+        Riccio, Ehrhardt, Benning 2022.
+    """
+
+    catalogue_name: ClassVar[str] = "untied-dense"
+    inner: DenseOperator
+    outer: DenseOperator
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        features: int,
+        activation: str = "tanh",
+        scale: float = 1.0,
+    ) -> None:
+        profile = activation_profile(activation)
+        inner, outer = (DenseOperator(image_shape, features, scale) for _ in range(2))
+        outer.load_state_dict(inner.state_dict())
+        super().__init__(inner, outer, profile, nn.Parameter(torch.zeros(features)))
+        self.channels, self.dims = image_shape[0], len(image_shape) - 1
+        self._config = {
+            "name": self.catalogue_name,
+            "image_shape": list(image_shape),
+            "features": features,
+            "activation": activation,
+            "scale": scale,
+        }
+
+    @classmethod
+    def from_tied(cls, tied: DenseTiedPair) -> DenseUntiedPair:
+        """Build the untied pair with ``W2 = W1^T`` equal to a tied one."""
+        pair = cls(**{key: value for key, value in tied.config.items() if key != "name"})
+        return _copy_tied(pair.to(tied.bias), tied)
+
+
+def _convolution(
+    channels: int,
+    filters: int,
+    kernel_size: int,
+    dims: int,
+    padding: Padding,
+    zero_mean: bool,
+    scale: float,
+) -> ConvolutionChain:
+    return ConvolutionChain(
+        channels,
+        (filters,),
+        kernel_size,
+        dims=dims,
+        padding=padding,
+        zero_mean=zero_mean,
+        scale=scale,
+    )
+
+
+def _copy_tied(pair: Pair, tied: AnalysisRegularizer) -> Pair:
+    pair.inner.load_state_dict(tied.operator.state_dict())
+    pair.outer.load_state_dict(tied.operator.state_dict())
+    with torch.no_grad():
+        pair.bias.copy_(tied.bias)
+    return pair

@@ -1,0 +1,237 @@
+"""Scalar potentials psi with their activations psi' and curvatures psi'', applied to features."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from equipoise.errors import UsageError
+
+
+class Profile(nn.Module, ABC):
+    """A scalar function psi applied to every entry of features of shape (B, channels, ...).
+
+    Learned profiles hold one parameter (or one row of parameters) per channel. All functions keep
+    the shape of their argument.
+    """
+
+    @abstractmethod
+    def value(self, t: Tensor) -> Tensor:
+        """``psi(t)``."""
+
+    @abstractmethod
+    def slope(self, t: Tensor) -> Tensor:
+        """``psi'(t)``, the activation s."""
+
+    @abstractmethod
+    def curvature(self, t: Tensor) -> Tensor:
+        """``psi''(t)``; at a kink of the slope, one of its one-sided derivatives."""
+
+    @abstractmethod
+    def curvature_range(self) -> tuple[Tensor, Tensor]:
+        """Proved infimum and supremum of ``psi''``, each of shape () or (channels,), float64."""
+
+    def value_and_slope(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """``psi(t)`` and ``psi'(t)``, sharing work."""
+        return self.value(t), self.slope(t)
+
+    def slope_and_curvature(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """``psi'(t)`` and ``psi''(t)``, sharing work."""
+        return self.slope(t), self.curvature(t)
+
+
+def per_channel(parameter: Tensor, t: Tensor) -> Tensor:
+    """View (channels,) numbers so that they multiply features of shape (B, channels, ...)."""
+    return parameter.reshape(-1, *[1] * (t.dim() - 2))
+
+
+def _range(low: float, high: float) -> tuple[Tensor, Tensor]:
+    return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
+
+
+class Quadratic(Profile):
+    """``psi(t) = t^2 / 2``; the activation is the identity."""
+
+    def value(self, t: Tensor) -> Tensor:
+        """``t^2 / 2``."""
+        return 0.5 * t.square()
+
+    def slope(self, t: Tensor) -> Tensor:
+        """``t``."""
+        return t
+
+    def curvature(self, t: Tensor) -> Tensor:
+        """``1``."""
+        return torch.ones_like(t)
+
+    def curvature_range(self) -> tuple[Tensor, Tensor]:
+        """``1, 1``."""
+        return _range(1.0, 1.0)
+
+
+class LogCosh(Profile):
+    """``psi(t) = log cosh t``; the activation is tanh."""
+
+    def value(self, t: Tensor) -> Tensor:
+        """``log cosh t = |t| - log(1 + tanh |t|)``, which neither overflows nor cancels."""
+        return self.value_and_slope(t)[0]
+
+    def slope(self, t: Tensor) -> Tensor:
+        """``tanh t``."""
+        return t.tanh()
+
+    def curvature(self, t: Tensor) -> Tensor:
+        """``1 - tanh^2 t``."""
+        return 1.0 - t.tanh().square()
+
+    def value_and_slope(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Both from one tanh."""
+        slope = t.tanh()
+        return t.abs() - slope.abs().log1p(), slope
+
+    def slope_and_curvature(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Both from one tanh."""
+        slope = t.tanh()
+        return slope, 1.0 - slope.square()
+
+    def curvature_range(self) -> tuple[Tensor, Tensor]:
+        """``0, 1``."""
+        return _range(0.0, 1.0)
+
+
+class HalfQuadratic(Profile):
+    """``psi(t) = max(t, 0)^2 / 2``; the activation is ReLU."""
+
+    def value(self, t: Tensor) -> Tensor:
+        """``max(t, 0)^2 / 2``."""
+        return 0.5 * t.relu().square()
+
+    def slope(self, t: Tensor) -> Tensor:
+        """``max(t, 0)``."""
+        return t.relu()
+
+    def curvature(self, t: Tensor) -> Tensor:
+        """``1`` for ``t > 0``, else ``0``."""
+        return (t > 0).to(t.dtype)
+
+    def curvature_range(self) -> tuple[Tensor, Tensor]:
+        """``0, 1``."""
+        return _range(0.0, 1.0)
+
+
+class DeadZone(Profile):
+    """``psi(t) = max(|t| - threshold, 0)^2 / 2``; the activation is soft shrinkage.
+
+    Args:
+        threshold: non-negative half width of the zone without a penalty.
+    """
+
+    def __init__(self, threshold: float = 0.5) -> None:
+        super().__init__()
+        if threshold < 0:
+            raise UsageError(f"threshold must not be negative, got {threshold}.")
+        self.threshold = threshold
+
+    def value(self, t: Tensor) -> Tensor:
+        """``max(|t| - threshold, 0)^2 / 2``."""
+        return 0.5 * self.slope(t).square()
+
+    def slope(self, t: Tensor) -> Tensor:
+        """``sign(t) max(|t| - threshold, 0)``."""
+        return F.softshrink(t, self.threshold)
+
+    def curvature(self, t: Tensor) -> Tensor:
+        """``1`` outside the zone, ``0`` inside."""
+        return (t.abs() > self.threshold).to(t.dtype)
+
+    def curvature_range(self) -> tuple[Tensor, Tensor]:
+        """``0, 1``."""
+        return _range(0.0, 1.0)
+
+
+class StudentT(Profile):
+    """``psi(t) = log(1 + t^2 / 2)``, the expert of Roth and Black (2009); not convex."""
+
+    def value(self, t: Tensor) -> Tensor:
+        """``log(1 + t^2 / 2)``."""
+        return (0.5 * t.square()).log1p()
+
+    def slope(self, t: Tensor) -> Tensor:
+        """``t / (1 + t^2 / 2)``."""
+        return t / (1.0 + 0.5 * t.square())
+
+    def curvature(self, t: Tensor) -> Tensor:
+        """``(1 - t^2 / 2) / (1 + t^2 / 2)^2``."""
+        half = 0.5 * t.square()
+        return (1.0 - half) / (1.0 + half).square()
+
+    def curvature_range(self) -> tuple[Tensor, Tensor]:
+        """``-1/8`` (at ``t^2 = 6``) and ``1`` (at 0)."""
+        return _range(-0.125, 1.0)
+
+
+class SmoothAbs(Profile):
+    """``psi(t) = sqrt(t^2 + eps^2) - eps``.
+
+    Args:
+        epsilon: positive smoothing.
+    """
+
+    def __init__(self, epsilon: float = 0.1) -> None:
+        super().__init__()
+        if not epsilon > 0:
+            raise UsageError(f"epsilon must be positive, got {epsilon}.")
+        self.epsilon = epsilon
+
+    def _root(self, t: Tensor) -> Tensor:
+        return (t.square() + self.epsilon**2).sqrt()
+
+    def value(self, t: Tensor) -> Tensor:
+        """``t^2 / (sqrt(t^2 + eps^2) + eps)``, the same without cancellation."""
+        return t.square() / (self._root(t) + self.epsilon)
+
+    def slope(self, t: Tensor) -> Tensor:
+        """``t / sqrt(t^2 + eps^2)``."""
+        return t / self._root(t)
+
+    def curvature(self, t: Tensor) -> Tensor:
+        """``eps^2 / (t^2 + eps^2)^(3/2)``."""
+        return self.epsilon**2 / self._root(t).pow(3)
+
+    def value_and_slope(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Both from one square root."""
+        root = self._root(t)
+        slope = t / root
+        return t * t / (root + self.epsilon), slope
+
+    def curvature_range(self) -> tuple[Tensor, Tensor]:
+        """``0, 1 / eps``."""
+        return _range(0.0, 1.0 / self.epsilon)
+
+
+class Huber(Profile):
+    """``h(t) = t^2 / 2`` for ``|t| <= 1`` and ``|t| - 1/2`` beyond."""
+
+    def value(self, t: Tensor) -> Tensor:
+        """``h(t)``."""
+        return self.value_and_slope(t)[0]
+
+    def slope(self, t: Tensor) -> Tensor:
+        """``t`` clipped to ``[-1, 1]``."""
+        return t.clamp(-1.0, 1.0)
+
+    def curvature(self, t: Tensor) -> Tensor:
+        """``1`` for ``|t| < 1``, else ``0``."""
+        return (t.abs() < 1.0).to(t.dtype)
+
+    def value_and_slope(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """``h = s (t - s / 2)`` with ``s`` the slope."""
+        slope = self.slope(t)
+        return slope * (t - 0.5 * slope), slope
+
+    def curvature_range(self) -> tuple[Tensor, Tensor]:
+        """``0, 1``."""
+        return _range(0.0, 1.0)
