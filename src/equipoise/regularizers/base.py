@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from deepinv.optim.prior import Prior
@@ -92,10 +92,12 @@ class Regularizer(Prior):
     channels: int | None = None
     #: Number of spatial axes that :meth:`_field` expects; None: any.
     dims: int | None = None
+    #: The one shape (C, *spatial) that R was built for; None: any size.
+    image_shape: tuple[int, ...] | None = None
     #: Whether R is a gradient field; an instance may differ from its class (a composition, say).
     gradient_field: bool = True
     #: Name under which :func:`equipoise.regularizers.build` makes the class; None: by hand only.
-    catalogue_name: str | None = None
+    catalogue_name: ClassVar[str | None] = None
 
     def __init__(self) -> None:
         super().__init__()

@@ -53,7 +53,7 @@ class UntiedRegularizer(Regularizer):
         bias: b, shape (features,).
     """
 
-    gradient_field: ClassVar[bool] = False
+    gradient_field = False
     #: Catalogue name and constructor arguments, set by subclasses.
     _config: dict[str, Any]
 
@@ -281,6 +281,7 @@ class DenseTiedPair(AnalysisRegularizer):
         operator = DenseOperator(image_shape, features, scale)
         super().__init__(operator, profile, nn.Parameter(torch.zeros(features)))
         self.channels, self.dims = image_shape[0], len(image_shape) - 1
+        self.image_shape = tuple(image_shape)
         self._config = {
             "name": self.catalogue_name,
             "image_shape": list(image_shape),
@@ -322,6 +323,7 @@ class DenseUntiedPair(UntiedRegularizer):
         outer.load_state_dict(inner.state_dict())
         super().__init__(inner, outer, profile, nn.Parameter(torch.zeros(features)))
         self.channels, self.dims = image_shape[0], len(image_shape) - 1
+        self.image_shape = tuple(image_shape)
         self._config = {
             "name": self.catalogue_name,
             "image_shape": list(image_shape),

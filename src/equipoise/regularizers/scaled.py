@@ -1,0 +1,98 @@
+"""Composition with a learned strength and a learned scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from equipoise.errors import UsageError
+from equipoise.regularizers.base import Constants, Linearization, Regularizer, Traits
+
+
+class Scaled(Regularizer):
+    """Strength a and scale s of another regulariser, both learned as logarithms.
+
+    Formula: potential ``a / s^2 r(s x)``, hence field ``(a / s) R(s x)`` and Jacobian
+    ``a J_R(s x)``: a sets how strong the field is, s at which contrast r is nonlinear. The
+    equation's alpha multiplies a.
+
+    Args:
+        regularizer: the inner field R (with its own parameters).
+        strength: initial a, positive.
+        scale: initial s, positive.
+
+    Raises:
+        UsageError: if the inner one is no ``Regularizer`` or a number is not positive.
+    """
+
+    catalogue_name: ClassVar[str] = "scaled"
+
+    def __init__(
+        self, regularizer: Regularizer, strength: float = 1.0, scale: float = 1.0
+    ) -> None:
+        if not isinstance(regularizer, Regularizer):
+            raise UsageError(
+                f"Scaled composes an equipoise Regularizer, got {type(regularizer).__name__}."
+            )
+        if not (0.0 < strength < math.inf and 0.0 < scale < math.inf):
+            raise UsageError(
+                f"strength and scale must be positive, got strength={strength}, scale={scale}."
+            )
+        super().__init__()
+        self.gradient_field = self.explicit_prior = regularizer.gradient_field
+        self.channels, self.dims = regularizer.channels, regularizer.dims
+        self.regularizer = regularizer
+        self._initial = {"strength": float(strength), "scale": float(scale)}
+        like = next(regularizer.parameters(), torch.zeros(()))
+        self.log_strength = nn.Parameter(torch.log(torch.as_tensor(float(strength))).to(like))
+        self.log_scale = nn.Parameter(torch.log(torch.as_tensor(float(scale))).to(like))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Catalogue name, the inner configuration, and the initial strength and scale."""
+        return {"name": self.catalogue_name, "inner": self.regularizer.config, **self._initial}
+
+    def constants(self) -> Constants:
+        """a, s and the constants of the inner regulariser."""
+        return self.log_strength.exp(), self.log_scale.exp(), *self.regularizer.constants()
+
+    def traits(self) -> Traits:
+        """``a mu`` and ``a L``; the disc hypothesis carries over (every Jacobian is multiplied by a)."""
+        inner = self.regularizer.traits()
+        strength = float(self.log_strength.detach().exp())
+        return Traits(
+            gradient_field=inner.gradient_field,
+            modulus=None if inner.modulus is None else inner.modulus.times(strength),
+            lipschitz=None if inner.lipschitz is None else inner.lipschitz.times(strength),
+            contractive_residual=inner.contractive_residual,
+        )
+
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        a, s, *inner = constants
+        return a / s * self.regularizer.field(s * x, tuple(inner))
+
+    def _potential(self, x: Tensor, constants: Constants) -> Tensor:
+        a, s, *inner = constants
+        return a / s.square() * self.regularizer.potential(s * x, tuple(inner))
+
+    def _potential_and_field(self, x: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
+        a, s, *inner = constants
+        value, field = self.regularizer.potential_and_field(s * x, tuple(inner))
+        return a / s.square() * value, a / s * field
+
+    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
+        with torch.no_grad():
+            a, s, *rest = (c.detach() for c in constants)
+            inner = self.regularizer.linearize(s * x, tuple(rest))
+            value = a / s * inner.value
+
+        def times_a(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+            return lambda v: a * product(v)
+
+        jvp = times_a(inner.jvp)
+        vjp = jvp if inner.vjp is inner.jvp else times_a(inner.vjp)
+        return Linearization(value, jvp, vjp)

@@ -1,0 +1,41 @@
+"""Public contract tests and oracles for regularisers and physics."""
+
+from equipoise.testing.contract import (
+    check_batch,
+    check_channels,
+    check_constants,
+    check_inputs,
+    check_jacobian,
+    check_parameter_gradient,
+    check_potential,
+    check_prox,
+    check_regularizer,
+    check_saving,
+    check_shapes,
+    check_traits,
+)
+from equipoise.testing.oracles import (
+    dense_jacobian,
+    dense_physics,
+    dense_products,
+    directional_difference,
+)
+
+__all__ = [
+    "check_batch",
+    "check_channels",
+    "check_constants",
+    "check_inputs",
+    "check_jacobian",
+    "check_parameter_gradient",
+    "check_potential",
+    "check_prox",
+    "check_regularizer",
+    "check_saving",
+    "check_shapes",
+    "check_traits",
+    "dense_jacobian",
+    "dense_physics",
+    "dense_products",
+    "directional_difference",
+]
