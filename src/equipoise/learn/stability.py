@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
-
 import torch
 from torch import Tensor
 
 from equipoise.equation import Equation
-from equipoise.regularizers.base import Regularizer
+from equipoise.regularizers import Scaled
+from equipoise.regularizers.base import Regularizer, Restrainable
 from equipoise.vectors import dot, expand, norm
 
 #: Pixel amplitude of the secant along which monotonicity is measured, on the scale of [0, 1].
@@ -17,14 +16,6 @@ SECANT = 0.05
 POWER_STEPS = 2
 #: Share of the data term's smallest curvature that norm control may spend.
 SHARE = 0.9
-
-
-@runtime_checkable
-class Restrainable(Protocol):
-    """A field whose modulus can be held above a bound by changing its parameters."""
-
-    def hold_modulus(self, least: float) -> None:
-        """Change the parameters as little as needed so that ``traits().modulus >= least``."""
 
 
 def hold_uniqueness(regularizer: Regularizer, equation: Equation) -> bool:
@@ -41,8 +32,10 @@ def hold_uniqueness(regularizer: Regularizer, equation: Equation) -> bool:
         Whether the control applies; it does not where ker A is not trivial.
     """
     low, _ = equation.data.spectrum
-    if not isinstance(regularizer, Restrainable) or not low.proved or low.value <= 1e-3:
+    inner = regularizer.regularizer if isinstance(regularizer, Scaled) else regularizer
+    if not isinstance(inner, Restrainable) or not low.proved or low.value <= 1e-3:
         return False
+    assert isinstance(regularizer, Restrainable)
     alpha = float(torch.as_tensor(equation.alpha).detach().max())
     regularizer.hold_modulus(-SHARE * low.value / alpha)
     return True

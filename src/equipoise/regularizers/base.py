@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from deepinv.optim.prior import Prior
@@ -53,7 +53,7 @@ class Traits:
 
     @property
     def disc(self) -> bool:
-        """Whether ``R - (L+mu)/2 Id`` is ``(L-mu)/2``-Lipschitz: gradients, contractive residuals."""
+        """Whether ``R - (L+mu)/2 Id`` is ``(L-mu)/2``-Lipschitz: gradients, residuals as above."""
         known = self.modulus is not None and self.lipschitz is not None
         return known and (self.gradient_field or self.contractive_residual)
 
@@ -71,6 +71,14 @@ class Linearization:
     value: Tensor
     jvp: Callable[[Tensor], Tensor]
     vjp: Callable[[Tensor], Tensor]
+
+
+@runtime_checkable
+class Restrainable(Protocol):
+    """A field whose modulus can be held above a bound by changing its parameters."""
+
+    def hold_modulus(self, least: float) -> None:
+        """Change the parameters as little as needed so that ``traits().modulus >= least``."""
 
 
 class Regularizer(Prior):
@@ -134,7 +142,7 @@ class Regularizer(Prior):
 
     @property
     def config(self) -> dict[str, Any]:
-        """JSON-able ``{"name": catalogue name, **constructor arguments}``: build(**config) remakes R.
+        """JSON-able catalogue name and constructor arguments: ``build(**config)`` makes another R.
 
         Raises:
             UsageError: if the class is not in the catalogue.

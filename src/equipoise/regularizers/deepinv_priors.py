@@ -95,7 +95,8 @@ def from_deepinv(prior: Prior, sigma: float | None = None) -> Regularizer:
     if isinstance(prior, _NOT_DIFFERENTIABLE) and not isinstance(prior, SmoothedTVPrior):
         raise UsageError(
             f"{name} is not differentiable, so it has no field R: use a smoothed version, for "
-            f"example equipoise's SmoothedTotalVariation or deepinv's SmoothedTVPrior. {_WHAT_WORKS}"
+            "example equipoise's SmoothedTotalVariation or deepinv's SmoothedTVPrior. "
+            f"{_WHAT_WORKS}"
         )
     if not prior.explicit_prior:
         raise UsageError(f"{name} has no potential that could be differentiated. {_WHAT_WORKS}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from equipoise.errors import UsageError, WeightsError
@@ -55,7 +55,9 @@ def save_regularizer(path: str | Path, regularizer: Regularizer, record: dict[st
         for name, tensor in regularizer.state_dict().items()
     }
     _refuse_not_finite(tensors, "Not saved")
-    atomic_write(path, lambda temporary: save_file(tensors, temporary, metadata))
+    content: bytes = save(tensors, metadata)
+    # Written by Python, so that a full disk is an OSError (safetensors' own writer hides it).
+    atomic_write(path, lambda temporary: _write(temporary, content))
 
 
 def load_regularizer(
@@ -97,10 +99,15 @@ def load_regularizer(
     return regularizer.to(device), record
 
 
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
 def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except OSError as error:
         raise WeightsError(
             f"Cannot read '{path}': {error.strerror or error}. Check the path and its permissions."

@@ -17,10 +17,9 @@ from equipoise.regularizers.convolution import (
     correlate,
     correlate_adjoint,
     dct_filters,
-    gram_peak,
-    norm_bound,
     zero_mean,
 )
+from equipoise.regularizers.lipschitz import convolution_norm
 
 #: The tensors an operator is made of, after normalisation.
 Weights = tuple[Tensor, ...]
@@ -107,7 +106,7 @@ class ConvolutionChain(AnalysisOperator):
         if self.zero_mean:
             layers[0] = zero_mean(layers[0])
         if self.normalized:
-            layers = [layer * gram_peak(layer).rsqrt() for layer in layers]
+            layers = [layer / convolution_norm(layer) for layer in layers]
         return tuple(layers)
 
     def apply_to(self, x: Tensor, weights: Weights, bias: Tensor | None = None) -> Tensor:
@@ -126,7 +125,7 @@ class ConvolutionChain(AnalysisOperator):
         """The product of the proved bounds of the convolutions."""
         product = 1.0
         for layer in weights:
-            product *= norm_bound(layer)
+            product *= float(convolution_norm(layer.detach().double()))
         return product
 
 

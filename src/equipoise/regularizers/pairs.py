@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.bounds import Bound, proved
-from equipoise.errors import UnknownNameError
+from equipoise.errors import UnknownNameError, UsageError
 from equipoise.regularizers.analysis import AnalysisRegularizer, congruence
 from equipoise.regularizers.base import Constants, Linearization, Regularizer, Traits
 from equipoise.regularizers.convolution import Padding
@@ -108,6 +108,28 @@ class UntiedRegularizer(Regularizer):
             modulus=modulus.times(steepest),
             lipschitz=proved(steepest * sizes[0] * sizes[1], "product of the operators' norms"),
         )
+
+    def hold_modulus(self, least: float) -> None:
+        """Shrink ``K2 - K1`` as little as needed so that ``-s_max ||K2 - K1||^2 / 4 >= least``.
+
+        Args:
+            least: a lower bound of the modulus, not positive.
+
+        Raises:
+            UsageError: if the bound is positive (no pair has such a modulus).
+        """
+        if least > 0:
+            raise UsageError(f"An untied pair cannot be held above a positive modulus, got {least}.")
+        with torch.no_grad():
+            inner, outer = self._halves(tuple(w.double() for w in self.constants()))
+            steepest = float(self.profile.curvature_range()[1].max())
+            gap = self.inner.norm((outer[-1] - inner[-1],))
+            allowed = (-4.0 * least / steepest) ** 0.5
+            if gap <= allowed:
+                return
+            share = allowed / gap
+            for one, two in zip(self.inner.parameters(), self.outer.parameters(), strict=True):
+                two.lerp_(one, 1.0 - share)
 
 
 def _untied_modulus(
@@ -360,8 +382,8 @@ def _convolution(
 
 
 def _copy_tied(pair: Pair, tied: AnalysisRegularizer) -> Pair:
-    pair.inner.load_state_dict(tied.operator.state_dict())
-    pair.outer.load_state_dict(tied.operator.state_dict())
-    with torch.no_grad():
-        pair.bias.copy_(tied.bias)
+    state = tied.state_dict()
+    for operator in (pair.inner, pair.outer):
+        operator.load_state_dict(tied.operator.state_dict())
+    pair.load_state_dict({"bias": state["bias"]}, strict=False)
     return pair

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.errors import UsageError
-from equipoise.regularizers.base import Constants, Linearization, Regularizer, Traits
+from equipoise.regularizers.base import (
+    Constants,
+    Linearization,
+    Regularizer,
+    Restrainable,
+    Traits,
+)
 
 
 class Scaled(Regularizer):
@@ -31,9 +37,7 @@ class Scaled(Regularizer):
 
     catalogue_name: ClassVar[str] = "scaled"
 
-    def __init__(
-        self, regularizer: Regularizer, strength: float = 1.0, scale: float = 1.0
-    ) -> None:
+    def __init__(self, regularizer: Regularizer, strength: float = 1.0, scale: float = 1.0) -> None:
         if not isinstance(regularizer, Regularizer):
             raise UsageError(
                 f"Scaled composes an equipoise Regularizer, got {type(regularizer).__name__}."
@@ -56,14 +60,41 @@ class Scaled(Regularizer):
         """Catalogue name, the inner configuration, and the initial strength and scale."""
         return {"name": self.catalogue_name, "inner": self.regularizer.config, **self._initial}
 
+    @property
+    def strength(self) -> float:
+        """The present a."""
+        return float(self.log_strength.detach().exp())
+
+    def set_strength(self, strength: float) -> None:
+        """Replace a.
+
+        Raises:
+            UsageError: if it is not positive.
+        """
+        if not 0.0 < strength < math.inf:
+            raise UsageError(f"strength must be positive, got {strength}.")
+        with torch.no_grad():
+            self.log_strength.fill_(math.log(strength))
+
+    def hold_modulus(self, least: float) -> None:
+        """Hold ``a mu >= least`` by the inner field's own means.
+
+        Raises:
+            UsageError: if the inner field has none.
+        """
+        inner = self.regularizer
+        if not isinstance(inner, Restrainable):
+            raise UsageError(f"{type(inner).__name__} has no means to hold its modulus.")
+        inner.hold_modulus(least / self.strength)
+
     def constants(self) -> Constants:
         """a, s and the constants of the inner regulariser."""
         return self.log_strength.exp(), self.log_scale.exp(), *self.regularizer.constants()
 
     def traits(self) -> Traits:
-        """``a mu`` and ``a L``; the disc hypothesis carries over (every Jacobian is multiplied by a)."""
+        """``a mu`` and ``a L``; the disc hypothesis carries over, as every Jacobian is scaled."""
         inner = self.regularizer.traits()
-        strength = float(self.log_strength.detach().exp())
+        strength = self.strength
         return Traits(
             gradient_field=inner.gradient_field,
             modulus=None if inner.modulus is None else inner.modulus.times(strength),

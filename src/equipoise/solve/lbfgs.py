@@ -8,8 +8,10 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
+from equipoise.errors import UsageError
 from equipoise.solve.solver import Solver, State, fresh_counters
 from equipoise.solve.system import System
+from equipoise.solve.trial import flat, inside
 from equipoise.vectors import dot, expand, norm, where
 
 #: Armijo's constant and the share of the slope that the approximate Wolfe test allows.
@@ -45,11 +47,18 @@ class LBFGS(Solver):
 
     Args:
         memory: number of correction pairs, at least 1.
+
+    Raises:
+        UsageError: if the memory is smaller than 1.
     """
 
     name: ClassVar[str] = "lbfgs"
     needs_potential: ClassVar[bool] = True
     memory: int = 10
+
+    def __post_init__(self) -> None:
+        if self.memory < 1:
+            raise UsageError(f"memory must be at least 1, got {self.memory}.")
 
     def start(self, system: System, x: Tensor) -> LBFGSState:
         """Evaluate at x; the first direction is steepest descent."""
@@ -81,7 +90,7 @@ class LBFGS(Solver):
         old = cast(LBFGSState, state)
         trial = old.x + expand(old.step_size, old.x) * old.direction
         f, e = system.potential_and_residual(trial)
-        f = torch.where(_inside(system, trial, f), f, torch.inf)
+        f = torch.where(inside(system, trial, f), f, torch.inf)
         accept = _acceptable(old, f, dot(e, old.direction))
         x, f_new = where(accept, trial, old.x), torch.where(accept, f, old.f)
         e_new = where(accept, e, old.e)
@@ -152,17 +161,9 @@ def two_loop(e: Tensor, s: Tensor, y: Tensor, rho: Tensor, gamma: Tensor, count:
     return q.reshape(e.shape)
 
 
-def _inside(system: System, trial: Tensor, f: Tensor) -> Tensor:
-    finite = torch.isfinite(f)
-    inside = system.in_domain(trial)
-    return finite if inside is None else finite & inside
-
-
 def _acceptable(old: LBFGSState, f: Tensor, slope: Tensor) -> Tensor:
-    eps = torch.finfo(f.dtype).eps
     armijo = f <= old.f + SUFFICIENT * old.step_size * old.slope
-    flat = (f - old.f).abs() <= 30 * eps * old.f.abs()
-    return armijo | (flat & (slope <= -SLOPE * old.slope))
+    return armijo | (flat(old.f, f) & (slope <= -SLOPE * old.slope))
 
 
 def _shrink(old: LBFGSState, f: Tensor) -> Tensor:

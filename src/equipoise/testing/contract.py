@@ -172,7 +172,7 @@ def check_jacobian(regularizer: Regularizer, shape: Sequence[int], seed: int = 0
     transposed = dense_products(near_one.vjp, one)
     _close(transposed, dense.mT, EXACT, "vjp differs from automatic differentiation of the field")
     if _gradient(r):
-        _close(dense, dense.mT, EXACT, "R is declared a gradient, but its Jacobian is not symmetric")
+        _close(dense, dense.mT, EXACT, "R is declared a gradient field, but J is not symmetric")
 
 
 def check_traits(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) -> None:
@@ -277,7 +277,8 @@ def check_prox(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) ->
         all(s is Status.CONVERGED for s in solution.statuses),
         f"the proximal map with gamma = {gamma:.3g} did not converge; {solution.summary()}",
     )
-    residual = solution.x - x + gamma * r.field(solution.x)
+    with torch.no_grad():
+        residual = solution.x - x + gamma * r.field(solution.x)
     worst = float((norm(residual) / norm(x)).max())
     _require(
         worst <= 2.0 * PROX_TOLERANCE,
