@@ -19,7 +19,8 @@ class TrainSettings(BaseModel):
             adjoint), ``jacobian-free`` (Neumann series of ``neumann_terms``), ``unrolled``
             (back-propagation through ``unrolled_steps`` gradient steps).
         steps: optimisation steps; training is reproducible for a fixed number of steps.
-        time_budget: seconds of training after which it ends early, or None.
+        time_budget: seconds of training after which it ends early, or None; the schedules of
+            learning rate and tolerance then follow the clock if it runs out before the steps do.
         seed: seed of patches, noise and mini-batches.
         batch_size: patches per step.
         patch_size: side of a training patch in pixels.

@@ -177,15 +177,16 @@ class _Training:
         started = time.perf_counter()
         settings = self.settings
         self.optimizer.zero_grad(set_to_none=True)
+        share = share_done(self.step, self.seconds, settings)
         rows = minibatch(self.step, len(self.bank), settings.batch_size, settings.seed)
         self.report = accumulate_gradient(
-            self.regularizer, self.bank, rows, settings, tolerance_at(self.step, settings)
+            self.regularizer, self.bank, rows, settings, tolerance_at(share, settings)
         )
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         if gradients and all(bool(torch.isfinite(g).all()) for g in gradients):
             torch.nn.utils.clip_grad_norm_(self.parameters, settings.clip)
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate_at(self.step, settings)
+                group["lr"] = learning_rate_at(self.step, share, settings)
             self.optimizer.step()
             if settings.norm_control:
                 equation = Equation(self.bank.physics, self.bank.y[:1], self.regularizer)
@@ -309,17 +310,23 @@ def minibatch(step: int, count: int, size: int, seed: int) -> Tensor:
     return order[position * size : (position + 1) * size]
 
 
-def tolerance_at(step: int, settings: TrainSettings) -> float:
-    """Relative residual asked at a step: geometric from first to last over the first half."""
-    share = min(1.0, 2.0 * step / max(1, settings.steps))
+def share_done(step: int, seconds: float, settings: TrainSettings) -> float:
+    """Share of the training that lies behind, in [0, 1], by steps or by time if that ends sooner."""
+    by_steps = step / settings.steps
+    by_time = seconds / settings.time_budget if settings.time_budget is not None else 0.0
+    return min(1.0, max(by_steps, by_time))
+
+
+def tolerance_at(share: float, settings: TrainSettings) -> float:
+    """Relative residual asked for at a share of the training: geometric over its first half."""
+    share = min(1.0, 2.0 * share)
     first = max(settings.first_tolerance, settings.tolerance)
     return float(first ** (1.0 - share) * settings.tolerance**share)
 
 
-def learning_rate_at(step: int, settings: TrainSettings) -> float:
-    """Learning rate of a step by the schedule, with linear warm-up."""
+def learning_rate_at(step: int, share: float, settings: TrainSettings) -> float:
+    """Learning rate of a step at a share of the training, with linear warm-up over steps."""
     rate = settings.learning_rate * min(1.0, (step + 1) / (settings.warmup + 1))
-    share = step / max(1, settings.steps)
     if settings.schedule == "cosine":
         return rate * (FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * share)))
     if settings.schedule == "step":
