@@ -1,0 +1,135 @@
+"""Write images in the depth that they were read with, in one step, never over an input."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import tifffile
+import torch
+
+from equipoise.errors import InputError, OutputError, UsageError
+from equipoise.files import atomic_write
+from equipoise.images.image import Depth, Image
+from equipoise.images.reading import Pixels
+
+#: PNG colour type by number of channels.
+PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+
+
+def lossless_name(path: str | Path) -> Path:
+    """The same name with an ending that loses nothing: JPEG becomes PNG, others stay."""
+    file = Path(path)
+    return file.with_suffix(".png") if file.suffix.lower() in (".jpg", ".jpeg") else file
+
+
+def write_image(path: str | Path, image: Image, *, never: Iterable[str | Path] = ()) -> None:
+    """Write an image as PNG, TIFF or NPY with the depth of ``image``.
+
+    Integer depths are clipped to [0, 1] and rounded; floating-point depths are written as they
+    are. The file appears in one step; its folder is made if it is missing.
+
+    Args:
+        path: where to; the ending says the format. JPEG is refused because it loses detail, see
+            :func:`lossless_name`.
+        image: what to write.
+        never: files that must not be overwritten, for example the inputs.
+
+    Raises:
+        UsageError: if ``path`` is one of ``never``, or the format cannot hold the image.
+        InputError: if the image has values that are NaN or infinite.
+        OutputError: if the file cannot be written.
+    """
+    target = Path(path)
+    if any(_same_file(target, Path(other)) for other in never):
+        raise UsageError(f"'{target}' is an input and is not overwritten: choose another output.")
+    suffix = target.suffix.lower()
+    if suffix not in (".png", ".tif", ".tiff", ".npy"):
+        raise UsageError(f"Cannot write '{target}': use .png, .tif or .npy, which lose nothing.")
+    values = _quantise(image)
+    channels = values.shape[2]
+    if suffix == ".png" and image.depth.maximum is None:
+        raise UsageError(f"PNG cannot hold {image.depth} numbers; write '{target.stem}.tif'.")
+    if suffix != ".npy" and len(image.pixels) not in (1, 3):
+        raise UsageError(f"Cannot write {len(image.pixels)} channels as {suffix}; use .npy.")
+    if suffix == ".npy" and image.alpha is not None:
+        raise UsageError("NumPy files hold no alpha; write a .png or .tif.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Could not make the folder '{target.parent}': {error}") from error
+
+    def write(temporary: Path) -> None:
+        if suffix == ".npy":
+            np.save(temporary, _arrange(values, image.axes))
+        elif suffix == ".png" and image.depth is Depth.UINT16:
+            temporary.write_bytes(_encode_png16(values))
+        elif suffix == ".png":
+            PIL.Image.fromarray(values[:, :, 0] if channels == 1 else values).save(temporary)
+        else:
+            _write_tiff(temporary, values, has_alpha=image.alpha is not None)
+
+    atomic_write(target, write)
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    try:
+        return os.path.samefile(a, b)
+    except OSError:  # one of them does not exist
+        return a.resolve() == b.resolve()
+
+
+def _quantise(image: Image) -> Pixels:
+    """Numbers of shape (H, W, C) as the file will store them."""
+    planes = image.pixels if image.alpha is None else torch.cat([image.pixels, image.alpha])
+    if planes.dim() != 3:
+        raise InputError(f"An image has shape (C, H, W), got {tuple(planes.shape)}.")
+    values = planes.detach().cpu().double().numpy().transpose(1, 2, 0)
+    bad = int((~np.isfinite(values)).sum())
+    if bad:
+        raise InputError(f"The image has {bad} values that are NaN or infinite; nothing written.")
+    maximum = image.depth.maximum
+    if maximum is not None:
+        values = np.rint(np.clip(values, 0.0, 1.0) * maximum)
+    return np.ascontiguousarray(values.astype(image.depth.value))
+
+
+def _arrange(values: Pixels, axes: str) -> Pixels:
+    if axes == "CHW":
+        return values.transpose(2, 0, 1)
+    return values[:, :, 0] if axes == "HW" and values.shape[2] == 1 else values
+
+
+def _write_tiff(path: Path, values: Pixels, has_alpha: bool) -> None:
+    gray = values.shape[2] - has_alpha == 1
+    tifffile.imwrite(
+        path,
+        values[:, :, 0] if values.shape[2] == 1 else values,
+        photometric="minisblack" if gray else "rgb",
+        planarconfig="contig" if values.shape[2] > 1 else None,
+        extrasamples=["unassalpha"] if has_alpha else None,
+    )
+
+
+def _encode_png16(values: Pixels) -> bytes:
+    """PNG with 16 bits a channel, which Pillow writes for gray only (PNG specification, 5 and 9).
+
+    Every row is stored as its difference to the row above (filter type 2), modulo 256.
+    """
+    height, width, channels = values.shape
+    rows = values.astype(">u2").view(np.uint8).reshape(height, -1)
+    rows = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))
+    data = np.concatenate([np.full((height, 1), 2, np.uint8), rows], axis=1).tobytes()
+    header = struct.pack(">IIBBBBB", width, height, 16, PNG_COLOUR_TYPES[channels], 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(data)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(kind, body) for kind, body in chunks)
+
+
+def _png_chunk(kind: bytes, body: bytes) -> bytes:
+    checksum = zlib.crc32(kind + body)
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)

@@ -1,0 +1,40 @@
+"""Inverse problems ready to solve, and images to learn from."""
+
+from equipoise.problems.adjointness import check_adjoint
+from equipoise.problems.datasplit import DataSplit, centre_crop
+from equipoise.problems.kernels import (
+    Kernel,
+    gaussian_kernel,
+    kernel_from_tensor,
+    kernel_from_text,
+    motion_kernel,
+)
+from equipoise.problems.masks import FixedMask, Mask, RandomPixels, RandomRows, mask_from_text
+from equipoise.problems.patches import dihedral, sample_patches
+from equipoise.problems.photographs import photographs
+from equipoise.problems.problem import Problem
+from equipoise.problems.tasks import deblur, denoise, from_physics, inpaint
+
+__all__ = [
+    "DataSplit",
+    "FixedMask",
+    "Kernel",
+    "Mask",
+    "Problem",
+    "RandomPixels",
+    "RandomRows",
+    "centre_crop",
+    "check_adjoint",
+    "deblur",
+    "denoise",
+    "dihedral",
+    "from_physics",
+    "gaussian_kernel",
+    "inpaint",
+    "kernel_from_tensor",
+    "kernel_from_text",
+    "mask_from_text",
+    "motion_kernel",
+    "photographs",
+    "sample_patches",
+]

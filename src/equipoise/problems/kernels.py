@@ -1,0 +1,163 @@
+"""Blur kernels: Gaussian, straight motion, the user's own."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from equipoise.errors import InputError, UnknownNameError, UsageError
+from equipoise.images import read_image, to_gray
+
+#: Radius of a Gaussian kernel in standard deviations; what is cut off weighs less than 1e-4.
+GAUSSIAN_RADIUS = 4.0
+#: Share of the kernel's absolute weight below which its sum counts as zero.
+ZERO_SUM = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A blur kernel, odd-sized and of sum 1.
+
+    Args:
+        values: shape (h, w), float64, applied as a convolution centred at (h // 2, w // 2).
+        description: what it is, to follow "blur by".
+        notes: plain sentences about what was changed to make it fit.
+    """
+
+    values: Tensor
+    description: str
+    notes: tuple[str, ...] = ()
+
+
+def gaussian_kernel(deviation: float) -> Kernel:
+    """Make a Gaussian kernel ``exp(-|t|^2 / (2 s^2))``, cut off at four standard deviations.
+
+    Args:
+        deviation: s in pixels, positive.
+
+    Raises:
+        InputError: if s is not a positive number.
+    """
+    if not (math.isfinite(deviation) and deviation > 0):
+        raise InputError(f"A Gaussian kernel needs a positive deviation, got {deviation}.")
+    radius = math.ceil(GAUSSIAN_RADIUS * deviation)
+    t = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    line = torch.exp(-(t**2) / (2 * deviation**2))
+    values = torch.outer(line, line)
+    return Kernel(values / values.sum(), f"a Gaussian of standard deviation {deviation:g} pixels")
+
+
+def motion_kernel(length: float, angle: float = 0.0) -> Kernel:
+    """Make the kernel of a straight, uniform motion.
+
+    The weight of a pixel is the share of the centred line segment that lies in its square, so a
+    horizontal motion of odd length n is n equal weights.
+
+    Args:
+        length: length of the segment in pixels, at least 1.
+        angle: degrees from the horizontal, counter-clockwise.
+
+    Raises:
+        InputError: if the length is below 1 or a number is not finite.
+    """
+    if not (math.isfinite(length) and math.isfinite(angle) and length >= 1):
+        raise InputError(
+            f"A motion kernel needs a length of at least 1 pixel and a finite angle, "
+            f"got length {length} and angle {angle}."
+        )
+    step = (-_sine(angle), _sine(angle + 90.0))  # (rows, columns) per unit of length
+    half = 0.5 * length
+    radius = [math.ceil(abs(s) * half - 0.5 - 1e-9) for s in step]
+    cuts = {-half, half}
+    for s, r in zip(step, radius, strict=True):
+        if s:
+            cuts.update(t for k in range(-r, r) if abs(t := (k + 0.5) / s) < half)
+    values = torch.zeros(2 * radius[0] + 1, 2 * radius[1] + 1, dtype=torch.float64)
+    ends = sorted(cuts)
+    for a, b in itertools.pairwise(ends):
+        row, column = (round(0.5 * (a + b) * s) + r for s, r in zip(step, radius, strict=True))
+        values[row, column] += b - a
+    return Kernel(
+        values / values.sum(), f"a straight motion of {length:g} pixels at {angle:g} degrees"
+    )
+
+
+def kernel_from_tensor(values: Tensor, description: str = "the given kernel") -> Kernel:
+    """Make a kernel of the user's numbers: normalised to sum 1, padded to odd size.
+
+    A row or column of zeros is appended to an even-sized kernel, which keeps its centre at
+    (h // 2, w // 2).
+
+    Args:
+        values: shape (h, w), real, finite.
+        description: what it is, to follow "blur by".
+
+    Raises:
+        InputError: if the kernel is no matrix, not finite, or sums to zero.
+    """
+    if values.dim() != 2 or values.numel() == 0 or values.is_complex():
+        raise InputError(f"A kernel is a real matrix (h, w), got shape {tuple(values.shape)}.")
+    exact = values.detach().to("cpu", torch.float64)
+    if not bool(torch.isfinite(exact).all()):
+        raise InputError("The kernel has values that are NaN or infinite.")
+    total = exact.sum()
+    if not bool(total.abs() > ZERO_SUM * exact.abs().sum()):
+        raise InputError(
+            "The kernel sums to zero, so it cannot be normalised to sum 1: "
+            "give a blur kernel with a positive sum."
+        )
+    notes = []
+    h, w = exact.shape
+    if h % 2 == 0 or w % 2 == 0:
+        exact = F.pad(exact, (0, (w + 1) % 2, 0, (h + 1) % 2))
+        notes.append(
+            f"The kernel of even size {h} x {w} was padded with zeros to "
+            f"{exact.shape[0]} x {exact.shape[1]}."
+        )
+    if not math.isclose(float(total), 1.0, rel_tol=1e-6):
+        notes.append("The kernel was normalised to sum 1.")
+    return Kernel(exact / total, description, tuple(notes))
+
+
+def kernel_from_text(text: str) -> Kernel:
+    """Make the kernel that a command line names.
+
+    ``"motion:9"`` or ``"motion:9:30"`` (length, angle in degrees), ``"gaussian:1.5"`` (standard
+    deviation), or the path of an image whose gray values are the kernel.
+
+    Raises:
+        UnknownNameError: for another name before the colon.
+        UsageError: if the numbers are missing or unreadable.
+        InputError: if the file is missing or unusable, or a number is out of range.
+    """
+    name, colon, rest = text.partition(":")
+    if not colon or Path(text).exists():
+        pixels = to_gray(read_image(text).pixels)
+        return kernel_from_tensor(pixels[0], f"the kernel of '{Path(text).name}'")
+    counts = {"motion": (1, 2), "gaussian": (1,)}
+    if name not in counts:
+        raise UnknownNameError("kernel", name, counts)
+    try:
+        numbers = [float(part) for part in rest.split(":")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in counts[name]:
+        raise UsageError(
+            f"Cannot read the kernel '{text}': write motion:LENGTH, motion:LENGTH:ANGLE, "
+            "gaussian:DEVIATION, or the path of an image."
+        )
+    return motion_kernel(*numbers) if name == "motion" else gaussian_kernel(numbers[0])
+
+
+def _sine(degrees: float) -> float:
+    """Sine that is exact at multiples of 90 degrees, so that axis-parallel motion is."""
+    quarter = degrees / 90.0
+    if quarter == round(quarter):
+        return (0.0, 1.0, 0.0, -1.0)[int(quarter) % 4]
+    return math.sin(math.radians(degrees))

@@ -1,0 +1,185 @@
+"""Masks of known pixels (1 known, 0 missing): random pixels, random rows, the user's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from equipoise.errors import InputError, UnknownNameError, UsageError
+from equipoise.images import read_image, to_gray
+
+
+class Mask(Protocol):
+    """A rule that draws a mask for any image size."""
+
+    @property
+    def description(self) -> str:
+        """What is known, for example "a random 50 % of the pixels are known"."""
+        ...
+
+    def draw(self, size: tuple[int, ...], shrink: bool) -> Tensor:
+        """The mask, float64 zeros and ones of shape ``size``, the same at each call.
+
+        Args:
+            size: spatial shape of the image.
+            shrink: whether a smaller part of a fixed mask may be cut out.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class RandomPixels:
+    """Know a random share of the pixels (exactly, up to rounding).
+
+    Args:
+        fraction: share of known pixels, in (0, 1].
+        seed: seed of the draw.
+    """
+
+    fraction: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_fraction(self.fraction)
+
+    @property
+    def description(self) -> str:
+        """One clause."""
+        return f"a random {100 * self.fraction:g} % of the pixels are known"
+
+    def draw(self, size: tuple[int, ...], shrink: bool) -> Tensor:
+        """Draw for an image of spatial shape ``size``."""
+        return _random_choice(size, self.fraction, self.seed)
+
+
+@dataclass(frozen=True)
+class RandomRows:
+    """Know a random share of the image rows.
+
+    Args:
+        fraction: share of known rows, in (0, 1].
+        seed: seed of the draw.
+    """
+
+    fraction: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_fraction(self.fraction)
+
+    @property
+    def description(self) -> str:
+        """One clause."""
+        return f"a random {100 * self.fraction:g} % of the rows are known"
+
+    def draw(self, size: tuple[int, ...], shrink: bool) -> Tensor:
+        """Draw for an image of spatial shape ``size``; rows are the first spatial axis."""
+        rows = _random_choice(size[:1], self.fraction, self.seed)
+        return rows.reshape(-1, *([1] * (len(size) - 1))).expand(size).clone()
+
+
+@dataclass(frozen=True, eq=False)
+class FixedMask:
+    """Know the pixels that the user says.
+
+    Args:
+        values: zeros and ones, spatial shape of the image.
+        origin: where it comes from, to follow "known is what".
+
+    Raises:
+        InputError: if there are other values than 0 and 1, or no pixel is known.
+    """
+
+    values: Tensor
+    origin: str = "the given mask"
+
+    def __post_init__(self) -> None:
+        if self.values.numel() == 0 or not bool(((self.values == 0) | (self.values == 1)).all()):
+            raise InputError("A mask consists of zeros (missing) and ones (known) only.")
+        if not bool(self.values.any()):
+            raise InputError("The mask knows no pixel; 1 or white means known.")
+
+    @property
+    def description(self) -> str:
+        """One clause."""
+        share = 100 * float(self.values.to(torch.float64).mean())
+        return f"{share:.3g} % of the pixels are known, by {self.origin}"
+
+    def draw(self, size: tuple[int, ...], shrink: bool) -> Tensor:
+        """The mask itself, or for smaller images the part whose share is nearest to the whole's.
+
+        Raises:
+            InputError: if the sizes differ and no smaller part is allowed or exists.
+        """
+        values = self.values.detach().to("cpu", torch.float64)
+        have = tuple(values.shape)
+        if have == size:
+            return values
+        fits = len(have) == len(size) == 2 and all(s <= h for s, h in zip(size, have, strict=True))
+        if not (shrink and fits):
+            raise InputError(
+                f"The mask has size {_times(have)}, the image {_times(size)}: "
+                "they must agree (for training, patches may be smaller than the mask)."
+            )
+        shares = F.avg_pool2d(values[None], size, stride=1)[0]
+        best = int((shares - values.mean()).abs().argmin())
+        top, left = divmod(best, shares.shape[1])
+        return values[top : top + size[0], left : left + size[1]].clone()
+
+
+def mask_from_text(text: str, seed: int = 0) -> Mask:
+    """Make the mask that a command line names.
+
+    ``"0.5"`` (share of known pixels), ``"rows:0.5"`` (share of known rows), or the path of an
+    image: pixels of at least half the brightest value are known.
+
+    Raises:
+        UnknownNameError: for another name before the colon.
+        UsageError: if the share is unreadable.
+        InputError: if the share is out of (0, 1], or the file is missing or unusable.
+    """
+    try:
+        return RandomPixels(float(text), seed)
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+    name, colon, rest = text.partition(":")
+    if not colon or Path(text).exists():
+        gray = to_gray(read_image(text).pixels)[0]
+        white = (gray >= 0.5 * gray.max()) & (gray > 0)
+        return FixedMask(white.to(torch.float64), f"the mask '{Path(text).name}'")
+    if name != "rows":
+        raise UnknownNameError("mask", name, ["rows"])
+    try:
+        fraction = float(rest)
+    except ValueError:
+        raise UsageError(
+            f"Cannot read the mask '{text}': write a share such as 0.5, rows:0.5, or the path of "
+            "an image."
+        ) from None
+    return RandomRows(fraction, seed)
+
+
+def _check_fraction(fraction: float) -> None:
+    if not 0 < fraction <= 1:
+        raise InputError(f"The share of known pixels must be in (0, 1], got {fraction}.")
+
+
+def _random_choice(size: tuple[int, ...], fraction: float, seed: int) -> Tensor:
+    count = 1
+    for n in size:
+        count *= n
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(count, generator=generator)[: max(1, round(fraction * count))]
+    mask = torch.zeros(count, dtype=torch.float64)
+    mask[chosen] = 1.0
+    return mask.reshape(size)
+
+
+def _times(size: tuple[int, ...]) -> str:
+    return " x ".join(str(n) for n in size)

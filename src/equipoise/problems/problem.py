@@ -1,0 +1,190 @@
+"""The noun of this package: an operator, its noise, and where a reconstruction starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from deepinv.physics import Inpainting, LinearPhysics
+from deepinv.physics.mri import MRIMixin
+from torch import Tensor
+
+from equipoise.errors import InputError, UsageError
+from equipoise.vectors import dot, expand
+
+Shape = tuple[int, ...]
+
+
+class Rebuild(Protocol):
+    """Makes the same problem for another image size, dtype or device."""
+
+    def __call__(
+        self, image_shape: Shape, *, dtype: torch.dtype, device: torch.device
+    ) -> Problem: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """An inverse problem ``y = A x + sigma n`` for images of one shape.
+
+    Args:
+        name: for example ``"denoise"``.
+        physics: A, a deepinv linear physics; its noise model is Gaussian with the same sigma.
+        sigma: standard deviation of the noise, for images with values in [0, 1].
+        image_shape: shape (C, *spatial) of one image.
+        description: one plain sentence: operator and noise.
+        dtype: dtype of images and measurements.
+        device: where the physics is.
+        rebuild: makes the same problem for another shape, dtype or device.
+        first_guess: ``(physics, y) -> x0``, see :meth:`start`.
+        notes: further plain sentences about what was made of the user's input.
+    """
+
+    name: str
+    physics: LinearPhysics
+    sigma: float
+    image_shape: Shape
+    description: str
+    dtype: torch.dtype
+    device: torch.device
+    rebuild: Rebuild = field(repr=False)
+    first_guess: Callable[[LinearPhysics, Tensor], Tensor] = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    def measure(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Simulate ``y = A x + sigma n`` with n standard normal; only observed entries get noise.
+
+        The noise is drawn on the CPU in float64 and then moved and rounded, so that a seed gives
+        the same noise on every device and in every dtype. For masks (inpainting, MRI) the entries
+        that are not observed stay zero. For complex measurements sigma is the deviation of the
+        real and of the imaginary part.
+
+        Args:
+            x: images of shape (B, *image_shape).
+            generator: a CPU generator.
+
+        Returns:
+            Measurements of shape (B, ...).
+
+        Raises:
+            InputError: if x has another shape, dtype or device than the problem.
+        """
+        self._check_images(x)
+        with torch.no_grad():
+            clean = self.physics.A(x)
+            n = _normal_like(clean, generator)
+            mask = _observed(self.physics)
+            return clean + self.sigma * (n if mask is None else n * mask.to(n.dtype))
+
+    def start(self, y: Tensor) -> Tensor:
+        """A cheap image near the answer: where solvers start, and what they must improve on.
+
+        Denoising: y. Inpainting: missing pixels filled with local means of the known ones.
+        Deconvolution: y, continued at the border by its edge where the padding is valid. Any
+        other physics: ``t A^T y``, with the t that fits the data best.
+
+        Args:
+            y: measurements of shape (B, ...).
+
+        Returns:
+            Images of shape (B, *image_shape).
+        """
+        with torch.no_grad():
+            return self.first_guess(self.physics, y)
+
+    def for_shape(self, image_shape: Shape) -> Problem:
+        """The same problem (kernel, statistics of the mask, noise) for images of another shape.
+
+        Args:
+            image_shape: (C, *spatial).
+
+        Raises:
+            InputError: if the operator does not exist in that shape.
+            UsageError: if the problem was made of a physics for one fixed shape.
+        """
+        if tuple(image_shape) == self.image_shape:
+            return self
+        return self.rebuild(tuple(image_shape), dtype=self.dtype, device=self.device)
+
+    def with_dtype(self, dtype: torch.dtype) -> Problem:
+        """The same problem in another precision.
+
+        The operator is built anew: converting a deepinv ``BlurFFT`` by ``.to(dtype)`` drops the
+        imaginary part of its transfer function.
+        """
+        if dtype == self.dtype:
+            return self
+        return self.rebuild(self.image_shape, dtype=dtype, device=self.device)
+
+    def with_device(self, device: str | torch.device) -> Problem:
+        """The same problem on another device."""
+        if torch.device(device) == self.device:
+            return self
+        return self.rebuild(self.image_shape, dtype=self.dtype, device=torch.device(device))
+
+    def _check_images(self, x: Tensor) -> None:
+        if x.dim() == 0 or tuple(x.shape[1:]) != self.image_shape:
+            raise InputError(
+                f"{self.name} was built for images of shape {self.image_shape} with a batch axis "
+                f"before it, got {tuple(x.shape)}: use problem.for_shape(...)."
+            )
+        if x.dtype != self.dtype:
+            raise InputError(
+                f"{self.name} was built for {self.dtype}, got {x.dtype}: "
+                f"use problem.with_dtype({x.dtype})."
+            )
+        if x.device.type != self.device.type:
+            raise InputError(
+                f"{self.name} is on {self.device}, the images are on {x.device}: "
+                f"use problem.with_device('{x.device}')."
+            )
+
+
+def check_setting(image_shape: Shape, sigma: float, dtype: torch.dtype) -> None:
+    """Refuse shapes, noise levels and dtypes that no problem can have.
+
+    Raises:
+        InputError: if the noise is negative or not finite, or the shape is no image's.
+        UsageError: if the dtype is not float32 or float64.
+    """
+    if not (math.isfinite(sigma) and sigma >= 0):
+        raise InputError(f"The noise level must be a number >= 0, got {sigma}.")
+    if len(image_shape) < 2 or any(size < 1 for size in image_shape):
+        raise InputError(
+            f"An image shape is (channels, *spatial) with positive sizes, got {image_shape}."
+        )
+    if dtype not in (torch.float32, torch.float64):
+        raise UsageError(f"Problems are built in torch.float32 or torch.float64, not in {dtype}.")
+
+
+def fitted_adjoint(physics: LinearPhysics, y: Tensor) -> Tensor:
+    """Compute ``t A^T y`` with ``t = ||A^T y||^2 / ||A A^T y||^2`` of each sample.
+
+    This t minimises ``||A (t A^T y) - y||``: the first step of steepest descent from zero.
+    """
+    image = physics.A_adjoint(y)
+    again = physics.A(image)
+    top, bottom = dot(image, image), dot(again, again)
+    t = torch.where(bottom > 0, top / bottom, torch.zeros_like(top))
+    return expand(t, image) * image
+
+
+def noise_words(sigma: float) -> str:
+    """``"Gaussian noise of standard deviation 0.1"``, or ``"no noise"``."""
+    return f"Gaussian noise of standard deviation {sigma:g}" if sigma > 0 else "no noise"
+
+
+def _normal_like(clean: Tensor, generator: torch.Generator) -> Tensor:
+    shape = (*clean.shape, 2) if clean.is_complex() else clean.shape
+    n = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return (torch.view_as_complex(n) if clean.is_complex() else n).to(clean)
+
+
+def _observed(physics: LinearPhysics) -> Tensor | None:
+    """1 where a masking physics observes and 0 elsewhere; None for other physics."""
+    if not isinstance(physics, (Inpainting, MRIMixin)) or not hasattr(physics, "mask"):
+        return None
+    return (physics.mask != 0).to(physics.mask.dtype)
