@@ -2,6 +2,7 @@
 
 from equipoise.problems.adjointness import check_adjoint
 from equipoise.problems.datasplit import DataSplit, centre_crop
+from equipoise.problems.folders import folder_images
 from equipoise.problems.kernels import (
     Kernel,
     gaussian_kernel,
@@ -10,10 +11,12 @@ from equipoise.problems.kernels import (
     motion_kernel,
 )
 from equipoise.problems.masks import FixedMask, Mask, RandomPixels, RandomRows, mask_from_text
+from equipoise.problems.mnist import digits, read_idx
 from equipoise.problems.patches import dihedral, sample_patches
 from equipoise.problems.photographs import photographs
 from equipoise.problems.problem import Problem
 from equipoise.problems.tasks import deblur, denoise, from_physics, inpaint
+from equipoise.problems.user_physics import load_user_physics
 
 __all__ = [
     "DataSplit",
@@ -27,14 +30,18 @@ __all__ = [
     "check_adjoint",
     "deblur",
     "denoise",
+    "digits",
     "dihedral",
+    "folder_images",
     "from_physics",
     "gaussian_kernel",
     "inpaint",
     "kernel_from_tensor",
     "kernel_from_text",
+    "load_user_physics",
     "mask_from_text",
     "motion_kernel",
     "photographs",
+    "read_idx",
     "sample_patches",
 ]

@@ -135,6 +135,7 @@ def deblur(
             f"({image_shape[1]} x {image_shape[2]}): use a smaller kernel or larger images."
         )
     # The physics is built from a filter of the right dtype: .to(dtype) would spoil BlurFFT.
+    # Valid convolution goes through the FFT too: several times faster, and never in TF32.
     values = chosen.values.to(device=device, dtype=dtype)[None, None]
     noise = GaussianNoise(sigma)
     physics: LinearPhysics
@@ -143,7 +144,9 @@ def deblur(
             img_size=tuple(image_shape), filter=values, noise_model=noise, device=device
         )
     else:
-        physics = Blur(filter=values, padding="valid", noise_model=noise, device=device)
+        physics = Blur(
+            filter=values, padding="valid", use_fft=True, noise_model=noise, device=device
+        )
     border = "wrapping around the border" if padding == "circular" else "without the border"
     return Problem(
         name="deblur",

@@ -1,0 +1,93 @@
+"""Handwritten digits in the idx format of MNIST."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from equipoise.errors import InputError
+from equipoise.problems.datasplit import DataSplit
+
+#: First bytes of an idx file: two zeros and the code of unsigned bytes.
+UNSIGNED_BYTES = b"\x00\x00\x08"
+
+
+def read_idx(path: str | Path) -> Tensor:
+    """Read an idx file of unsigned bytes (images or labels of MNIST), gzipped or not.
+
+    Args:
+        path: the file; the ending ``.gz`` says that it is compressed.
+
+    Returns:
+        Tensor of dtype uint8 with the shape that the file's header states.
+
+    Raises:
+        InputError: if the file is missing, truncated, or of another format.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"There is no file '{file}'.")
+    data = file.read_bytes()
+    if file.suffix == ".gz":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(f"'{file}' is truncated or not gzipped: {error}") from error
+    if data[:3] != UNSIGNED_BYTES or len(data) < 4:
+        raise InputError(f"'{file}' is not an idx file of unsigned bytes.")
+    start = 4 + 4 * data[3]
+    if len(data) < start:
+        raise InputError(f"'{file}' is truncated within its header.")
+    shape = struct.unpack(f">{data[3]}I", data[4:start])
+    if len(data) - start != math.prod(shape):
+        raise InputError(
+            f"'{file}' should hold {math.prod(shape)} bytes for shape {shape}, "
+            f"it holds {len(data) - start}: truncated or damaged."
+        )
+    return torch.from_numpy(np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy())
+
+
+def digits(
+    path: str | Path,
+    *,
+    validation: int = 500,
+    test: int = 1000,
+    dtype: torch.dtype = torch.float32,
+) -> DataSplit:
+    """Load digits: the last ``test`` are for test, the ``validation`` before them for validation.
+
+    Args:
+        path: idx file of images, shape (N, 28, 28).
+        validation: number of validation images, positive.
+        test: number of test images, positive.
+        dtype: torch.float32 or torch.float64.
+
+    Returns:
+        The split, images (1, 28, 28) with values in [0, 1]; test images go by their position.
+
+    Raises:
+        InputError: if the file is unusable or too short.
+    """
+    values = read_idx(path)
+    if values.dim() != 3:
+        raise InputError(f"'{path}' holds shape {tuple(values.shape)}, expected images (N, H, W).")
+    if validation < 1 or test < 1 or len(values) <= validation + test:
+        raise InputError(
+            f"'{path}' holds {len(values)} images, too few to set aside {validation} for "
+            f"validation and {test} for test."
+        )
+    images = list((values[:, None].to(torch.float64) / 255).to(dtype))
+    first = len(images) - test
+    return DataSplit(
+        name="digits",
+        train=images[: first - validation],
+        val=images[first - validation : first],
+        test={f"digit-{k}": images[k] for k in range(first, len(images))},
+    )
