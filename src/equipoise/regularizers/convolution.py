@@ -11,9 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from equipoise.errors import UnknownNameError, UsageError
+from equipoise.errors import InputError, UnknownNameError, UsageError
 
 Padding = Literal["zero", "circular"]
+
+#: Output channels that fill a processor's vector registers in a convolution.
+LANES = 16
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -33,13 +36,55 @@ def correlate(
 
     Returns:
         Tensor of shape (B, out, *spatial).
+
+    Raises:
+        InputError: if an image is too small to be padded circularly.
     """
     halves = [size // 2 for size in filters.shape[2:]]
-    convolve = _CONV[len(halves)]
-    if padding == "zero":
+    sizes, outputs, dims = x.shape[2:], len(filters), len(halves)
+    if padding == "circular":
+        if any(half > size for half, size in zip(halves, sizes, strict=True)):
+            raise InputError(
+                f"Circular padding needs images of at least half the filters' size {halves}, "
+                f"got {tuple(sizes)}: use zero padding or larger images."
+            )
+        x = F.pad(x, [half for half in reversed(halves) for _ in range(2)], mode="circular")
+        halves = [0] * dims
+    convolve = _CONV[dims]
+    stride = _phases(outputs, dims)
+    if stride == 1:
         return convolve(x, filters, bias, padding=halves)
-    pads = [half for half in reversed(halves) for _ in range(2)]
-    return convolve(F.pad(x, pads, mode="circular"), filters, bias)
+    # Few outputs leave most of a processor's vector units idle: compute a block of neighbouring
+    # pixels as further outputs of a strided convolution and interleave the blocks.
+    missing = [-size % stride for size in sizes]
+    if any(missing):
+        x = F.pad(x, [width for m in reversed(missing) for width in (0, m)])
+    bias = None if bias is None else bias.repeat_interleave(stride**dims)
+    blocks = convolve(x, _blocked(filters, stride), bias, stride=stride, padding=halves)
+    blocks = blocks.unflatten(1, (outputs, *[stride] * dims))
+    order = [axis for d in range(dims) for axis in (2 + dims + d, 2 + d)]
+    whole = blocks.permute(0, 1, *order).reshape(
+        len(x), outputs, *(size + m for size, m in zip(sizes, missing, strict=True))
+    )
+    for axis, size in enumerate(sizes, start=2):
+        whole = whole.narrow(axis, 0, size)
+    return whole
+
+
+def _phases(outputs: int, dims: int) -> int:
+    """Edge of the block of pixels that one strided convolution computes; 1: no blocks."""
+    return next((edge for edge in (4, 2) if outputs * edge**dims <= LANES), 1)
+
+
+def _blocked(filters: Tensor, stride: int) -> Tensor:
+    """Filters of the strided convolution: one shifted copy for each pixel of a block."""
+    dims = filters.dim() - 2
+    wide = F.pad(filters, [stride - 1] * (2 * dims))
+    for axis in range(2, 2 + dims):
+        wide = wide.unfold(axis, filters.shape[axis] + stride - 1, 1)
+    shifts = tuple(range(2, 2 + dims))
+    wide = wide.flip(shifts).permute(0, *shifts, 1, *range(2 + dims, 2 + 2 * dims))
+    return wide.flatten(0, dims)
 
 
 def correlate_adjoint(z: Tensor, filters: Tensor, padding: Padding = "zero") -> Tensor:
@@ -116,8 +161,8 @@ def check_filters(
     """
     if dims not in _CONV:
         raise UsageError(f"dims must be 1, 2 or 3, got {dims}.")
-    if kernel_size < 1 or kernel_size % 2 == 0:
-        raise UsageError(f"kernel_size must be a positive odd number, got {kernel_size}.")
+    if kernel_size < 3 or kernel_size % 2 == 0:
+        raise UsageError(f"kernel_size must be odd and at least 3, got {kernel_size}.")
     if channels < 1 or not filters or min(filters) < 1:
         raise UsageError(
             f"channels and filters must be positive, got channels={channels}, filters={filters}."

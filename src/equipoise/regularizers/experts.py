@@ -35,7 +35,7 @@ class FieldsOfExperts(AnalysisRegularizer):
             the experts begin to bend.
 
     Raises:
-        UsageError: if a size is not positive (kernels: odd).
+        UsageError: if a size is out of range.
         UnknownNameError: for an unknown expert or padding.
 
     References:

@@ -106,7 +106,7 @@ class ConvolutionChain(AnalysisOperator):
         if self.zero_mean:
             layers[0] = zero_mean(layers[0])
         if self.normalized:
-            layers = [layer / convolution_norm(layer) for layer in layers]
+            layers = [layer / _positive(convolution_norm(layer)) for layer in layers]
         return tuple(layers)
 
     def apply_to(self, x: Tensor, weights: Weights, bias: Tensor | None = None) -> Tensor:
@@ -164,3 +164,8 @@ class DenseOperator(AnalysisOperator):
     def norm(self, weights: Weights) -> float:
         """The largest singular value."""
         return inflate(float(torch.linalg.matrix_norm(weights[0].detach().double(), ord=2)))
+
+
+def _positive(size: Tensor) -> Tensor:
+    """Keep a norm from being zero, so that zero filters stay zero."""
+    return size.clamp_min(torch.finfo(size.dtype).tiny)

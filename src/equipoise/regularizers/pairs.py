@@ -119,7 +119,9 @@ class UntiedRegularizer(Regularizer):
             UsageError: if the bound is positive (no pair has such a modulus).
         """
         if least > 0:
-            raise UsageError(f"An untied pair cannot be held above a positive modulus, got {least}.")
+            raise UsageError(
+                f"An untied pair cannot be held above a positive modulus, got {least}."
+            )
         with torch.no_grad():
             inner, outer = self._halves(tuple(w.double() for w in self.constants()))
             steepest = float(self.profile.curvature_range()[1].max())
@@ -172,7 +174,7 @@ class TiedConvPair(AnalysisRegularizer):
             activations begin to bend.
 
     Raises:
-        UsageError: if a size is not positive (kernels: odd).
+        UsageError: if a size is out of range.
         UnknownNameError: for an unknown activation or padding.
 
     References:

@@ -35,7 +35,7 @@ class RidgeRegularizer(AnalysisRegularizer):
         normalized: whether every convolution is divided by its norm bound.
 
     Raises:
-        UsageError: if a size is not positive (kernels: odd) or weak_convexity is negative.
+        UsageError: if a size is out of range or weak_convexity is negative.
 
     References:
         Goujon, Neumayer, Bohra, Ducotterd, Unser 2023 (convex); Goujon, Neumayer, Unser 2024
