@@ -275,7 +275,8 @@ class Regularizer(Prior):
 
     @staticmethod
     def _unfold_scalar(value: Tensor, x: Tensor) -> Tensor:
-        return value if len(value) == len(x) else value.reshape(len(x), -1).sum(1)
+        folded = value.dim() == 1 and len(value) > len(x)
+        return value.reshape(len(x), -1).sum(1) if folded else value
 
 
 def autograd_linearization(

@@ -1,0 +1,351 @@
+"""The contract: every catalogue name keeps it, users' own ones can, and wrong ones are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from equipoise.bounds import estimated, proved
+from equipoise.errors import NoPotentialError
+from equipoise.regularizers import (
+    NAMES,
+    Linearization,
+    Regularizer,
+    Residual,
+    Tikhonov,
+    Traits,
+    build,
+)
+from equipoise.regularizers.base import Constants, autograd_linearization
+from equipoise.status import Solution, Status
+from equipoise.testing import (
+    check_batch,
+    check_channels,
+    check_constants,
+    check_inputs,
+    check_jacobian,
+    check_parameter_gradient,
+    check_potential,
+    check_prox,
+    check_regularizer,
+    check_saving,
+    check_shapes,
+    check_traits,
+)
+from equipoise.vectors import dot
+
+SHAPE = (2, 1, 5, 6)
+
+#: Small versions of all names, so that the whole contract is quick.
+SMALL: dict[str, dict[str, Any]] = {
+    "contractive": {"width": 4, "depth": 2, "kernel_size": 3},
+    "crr": {"filters": (2, 4), "kernel_size": 3},
+    "fields-of-experts": {"filters": 4, "kernel_size": 3},
+    "ridge": {"filters": (3,), "kernel_size": 3, "weak_convexity": 0.5, "channels": 2},
+    "scaled": {"inner": {"name": "wcrr", "filters": (2, 4), "kernel_size": 3}, "scale": 3.0},
+    "tied-conv": {"filters": 4, "kernel_size": 3},
+    "tied-dense": {"image_shape": [1, 4, 5], "features": 6},
+    "tikhonov": {"operator": "gradient"},
+    "tv": {"epsilon": 0.1},
+    "untied-conv": {"filters": 4, "kernel_size": 3},
+    "untied-dense": {"image_shape": [1, 4, 5], "features": 6},
+    "wcrr": {"filters": (2, 4), "kernel_size": 3},
+}
+
+
+def perturbed(regularizer: Regularizer, size: float) -> Regularizer:
+    """Move all parameters, so that nothing holds only at their initial values."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in regularizer.parameters():
+            parameter.add_(size * torch.randn(parameter.shape, generator=generator))
+    return regularizer
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_catalogue_keeps_the_contract(name: str) -> None:
+    torch.manual_seed(0)
+    check_regularizer(perturbed(build(name, **SMALL[name]), 0.2))
+
+
+@pytest.mark.parametrize("name", ["contractive", "tied-conv", "untied-conv", "crr"])
+def test_colour_versions_keep_the_contract(name: str) -> None:
+    torch.manual_seed(0)
+    check_regularizer(perturbed(build(name, **SMALL[name], channels=3), 0.2), (2, 3, 5, 6))
+
+
+def test_networks_of_users_keep_the_contract() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, 1, 3, padding=1))
+    check_regularizer(Residual(network, channels=1))
+    normalised = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.Conv2d(3, 1, 1))
+    check_regularizer(Residual(normalised.eval()))
+
+
+class LogCosh(Regularizer):
+    """A user's own regulariser: ``r(x) = a sum log cosh x``, products by autograd."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.tensor(1.5))
+
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        return self.a * torch.tanh(x)
+
+    def _potential(self, x: Tensor, constants: Constants) -> Tensor:
+        return self.a * (x.abs() + nn.functional.softplus(-2.0 * x.abs())).flatten(1).sum(1)
+
+    def traits(self) -> Traits:
+        a = float(self.a.detach())
+        return Traits(True, proved(0.0), proved(a))
+
+
+def test_classes_of_users_keep_the_contract() -> None:
+    check_regularizer(LogCosh(), (2, 2, 4, 5))
+
+
+# ---- one broken clause each ----------------------------------------------------------------------
+
+
+class HighModulus(LogCosh):
+    def traits(self) -> Traits:
+        return replace(super().traits(), modulus=proved(0.01))
+
+
+class LowLipschitz(LogCosh):
+    def traits(self) -> Traits:
+        return replace(super().traits(), lipschitz=proved(1.49))
+
+
+class FalseDisc(Residual):
+    """``x + rotation``: L and mu are right, but the disc is larger."""
+
+    channels = 1
+
+    def __init__(self) -> None:
+        super().__init__(lambda x: -0.5 * x.flip(-1) * torch.tensor([1.0, -1.0]).double())
+
+    def traits(self) -> Traits:
+        return Traits(False, proved(1.0), proved(1.2), contractive_residual=True)
+
+
+class FalseGradient(LogCosh):
+    """Mixes each pixel with one neighbour only; its products are right, its claim is not."""
+
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        return self.a * torch.tanh(x + x.roll(1, -1))
+
+    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
+        return autograd_linearization(lambda z: self._field(z, constants), x, symmetric=False)
+
+    def traits(self) -> Traits:
+        return Traits(gradient_field=True)
+
+
+class OtherPotential(LogCosh):
+    def _potential(self, x: Tensor, constants: Constants) -> Tensor:
+        return 1.01 * super()._potential(x, constants)
+
+
+class OtherTogether(LogCosh):
+    def _potential_and_field(self, x: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
+        value, field = super()._potential_and_field(x, constants)
+        return value, 1.01 * field
+
+
+class BatchPotential(LogCosh):
+    def _potential(self, x: Tensor, constants: Constants) -> Tensor:
+        return super()._potential(x, constants).sum()
+
+
+class MixedSamples(LogCosh):
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        return super()._field(x, constants) - 0.01 * x.mean(0)
+
+
+class WrongProducts(LogCosh):
+    def __init__(self, jvp: float, vjp: float) -> None:
+        super().__init__()
+        self.factors = (jvp, vjp)
+
+    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
+        near, (f, g) = super()._linearize(x, constants), self.factors
+        return Linearization(near.value, lambda v: f * near.jvp(v), lambda w: g * near.vjp(w))
+
+
+class HiddenParameter(LogCosh):
+    """The field depends on a, but its derivative by a is cut off."""
+
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        return self.a.detach() * torch.tanh(x)
+
+
+class ForgetfulConstants(LogCosh):
+    def constants(self) -> Constants:
+        return (self.a.square(),)
+
+    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
+        a = constants[0] if not constants[0].requires_grad else self.a
+        slope = a.detach() * (1.0 - torch.tanh(x).square())
+        return Linearization(self._field(x, constants), lambda v: slope * v, lambda v: slope * v)
+
+
+class LooseConstants(LogCosh):
+    def constants(self) -> Constants:
+        return [self.a]  # type: ignore[return-value]
+
+
+class SinglePrecision(LogCosh):
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        return super()._field(x, constants).float()
+
+
+class Cropping(LogCosh):
+    def field(self, x: Tensor, constants: Constants | None = None) -> Tensor:
+        return super().field(x, constants)[..., 1:]
+
+
+class NotFinite(LogCosh):
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        return super()._field(x, constants) / (x.shape[-1] - SHAPE[-1])
+
+
+class Careless(LogCosh):
+    """Takes whatever broadcasts."""
+
+    def _fold(self, x: Tensor) -> Tensor:
+        return x
+
+
+class GrayByName(LogCosh):
+    """Says that it acts on channels one by one, but mixes them."""
+
+    channels = 1
+
+    def _fold(self, x: Tensor) -> Tensor:
+        return x
+
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        return super()._field(x, constants) + x.sum(1, keepdim=True)
+
+
+class OfferedPotential(Residual):
+    """A field that is no gradient and still answers with a number."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda x: 0.5 * x.roll(1, -1))
+
+    def _potential(self, x: Tensor, constants: Constants) -> Tensor:
+        return dot(x, self._field(x, constants))
+
+
+class ProximalLie(LogCosh):
+    """Claims to have solved the equation, as deepinv's inherited default silently does."""
+
+    def solve_prox(
+        self, x: Tensor, gamma: float | Tensor = 1.0, *, tolerance: float | None = None
+    ) -> Solution:
+        true = super().solve_prox(x, gamma, tolerance=tolerance)
+        return replace(true, x=x, status=torch.full_like(true.status, Status.CONVERGED))
+
+
+class ProximalFailure(LogCosh):
+    def solve_prox(
+        self, x: Tensor, gamma: float | Tensor = 1.0, *, tolerance: float | None = None
+    ) -> Solution:
+        true = super().solve_prox(x, gamma, tolerance=tolerance)
+        return replace(true, status=torch.full_like(true.status, Status.ITERATION_LIMIT))
+
+
+class ForgottenArgument(Tikhonov):
+    """Its configuration does not mention the operator."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {"name": "tikhonov"}
+
+
+class UnknownToCatalogue(LogCosh):
+    @property
+    def config(self) -> dict[str, Any]:
+        return {"name": "tikhonov"}
+
+
+class TraitsAgainstClass(LogCosh):
+    def traits(self) -> Traits:
+        return Traits(gradient_field=False)
+
+
+Check = Callable[..., None]
+
+
+@pytest.mark.parametrize(
+    ("regularizer", "check", "word"),
+    [
+        (HighModulus(), check_traits, r"modulus 0.01 \(PROVED\) is declared, but"),
+        (LowLipschitz(), check_traits, r"lipschitz 1.49 \(PROVED\) is declared, but"),
+        (FalseDisc(), check_traits, "disc hypothesis"),
+        (TraitsAgainstClass(), check_traits, "gradient_field=False"),
+        (FalseGradient(), check_jacobian, "J is not symmetric"),
+        (OtherPotential(), check_potential, "not the gradient"),
+        (OtherTogether(), check_potential, "potential_and_field gives another field"),
+        (OfferedPotential(), check_potential, "offers a potential"),
+        (BatchPotential(), check_shapes, "potential of 2 samples"),
+        (SinglePrecision(), check_shapes, "float32"),
+        (Cropping(), check_shapes, "field turned"),
+        (NotFinite(), check_shapes, "not finite"),
+        (MixedSamples(), check_batch, "batch differs"),
+        (GrayByName(), check_channels, "colour image"),
+        (WrongProducts(1.01, 1.01), check_jacobian, "jvp differs"),
+        (WrongProducts(1.0, 1.01), check_jacobian, "not adjoint"),
+        (HiddenParameter(), check_parameter_gradient, "derivative by the parameters"),
+        (ForgetfulConstants(), check_constants, "constants change jvp"),
+        (LooseConstants(), check_constants, "tuple of tensors"),
+        (Careless(), check_inputs, "not refused"),
+        (ProximalLie(), check_prox, "prox claims convergence"),
+        (ProximalFailure(), check_prox, "did not converge.*allow more evaluations"),
+        (ForgottenArgument("gradient"), check_saving, "field changed|loading gave"),
+        (UnknownToCatalogue(), check_saving, "outside the catalogue was saved"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Regularizer) else "",
+)
+def test_broken_clauses_are_named(regularizer: Regularizer, check: Check, word: str) -> None:
+    with pytest.raises(AssertionError, match=f"Regulariser contract: .*({word})"):
+        check(regularizer, SHAPE if not isinstance(regularizer, FalseDisc) else (1, 1, 1, 2))
+
+
+@pytest.mark.parametrize("broken", [HighModulus(), WrongProducts(1.0, 1.01), MixedSamples()])
+def test_the_whole_contract_finds_them_too(broken: Regularizer) -> None:
+    with pytest.raises(AssertionError, match="Regulariser contract"):
+        check_regularizer(broken, SHAPE)
+
+
+def test_batch_normalisation_in_training_mode_is_found() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 1, 1))
+    with pytest.raises(AssertionError, match="batch differs"):
+        check_batch(Residual(network.train()), SHAPE)
+
+
+def test_estimated_traits_are_not_held_against_a_regulariser() -> None:
+    class Estimated(LogCosh):
+        def traits(self) -> Traits:
+            return Traits(True, estimated(0.01), estimated(1.49))
+
+    check_traits(Estimated(), SHAPE)
+
+
+def test_the_contract_leaves_the_regulariser_as_it_was() -> None:
+    torch.manual_seed(0)
+    regularizer = build("contractive", **SMALL["contractive"])
+    before = {key: value.clone() for key, value in regularizer.state_dict().items()}
+    check_regularizer(regularizer)
+    for key, value in regularizer.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, before[key])
+    with pytest.raises(NoPotentialError):
+        regularizer.potential(torch.zeros(1, 1, 4, 4))
