@@ -75,18 +75,31 @@ def _largest_at(taps: Tensor) -> Tensor:
     grid = _grid(taps)
     axes = tuple(range(2, taps.dim()))
     # Real taps: the symbol at -w is the conjugate of that at w, so half of the last axis suffices.
-    spectrum = torch.fft.rfftn(taps, s=grid, dim=axes)
-    shape = spectrum.shape[2:]
-    symbols = spectrum.flatten(2).permute(2, 0, 1)
     if min(taps.shape[:2]) == 1:
-        squared = symbols.abs().square().sum((1, 2))
+        squared = torch.fft.rfftn(_autocorrelation(taps), s=grid).abs()
+        shape = squared.shape
     else:
+        spectrum = torch.fft.rfftn(taps, s=grid, dim=axes)
+        shape = spectrum.shape[2:]
+        symbols = spectrum.flatten(2).permute(2, 0, 1)
         tall = symbols.shape[1] >= symbols.shape[2]
         gram = symbols.mH @ symbols if tall else symbols @ symbols.mH
         squared = torch.linalg.eigvalsh(gram)[:, -1]
     index = torch.unravel_index(squared.argmax(), shape)
     turns = [2.0 * math.pi * i / n for i, n in zip(index, grid, strict=True)]
     return torch.stack(turns)
+
+
+def _autocorrelation(taps: Tensor) -> Tensor:
+    """Sum over channels of the taps' autocorrelations, at all lags from ``1 - k`` to ``k - 1``.
+
+    Its Fourier transform is the squared norm of a scalar symbol (up to the phase of the shift):
+    one transform on the fine grid instead of one per channel.
+    """
+    axes = tuple(range(2, taps.dim()))
+    lags = [2 * k - 1 for k in taps.shape[2:]]
+    power = torch.fft.fftn(taps, s=lags, dim=axes).abs().square().sum((0, 1))
+    return torch.fft.fftshift(torch.fft.ifftn(power).real)
 
 
 def _symbol_at(taps: Tensor, frequency: Tensor) -> Tensor:
