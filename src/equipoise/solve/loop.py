@@ -16,8 +16,9 @@ from equipoise.solve.system import System
 from equipoise.status import Solution, Status
 from equipoise.vectors import norm, where
 
-#: A residual this many times larger than at the start (or than the scale) counts as divergence.
-DIVERGENCE = 1e4
+#: A residual this many times larger than at the start (or than the scale) counts as divergence,
+#: at once or when the patience or the evaluations run out.
+DIVERGENCE, GROWTH = 1e4, 2.0
 #: A residual that has not fallen by this factor within the patience counts as stagnation.
 PROGRESS = 0.99
 
@@ -59,6 +60,8 @@ def solve(
     """
     if not tolerance > 0:
         raise InputError(f"The tolerance must be positive, got {tolerance}.")
+    if not bool(torch.isfinite(x0).all()):
+        raise InputError("x0 has values that are NaN or infinite; start from finite images.")
     chosen = default_solver(system) if solver is None else solver
     chosen.require(system)
     stride = check_every or (1 if x0.device.type == "cpu" else 4)
@@ -111,9 +114,9 @@ class _Run:
         self.system, self.tolerance = system, tolerance
         self.max_evaluations, self.patience, self.history = max_evaluations, patience, history
         self.state: State = solver.start(system, x0)
-        self.scale = system.scale
+        self.scale = self.full_scale = system.scale
         residual = norm(self.state.e)
-        self.limit = DIVERGENCE * torch.maximum(residual, self.scale)
+        self.large = torch.maximum(residual, self.scale)
         self.marker = residual.clone()
         self.marker_at = self.state.evaluations.clone()
         self.rows = torch.arange(len(x0), device=x0.device)
@@ -131,7 +134,8 @@ class _Run:
         status = self._judge(state, residual)
         open_ = self.book.status[self.rows] == Status.RUNNING
         best = self.book.residual[self.rows]
-        better = open_ & ((residual < best) | (status == Status.CONVERGED))
+        inside = status != Status.OUT_OF_DOMAIN
+        better = open_ & inside & ((residual < best) | (status == Status.CONVERGED))
         self.book.x[self.rows] = where(better, state.x, self.book.x[self.rows])
         self.book.residual[self.rows] = torch.where(better, residual, best)
         self.book.evaluations[self.rows] = torch.where(
@@ -139,11 +143,11 @@ class _Run:
         )
         self.book.status[self.rows] = torch.where(open_, status, self.book.status[self.rows])
         if self.history:
-            self.residuals.append(self.book.residual / self._full_scale())
+            self.residuals.append(self.book.residual / self.full_scale)
             self.spent.append(self.book.evaluations.clone())
         keep = (self.book.status[self.rows] == Status.RUNNING).nonzero().squeeze(1)
         self.active = len(keep) > 0  # the one synchronisation with the device
-        if self.active and 2 * len(keep) <= len(self.rows):
+        if self.active and self._worth_cutting(len(keep)):
             self._cut(keep)
 
     def _judge(self, state: State, residual: Tensor) -> Tensor:
@@ -155,9 +159,12 @@ class _Run:
         def mark(condition: Tensor, code: Status) -> None:
             status.masked_fill_(condition, int(code))
 
-        mark(state.evaluations >= self.max_evaluations, Status.ITERATION_LIMIT)
-        mark(state.failed | (state.evaluations - self.marker_at > self.patience), Status.STAGNATED)
-        mark(~(residual <= self.limit), Status.DIVERGED)
+        spent = state.evaluations >= self.max_evaluations
+        tired = state.evaluations - self.marker_at > self.patience
+        mark(spent, Status.ITERATION_LIMIT)
+        mark(state.failed | tired, Status.STAGNATED)
+        mark((spent | tired) & (residual > GROWTH * self.large), Status.DIVERGED)
+        mark(~(residual <= DIVERGENCE * self.large), Status.DIVERGED)
         inside = self.system.in_domain(state.x)
         if inside is not None:
             mark(~inside, Status.OUT_OF_DOMAIN)
@@ -166,18 +173,19 @@ class _Run:
             mark(residual <= self.tolerance * self.scale, Status.CONVERGED)
         return status
 
+    def _worth_cutting(self, left: int) -> bool:
+        """On the CPU every sample costs; elsewhere new shapes cost, so only halves are cut."""
+        if self.rows.device.type == "cpu":
+            return left < len(self.rows)
+        return 2 * left <= len(self.rows)
+
     def _cut(self, keep: Tensor) -> None:
         cut = self.system.select(keep)
         if cut is None:
             return
         self.system, self.state = cut, select_state(self.state, keep)
-        self.rows, self.scale, self.limit = self.rows[keep], self.scale[keep], self.limit[keep]
+        self.rows, self.scale, self.large = self.rows[keep], self.scale[keep], self.large[keep]
         self.marker, self.marker_at = self.marker[keep], self.marker_at[keep]
-
-    def _full_scale(self) -> Tensor:
-        if len(self.rows) == len(self.book.status):
-            self._scale_of_all = self.scale
-        return self._scale_of_all
 
 
 def _error_bound(system: System, residual: Tensor) -> Tensor | None:

@@ -51,7 +51,8 @@ class System(Protocol):
     def resolvent(self) -> tuple[Callable[[Tensor], Tensor], float] | None:
         """``v -> (G + c I)^{-1} v`` and its ``c``, for ``P_c(x) = x - (G + c I)^{-1} E(x)``.
 
-        None where the physics cannot be inverted exactly.
+        None where the physics cannot be inverted exactly. The map treats every sample alike: a
+        solver asks for it once and goes on using it for a selection of the samples.
         """
 
     def select(self, keep: Tensor) -> System | None:

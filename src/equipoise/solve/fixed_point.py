@@ -1,0 +1,150 @@
+"""The gradient step ``x <- x - tau E(x)`` with a given, a certified or a searched step size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor
+
+from equipoise.errors import UsageError
+from equipoise.solve.solver import Solver, State, fresh_counters
+from equipoise.solve.system import System
+from equipoise.solve.trial import flat, inside
+from equipoise.vectors import dot, expand, norm, where
+
+#: Share of the predicted decrease of the potential that a searched step must achieve.
+SUFFICIENT = 0.25
+#: Share of cocoercivity that a searched step must keep where there is no potential.
+COCOERCIVE = 1.9
+#: A step is doubled while E changes by less than this share, else it grows by a tenth.
+TIMID, DOUBLE, CAUTIOUS = 0.25, 2.0, 1.1
+#: Rejected trial points in a row after which a sample is given up.
+MAX_REJECTIONS = 40
+
+
+@dataclass
+class FixedPointState(State):
+    """State of :class:`FixedPoint`; ``f`` is the potential (zero where it is not used)."""
+
+    f: Tensor
+    step_size: Tensor
+    rejections: Tensor
+    searched: bool
+
+
+@dataclass(frozen=True)
+class FixedPoint(Solver):
+    """Iterate ``x <- x - tau E(x)``, one evaluation a step.
+
+    Where both the modulus m and the Lipschitz constant L of E are proved, the step is certified
+    (theory, section 2): ``2 / (m + L)`` under the disc hypothesis, ``m / L^2`` otherwise. Where
+    they are not, each sample searches its step: for gradient fields by Armijo's test on the
+    potential; for other fields the residual must fall, which for ``d = -tau E(x)`` is the
+    cocoercivity test ``tau ||dE||^2 < 2 <dE, d>`` and holds for small steps if E is strongly
+    monotone.
+
+    Args:
+        step_size: a positive number to use a fixed step, which is then neither searched nor
+            safeguarded; None for a certified or searched step.
+
+    Raises:
+        UsageError: if the step size is not positive.
+    """
+
+    name: ClassVar[str] = "fixed_point"
+    step_size: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.step_size is not None and not self.step_size > 0:
+            raise UsageError(f"step_size must be positive, got {self.step_size}.")
+
+    def start(self, system: System, x: Tensor) -> FixedPointState:
+        """Evaluate at x and decide how the step size is found."""
+        given = self.step_size if self.step_size is not None else certified_step(system)
+        searched = given is None
+        f, e = _evaluate(system, x, searched)
+        evaluations, failed = fresh_counters(x)
+        first = first_step(system) if given is None else given
+        return FixedPointState(
+            x=x,
+            e=e,
+            evaluations=evaluations,
+            failed=failed,
+            f=f,
+            step_size=torch.full_like(f, first),
+            rejections=torch.zeros_like(evaluations),
+            searched=searched,
+        )
+
+    def step(self, system: System, state: State) -> FixedPointState:
+        """Take the step; a searched one is taken back where it was too long."""
+        old = cast(FixedPointState, state)
+        trial = old.x - expand(old.step_size, old.x) * old.e
+        f, e = _evaluate(system, trial, old.searched)
+        if not old.searched:
+            return FixedPointState(
+                trial, e, old.evaluations + 1, old.failed, f, old.step_size, old.rejections, False
+            )
+        change = e - old.e
+        bend, size = -dot(change, old.e), norm(change)
+        if system.gradient_field:
+            good = _descends(old, f, e)
+        else:
+            good = size.square() <= COCOERCIVE * bend
+        accept = good & torch.isfinite(size) & inside(system, trial, f)
+        grow = torch.where(size <= TIMID * norm(old.e), DOUBLE, CAUTIOUS)
+        # The step that minimises ||e + t change||, relative to the one that was too long.
+        shrink = torch.nan_to_num(bend / size.square(), nan=0.1, posinf=0.1).clamp(0.1, 0.5)
+        rejections = torch.where(accept, 0, old.rejections + 1)
+        return FixedPointState(
+            x=where(accept, trial, old.x),
+            e=where(accept, e, old.e),
+            evaluations=old.evaluations + 1,
+            failed=old.failed | (rejections > MAX_REJECTIONS),
+            f=torch.where(accept, f, old.f),
+            step_size=old.step_size * torch.where(accept, grow, shrink),
+            rejections=rejections,
+            searched=True,
+        )
+
+
+def certified_step(system: System) -> float | None:
+    """The best step for which ``x - tau E(x)`` is proved to converge, or None.
+
+    Formula: ``2 / (m + L)`` (``1 / L`` for m = 0) under the disc hypothesis, ``m / L^2`` otherwise;
+    both constants must be proved (theory, section 2).
+    """
+    low, high = system.modulus, system.lipschitz
+    if low is None or high is None or not (low.proved and high.proved):
+        return None
+    m, bound = low.value, high.value
+    if not 0 < bound < math.inf or m < 0:
+        return None
+    if system.disc:
+        return 2.0 / (m + bound) if m > 0 else 1.0 / bound
+    return m / bound**2 if m > 0 else None
+
+
+def first_step(system: System) -> float:
+    """Where the search for a step size starts: ``1 / L`` for whatever L is known, else 1."""
+    bound = system.lipschitz
+    if bound is None or not 0 < bound.value < math.inf:
+        return 1.0
+    return 1.0 / bound.value
+
+
+def _evaluate(system: System, x: Tensor, searched: bool) -> tuple[Tensor, Tensor]:
+    if searched and system.gradient_field:
+        return system.potential_and_residual(x)
+    e = system.residual(x)
+    return torch.zeros(len(e), dtype=e.dtype, device=e.device), e
+
+
+def _descends(old: FixedPointState, f: Tensor, e: Tensor) -> Tensor:
+    """Armijo's test, or the slope at the trial point where potentials differ by rounding only."""
+    slope = dot(old.e, old.e)
+    armijo = f <= old.f - SUFFICIENT * old.step_size * slope
+    return armijo | (flat(old.f, f) & (-dot(e, old.e) <= (1.0 - 2.0 * SUFFICIENT) * slope))
