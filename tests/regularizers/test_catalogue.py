@@ -65,9 +65,9 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
 
 
 def test_unknown_arguments_are_answered_with_the_valid_ones() -> None:
-    with pytest.raises(UsageError, match="Did you mean 'width'.*channels, width, depth"):
+    with pytest.raises(UsageError, match=r"Did you mean 'width'.*channels, width, depth"):
         build("contractive", widht=3)
-    with pytest.raises(UsageError, match="takes no argument 'colour'.*inner, strength, scale"):
+    with pytest.raises(UsageError, match=r"takes no argument 'colour'.*inner, strength, scale"):
         build("scaled", colour=True)
 
 
