@@ -1,0 +1,345 @@
+"""The plain sentences of the page: what was found, how sure it is, what it cost, and why.
+
+Every sentence follows from the numbers. A difference counts as shown only if its bootstrap
+interval over photographs avoids 0 and no training seed contradicts its sign.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from equipoise.compare.records import Comparison, TaskResult
+from equipoise.report.certainty import certainty
+from equipoise.report.differences import Difference, paired_difference
+from equipoise.report.finding import Finding
+from equipoise.report.groups import Group, finite_interval, group_runs
+from equipoise.report.pairing import Contest, find_contests
+from equipoise.report.words import (
+    count,
+    decimals_for,
+    has_interval,
+    interval_text,
+    number,
+    percent,
+    photographs,
+    seconds,
+    signed,
+    significant,
+    task_noun,
+)
+
+#: Ratios of seconds nearer to 1 than this are reported as equal.
+SAME_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class _Result:
+    contest: Contest
+    difference: Difference | None
+
+    @property
+    def verdict(self) -> str:
+        return "none" if self.difference is None else self.difference.verdict
+
+
+def task_findings(task: TaskResult) -> list[Finding]:
+    """State what one task shows: quality and its uncertainty first, then cost and reasons."""
+    groups = group_runs(task)
+    noun = task_noun(task.task)
+    if not groups:
+        return [Finding("Result", f"On {noun} no method was run.")]
+    results = _results(groups)
+    if results:
+        others = (_capital(_outcome(result)) for result in results[1:])
+        quality = " ".join([_quality(noun, results[0]), *others])
+        found = [
+            Finding("Result", f"{quality} {_against_baseline(groups, results)}"),
+            Finding("Cost", _cost(results[0].contest)),
+            Finding("Why", f"{_reason(results)} {_certificates(results)}"),
+        ]
+    else:
+        text = f"{_no_contest(noun, groups)} {_against_baseline(groups, results)}"
+        found = [Finding("Result", text)]
+    unconverged = _unconverged(groups)
+    return [*found, Finding("Convergence", unconverged)] if unconverged else found
+
+
+def overall_findings(comparison: Comparison) -> list[Finding]:
+    """Count the findings of the tasks, state each, and say how much they can carry."""
+    found = []
+    if len(comparison.tasks) > 1:
+        tally = _tally(comparison.tasks)
+        found = [Finding("All tasks", tally)] if tally else []
+    for task in comparison.tasks:
+        noun = task_noun(task.task)
+        groups = group_runs(task)
+        results = _results(groups)
+        first = _quality(noun, results[0]) if results else task_findings(task)[0].text
+        found.append(Finding(_capital(noun), first))
+    return found + certainty(comparison)
+
+
+def spoken(group: Group) -> str:
+    """Name a method within a sentence: "Tied pair, bilevel" becomes "tied pair (bilevel)"."""
+    method = group.summary.method
+    if method == "tv":
+        return "tuned total variation"
+    if method == "tikhonov":
+        return "tuned Tikhonov regularisation"
+    name = group.label.removesuffix(f", {method}").removesuffix(f" ({method})")
+    if len(name) > 1 and name[0].isupper() and name[1].islower():
+        name = name[0].lower() + name[1:]
+    return f"the {name} ({method})"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _results(groups: list[Group]) -> list[_Result]:
+    return [_Result(c, paired_difference(c.rival, c.reference)) for c in find_contests(groups)]
+
+
+# ---- quality -----------------------------------------------------------------------------------
+
+
+def _quality(noun: str, result: _Result) -> str:
+    return f"On {noun} {_outcome(result)}"
+
+
+def _outcome(result: _Result) -> str:
+    """State who restores better on what terms, or that no difference was shown."""
+    contest, difference = result.contest, result.difference
+    a, b = spoken(contest.rival), spoken(contest.reference)
+    if difference is None:
+        return (
+            f"{a} cannot be compared with {b}:"
+            " they share no test photograph, or a PSNR is not finite."
+        )
+    mean, spread = difference.mean, _seed_spread(difference)
+    if difference.verdict == "single":
+        side = "above" if mean > 0 else "below"
+        place = f"{number(abs(mean), decimals_for([mean]))} dB {side}" if mean else "level with"
+        return (
+            f"{a} ends {place} {b} {contest.terms}, on the one test photograph"
+            f" '{difference.names[0]}'; a single photograph allows no interval,"
+            f" so no difference is shown.{spread}"
+        )
+    decimals = decimals_for([mean, difference.interval.low, difference.interval.high])
+    evidence = (
+        f"95 % interval over {photographs(difference.n)}:"
+        f" {interval_text(difference.interval, decimals)} dB"
+    )
+    if difference.verdict == "open":
+        return (
+            f"no difference between {a} and {b} was shown {contest.terms}:"
+            f" the mean difference is {signed(mean, decimals)} dB ({evidence}).{spread}"
+        )
+    wins = int(np.sum(difference.values * np.sign(mean) > 0))
+    return (
+        f"{a} restores {number(abs(mean), decimals)} dB {difference.verdict}"
+        f" than {b} {contest.terms} ({evidence};"
+        f" {difference.verdict} on {wins} of {difference.n}).{spread}"
+    )
+
+
+def _seed_spread(difference: Difference) -> str:
+    """Say how the mean difference moves with the training seed; nothing for one seed."""
+    if len(difference.by_seed) < 2:
+        return ""
+    low, high = float(difference.by_seed.min()), float(difference.by_seed.max())
+    decimals = decimals_for([low, high])
+    ends = signed(low, decimals), signed(high, decimals)
+    place = f"is {ends[0]}" if ends[0] == ends[1] else f"lies between {ends[0]} and {ends[1]}"
+    sign = ", so its sign depends on the seed" if difference.seeds_disagree else ""
+    return f" Over {len(difference.by_seed)} training seeds the mean difference {place} dB{sign}."
+
+
+def _no_contest(noun: str, groups: list[Group]) -> str:
+    best = max(groups, key=_mean_gain)
+    gains = best.gain()
+    interval = finite_interval(gains)
+    evidence = (
+        f"95 % interval over {photographs(len(gains))}: {interval_text(interval)} dB"
+        if has_interval(interval)
+        else f"{photographs(len(gains))}, no interval possible"
+    )
+    gain = f"{signed(_mean_gain(best))} dB over the degraded input ({evidence})"
+    if len(groups) == 1:
+        return (
+            f"On {noun} only {spoken(best)} was run, so there is nothing to compare it with;"
+            f" its mean gain is {gain}."
+        )
+    modes = {group.summary.method for group in groups}
+    missing = " and ".join(mode for mode in ("bilevel", "equilibrium") if mode not in modes)
+    return (
+        f"On {noun} the two frameworks cannot be compared (no run in mode {missing});"
+        f" the largest mean gain is that of {spoken(best)}: {gain}."
+    )
+
+
+def _mean_gain(group: Group) -> float:
+    gains = group.gain()
+    return float(np.mean(gains)) if len(gains) and np.isfinite(gains).all() else -np.inf
+
+
+def _tally(tasks: list[TaskResult]) -> str:
+    """Count, over tasks, how the contest at equal filters and that at matched parameters ended."""
+    lines = []
+    results = [_results(group_runs(task)) for task in tasks]
+    for title, chosen in (
+        ("At the same number of filters", [_pick(r, matched=False) for r in results]),
+        ("At matched parameters", [_pick(r, matched=True) for r in results]),
+    ):
+        verdicts = [result.verdict for result in chosen if result is not None]
+        if not verdicts:
+            continue
+        undecided = len(verdicts) - verdicts.count("better") - verdicts.count("worse")
+        lines.append(
+            f"{title} the equilibrium model restores better than the bilevel one on"
+            f" {verdicts.count('better')} of {len(verdicts)} tasks and worse on"
+            f" {verdicts.count('worse')}; no difference was shown on {undecided}."
+        )
+    return " ".join(lines)
+
+
+def _pick(results: list[_Result], *, matched: bool) -> _Result | None:
+    for result in results:
+        equal_filters = (
+            result.contest.rival.filter_count is not None
+            and result.contest.rival.filter_count == result.contest.reference.filter_count
+        )
+        if result.contest.matched if matched else equal_filters:
+            return result
+    return None
+
+
+# ---- cost, reason, guarantees ------------------------------------------------------------------
+
+
+def _cost(contest: Contest) -> str:
+    a, b = contest.rival, contest.reference
+    training = _ratio(
+        a.mean(lambda s: s.train_seconds), b.mean(lambda s: s.train_seconds), "training"
+    )
+    solving = _ratio(
+        a.mean(lambda s: s.reconstruct_seconds),
+        b.mean(lambda s: s.reconstruct_seconds),
+        "reconstruction",
+    )
+    return f"{_capital(spoken(a))} against {spoken(b)}: {training}; {solving}."
+
+
+def _ratio(a: float, b: float, what: str) -> str:
+    if not (np.isfinite(a) and np.isfinite(b) and a > 0 and b > 0):
+        return f"{what} time was not measured for both"
+    pair = f"({seconds(a)} s against {seconds(b)} s)"
+    ratio = a / b
+    if abs(ratio - 1) <= SAME_SECONDS:
+        return f"{what} takes about as long {pair}"
+    return f"{what} takes {significant(ratio)} times as long {pair}"
+
+
+def _reason(results: list[_Result]) -> str:
+    """Set the symmetry defect beside the verdicts, without claiming a cause that is not shown."""
+    first = results[0]
+    rival, defect, error = first.contest.rival, *_defect(first.contest.rival)
+    if not np.isfinite(defect):
+        return (
+            f"The symmetry defect of {spoken(rival)} was not measured, so how far its field is"
+            " from a gradient is not known."
+        )
+    spread = f", standard error {significant(error)}" if error > 0 else ""
+    text = f"{significant(defect)}{spread}; 0 is a gradient field, 2 a skew one"
+    if defect <= max(2 * error, 1e-3):
+        return (
+            f"The learned field of {spoken(rival)} cannot be told from a gradient field"
+            f" (symmetry defect {text}), so it is in effect variational too."
+        )
+    return (
+        f"The learned field of {spoken(rival)} is not a gradient (symmetry defect {text}):"
+        f" the antisymmetric part has {percent(defect / 2)} of its Jacobian's Frobenius norm."
+        + _interpretation(results)
+    )
+
+
+def _interpretation(results: list[_Result]) -> str:
+    first, second = results[0], results[1] if len(results) > 1 else None
+    if first.verdict == "worse":
+        return " Leaving the gradient fields did not help here."
+    if first.verdict != "better":
+        return " That this freedom helps was not shown here."
+    if first.contest.matched:
+        return " The parameters match, so their number does not explain the gain."
+    if second is None:
+        a, b = first.contest.rival.summary, first.contest.reference.summary
+        return (
+            f" It also has another number of parameters ({count(a.parameters)} against"
+            f" {count(b.parameters)}), and this run does not separate the two causes."
+        )
+    if second.verdict == "better":
+        return " The gain remains at matched parameters, so their number alone does not explain it."
+    return (
+        " At matched parameters no gain was shown, so the larger number of parameters may explain"
+        " it as well as the freedom to leave the gradients."
+    )
+
+
+def _defect(group: Group) -> tuple[float, float]:
+    error = group.defect_error
+    return group.defect, error if np.isfinite(error) else 0.0
+
+
+def _certificates(results: list[_Result]) -> str:
+    groups = {r.contest.rival.key: r.contest.rival for r in results}
+    reference = results[0].contest.reference
+    parts = [
+        f"{spoken(group)}: {group.summary.certificate.strip().rstrip('.') or 'nothing'}"
+        for group in (reference, *groups.values())
+    ]
+    return f"What can be certified of {'; of '.join(parts)}."
+
+
+# ---- baselines and convergence -----------------------------------------------------------------
+
+
+def _against_baseline(groups: list[Group], results: list[_Result]) -> str:
+    by_method = {group.summary.method: group for group in groups}
+    baseline = by_method.get("tv") or by_method.get("tikhonov")
+    if baseline is None:
+        return (
+            "No tuned baseline (Tikhonov, total variation) was run, so nothing is said about"
+            " the gain over one."
+        )
+    contenders = [results[0].contest.reference, results[0].contest.rival] if results else []
+    contenders = contenders or [group for group in groups if group.trained]
+    parts = []
+    for group in contenders:
+        difference = paired_difference(group, baseline)
+        if difference is None:
+            continue
+        decimals = decimals_for([difference.mean])
+        evidence = (
+            f"95 % interval {interval_text(difference.interval, decimals)}"
+            if has_interval(difference.interval)
+            else "one photograph, no interval"
+        )
+        parts.append(f"{spoken(group)} {signed(difference.mean, decimals)} dB ({evidence})")
+    if not parts:
+        return f"No learned method can be compared with {spoken(baseline)}."
+    return f"Mean difference to {spoken(baseline)}: {'; '.join(parts)}."
+
+
+def _unconverged(groups: list[Group]) -> str:
+    lines = []
+    for group in groups:
+        share = group.mean(lambda s: s.converged_fraction)
+        if share < 1.0:
+            lines.append(
+                f"Only {percent(share)} of the samples of {spoken(group)} converged to the"
+                f" tolerance {significant(group.summary.tolerance)}; its other numbers belong to"
+                " points that are not equilibria."
+            )
+    return " ".join(lines)

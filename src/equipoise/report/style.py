@@ -1,0 +1,128 @@
+"""How figures look: one colour, marker and line per method, legible at 375 pixels."""
+
+from __future__ import annotations
+
+import base64
+import io
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import ParamSpec
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from equipoise.compare.records import Comparison
+from equipoise.report.groups import BASELINES, group_runs
+
+P = ParamSpec("P")
+
+#: Width of every figure in inches; at 375 CSS pixels a point of type is 1.4 pixels.
+WIDTH = 3.75
+
+#: Pixels per inch: two for each CSS pixel at a width of 375.
+DENSITY = 200
+
+#: Okabe and Ito's colours without yellow (too pale on white), then two darker ones.
+_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#5D3A9B", "#8C2D04"]
+_GRAYS = ["#6E6E6E", "#111111"]
+_MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*", "<", ">"]
+_LINES: list[str | tuple[int, tuple[int, ...]]] = [
+    "-",
+    (0, (5, 2)),
+    (0, (6, 1, 1, 1)),
+    (0, (1, 1)),
+    (0, (3, 1, 1, 1, 1, 1)),
+]
+
+_RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.4,
+    "text.parse_math": False,
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one method is drawn in every figure of the page."""
+
+    colour: str
+    marker: str
+    line: str | tuple[int, tuple[int, ...]]
+
+
+#: Style of each method, by :attr:`equipoise.report.groups.Group.key`.
+Styles = dict[tuple[str, str, str], Style]
+
+
+def choose_styles(comparison: Comparison) -> Styles:
+    """Give every method of the comparison its own style; the baselines are gray."""
+    keys = list(dict.fromkeys(group.key for task in comparison.tasks for group in group_runs(task)))
+    learned = [key for key in keys if key[0] not in BASELINES]
+    styles = {}
+    for key in keys:
+        if key[0] in BASELINES:
+            colour, line = _GRAYS[BASELINES.index(key[0]) % 2], _LINES[3]
+        else:
+            position = learned.index(key)
+            colour = _COLOURS[position % len(_COLOURS)]
+            line = _LINES[position % len(_LINES)]
+        styles[key] = Style(colour, _MARKERS[keys.index(key) % len(_MARKERS)], line)
+    return styles
+
+
+def drawn(draw: Callable[P, Figure]) -> Callable[P, str]:
+    """Turn a function that draws a figure into one that returns it as a PNG data address.
+
+    The figure is drawn under the page's own settings, which are put back afterwards.
+    """
+
+    @wraps(draw)
+    def encoded(*args: P.args, **kwargs: P.kwargs) -> str:
+        with matplotlib.rc_context(_RC):
+            figure = draw(*args, **kwargs)
+            figure.dpi = DENSITY
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        # A palette of 128 colours is a third of the size and looks the same.
+        indexed = pixels.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        buffer = io.BytesIO()
+        indexed.save(buffer, format="PNG", optimize=True)
+        return data_address(buffer.getvalue())
+
+    return encoded
+
+
+def data_address(png: bytes) -> str:
+    """Write PNG bytes as an address that an ``img`` element can hold."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def new_figure(height: float) -> Figure:
+    """Start a figure of the common width, in inches."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def wrap(label: str, width: int) -> str:
+    """Break a label into at most three lines; a leading underscore would hide it in a legend."""
+    text = "\n".join(textwrap.wrap(label, width, max_lines=3, placeholder=" …")) or " "
+    return " " + text if text.startswith("_") else text
