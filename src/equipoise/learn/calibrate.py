@@ -1,44 +1,44 @@
-"""Set the strength of an untrained regulariser, so that learning starts from a sensible place."""
+"""Set strength and scale of an untrained regulariser, so that learning starts where it helps."""
 
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import torch
 
 from equipoise.equation import Equation
 from equipoise.learn.bank import PatchBank
 from equipoise.learn.validation import psnr
-from equipoise.regularizers.scaled import Scaled
+from equipoise.regularizers import Scaled
 from equipoise.solve import solve
 
-#: Strengths that are tried, relative to the present one.
-GRID = [10.0**k for k in (-2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0)]
+#: Scales s and forces a / s that are tried, relative to the present ones.
+SCALES = (1.0, 4.0, 16.0)
+FORCES = tuple(10.0 ** (k / 2) for k in range(-7, 2))
 
 
-def calibrate(regularizer: Scaled, bank: PatchBank, *, samples: int = 8) -> float:
-    """Choose the strength a of ``Scaled`` by PSNR on a few training patches.
+def calibrate(regularizer: Scaled, bank: PatchBank, *, samples: int = 8) -> None:
+    """Choose a and s of ``Scaled`` by PSNR on a few training patches, on a grid.
+
+    The force a / s decides how far the field pulls, s at which contrast it saturates.
 
     Args:
-        regularizer: the scaled field; its strength is set in place.
+        regularizer: the scaled field; a and s are set in place.
         bank: training patches with measurements.
-        samples: number of patches that are solved for each strength.
-
-    Returns:
-        The chosen strength.
+        samples: number of patches that are solved at each point of the grid.
     """
     rows = slice(0, min(samples, len(bank)))
-    first = regularizer.strength
-    best, chosen = -math.inf, first
-    x = bank.x[rows]
-    for factor in GRID:
-        regularizer.set_strength(first * factor)
+    a, s = regularizer.strength, regularizer.scale
+    best, chosen = -math.inf, (a, s)
+    for scale, force in product(SCALES, FORCES):
+        trial = (a * scale * force, s * scale)
+        regularizer.set_scales(*trial)
         equation = Equation(bank.physics, bank.y[rows], regularizer)
-        solution = solve(equation, x, tolerance=1e-3, max_evaluations=200)
+        solution = solve(equation, bank.x[rows], tolerance=1e-2, max_evaluations=60)
         if not bool(torch.isfinite(solution.x).all()):
             continue
         value = float(psnr(solution.x, bank.truth[rows]).mean())
         if value > best:
-            best, chosen = value, first * factor
-    regularizer.set_strength(chosen)
-    return chosen
+            best, chosen = value, trial
+    regularizer.set_scales(*chosen)

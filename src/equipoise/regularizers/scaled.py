@@ -42,10 +42,7 @@ class Scaled(Regularizer):
             raise UsageError(
                 f"Scaled composes an equipoise Regularizer, got {type(regularizer).__name__}."
             )
-        if not (0.0 < strength < math.inf and 0.0 < scale < math.inf):
-            raise UsageError(
-                f"strength and scale must be positive, got strength={strength}, scale={scale}."
-            )
+        _check_scales(strength, scale)
         super().__init__()
         self.gradient_field = self.explicit_prior = regularizer.gradient_field
         self.channels, self.dims = regularizer.channels, regularizer.dims
@@ -65,16 +62,21 @@ class Scaled(Regularizer):
         """The present a."""
         return float(self.log_strength.detach().exp())
 
-    def set_strength(self, strength: float) -> None:
-        """Replace a.
+    @property
+    def scale(self) -> float:
+        """The present s."""
+        return float(self.log_scale.detach().exp())
+
+    def set_scales(self, strength: float, scale: float) -> None:
+        """Replace a and s.
 
         Raises:
-            UsageError: if it is not positive.
+            UsageError: if one is not positive.
         """
-        if not 0.0 < strength < math.inf:
-            raise UsageError(f"strength must be positive, got {strength}.")
+        _check_scales(strength, scale)
         with torch.no_grad():
             self.log_strength.fill_(math.log(strength))
+            self.log_scale.fill_(math.log(scale))
 
     def hold_modulus(self, least: float) -> None:
         """Hold ``a mu >= least`` by the inner field's own means.
@@ -127,3 +129,10 @@ class Scaled(Regularizer):
         jvp = times_a(inner.jvp)
         vjp = jvp if inner.vjp is inner.jvp else times_a(inner.vjp)
         return Linearization(value, jvp, vjp)
+
+
+def _check_scales(strength: float, scale: float) -> None:
+    if not (0.0 < strength < math.inf and 0.0 < scale < math.inf):
+        raise UsageError(
+            f"strength and scale must be positive, got strength={strength}, scale={scale}."
+        )
