@@ -48,7 +48,7 @@ def gallery(task: TaskResult, groups: list[Group], budget: int) -> str:
             break
         blocks.append(block)
     intro = (
-        f"<p>Shown: {len(blocks)} of {photographs(len(task.truths))}. All pictures share one gray"
+        f"<p>Shown: {len(blocks)} of {photographs(len(task.truths))}. All pictures share one"
         " scale, 0 black to 1 white (clipped for display only). All error maps"
         f" |reconstruction − truth| of this task share one scale: white 0, black"
         f" {escape(significant(limit))} or more.</p>"
