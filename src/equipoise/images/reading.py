@@ -17,13 +17,14 @@ from torch import Tensor
 
 from equipoise.errors import InputError
 from equipoise.images.image import Depth, Image
+from equipoise.images.png16 import decode_png16, is_deep_colour
 
 Pixels = NDArray[Any]
 
 #: File name endings that :func:`read_image` understands.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 #: What decoders raise on broken files.
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, zlib.error)
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 #: EXIF orientation -> (transpose, flip rows, flip columns) that makes the image upright.
 ORIENTATIONS = {
     2: (False, False, True),
@@ -83,7 +84,7 @@ def read_image(path: str | Path) -> Image:
         raise
     except (*BROKEN, PIL.Image.DecompressionBombError) as error:
         raise InputError(
-            f"The image file '{file}' cannot be read, it may be truncated or damaged: {error}"
+            f"The image file '{file}' cannot be read (truncated, damaged or unusual): {error}"
         ) from error
     return _scale(file, decoded)
 
@@ -94,8 +95,8 @@ def _decode(file: Path) -> _Decoded:
         return _decode_npy(file)
     if suffix in (".tif", ".tiff"):
         return _decode_tiff(file)
-    if suffix == ".png" and _png_bits(file) == 16:
-        return _decode_png16(file)
+    if suffix == ".png" and is_deep_colour(_head(file)):
+        return _decode_deep_png(file)
     return _decode_pillow(file)
 
 
@@ -123,21 +124,16 @@ def _decode_pillow(file: Path) -> _Decoded:
     return _Decoded(_upright(_with_channels(values), orientation), has_alpha)
 
 
-def _png_bits(file: Path) -> int:
-    """Bit depth from the header of a PNG file (Pillow would reduce 16-bit colour to 8 bit)."""
-    with file.open("rb") as stream:
-        head = stream.read(25)
-    return head[24] if len(head) == 25 and head[12:16] == b"IHDR" else 0
-
-
-def _decode_png16(file: Path) -> _Decoded:
-    from torchvision.io import ImageReadMode, decode_png
-
-    data = torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8)
-    values = decode_png(data, ImageReadMode.UNCHANGED).numpy().transpose(1, 2, 0)
+def _decode_deep_png(file: Path) -> _Decoded:
+    values = decode_png16(file.read_bytes())
     with PIL.Image.open(file) as image:
         orientation = image.getexif().get(ORIENTATION_TAG, 1)
     return _Decoded(_upright(values, orientation), values.shape[2] in (2, 4))
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(26)
 
 
 def _decode_tiff(file: Path) -> _Decoded:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,10 +14,8 @@ import torch
 from equipoise.errors import InputError, OutputError, UsageError
 from equipoise.files import atomic_write
 from equipoise.images.image import Depth, Image
+from equipoise.images.png16 import encode_png16
 from equipoise.images.reading import Pixels
-
-#: PNG colour type by number of channels.
-PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 
 
 def lossless_name(path: str | Path) -> Path:
@@ -68,7 +64,7 @@ def write_image(path: str | Path, image: Image, *, never: Iterable[str | Path] =
         if suffix == ".npy":
             np.save(temporary, _arrange(values, image.axes))
         elif suffix == ".png" and image.depth is Depth.UINT16:
-            temporary.write_bytes(_encode_png16(values))
+            temporary.write_bytes(encode_png16(values))
         elif suffix == ".png":
             PIL.Image.fromarray(values[:, :, 0] if channels == 1 else values).save(temporary)
         else:
@@ -114,22 +110,3 @@ def _write_tiff(path: Path, values: Pixels, has_alpha: bool) -> None:
         planarconfig="contig" if values.shape[2] > 1 else None,
         extrasamples=["unassalpha"] if has_alpha else None,
     )
-
-
-def _encode_png16(values: Pixels) -> bytes:
-    """PNG with 16 bits a channel, which Pillow writes for gray only (PNG specification, 5 and 9).
-
-    Every row is stored as its difference to the row above (filter type 2), modulo 256.
-    """
-    height, width, channels = values.shape
-    rows = values.astype(">u2").view(np.uint8).reshape(height, -1)
-    rows = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))
-    data = np.concatenate([np.full((height, 1), 2, np.uint8), rows], axis=1).tobytes()
-    header = struct.pack(">IIBBBBB", width, height, 16, PNG_COLOUR_TYPES[channels], 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(data)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(kind, body) for kind, body in chunks)
-
-
-def _png_chunk(kind: bytes, body: bytes) -> bytes:
-    checksum = zlib.crc32(kind + body)
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)

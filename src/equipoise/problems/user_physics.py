@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +20,8 @@ from equipoise.problems.tasks import PhysicsFactory
 def load_user_physics(reference: str) -> PhysicsFactory:
     """Import the function that a text names, as a function of the image shape.
 
-    ``"module:function"`` is looked up on Python's path, ``"folder/file.py:function"`` in a file.
+    ``"module:function"`` is looked up in the current folder and on Python's path,
+    ``"folder/file.py:function"`` in a file.
     The function returns a deepinv linear physics; it is called with the image shape (C, *spatial)
     if it takes an argument, and without otherwise. Hand the result to
     :func:`~equipoise.problems.from_physics`, which checks linearity and adjointness.
@@ -60,13 +62,17 @@ def load_user_physics(reference: str) -> PhysicsFactory:
 
 
 def _load_module(name: str) -> ModuleType:
+    sys.path.insert(0, str(Path.cwd()))  # an installed program does not look there by itself
     try:
         return importlib.import_module(name)
     except Exception as error:  # importing runs the user's code
         raise InputError(
             f"Cannot import the module '{name}': {type(error).__name__}: {error}. "
-            "Modules are looked up on Python's path; a file is written folder/file.py:function."
+            "Modules are looked up in this folder and on Python's path; a file is written "
+            "folder/file.py:function."
         ) from error
+    finally:
+        sys.path.pop(0)
 
 
 def _load_file(file: Path) -> ModuleType:
