@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.bounds import inflate
-from equipoise.errors import InputError
+from equipoise.errors import InputError, UsageError
 from equipoise.regularizers.convolution import (
     Padding,
     check_filters,
@@ -74,6 +74,10 @@ class ConvolutionChain(AnalysisOperator):
         zero_mean: make every filter of the first convolution zero-mean, channel by channel.
         normalized: divide every convolution by its norm bound, so that ``||K|| <= 1``.
         scale: Euclidean norm of each filter of the first convolution at the start.
+
+    Raises:
+        UsageError: if a size is out of range.
+        UnknownNameError: if the padding does not exist.
     """
 
     def __init__(
@@ -136,10 +140,18 @@ class DenseOperator(AnalysisOperator):
         image_shape: (channels, *spatial).
         features: number of rows.
         scale: Euclidean norm of each row at the start.
+
+    Raises:
+        UsageError: if there is no spatial axis or a size is not positive.
     """
 
     def __init__(self, image_shape: Sequence[int], features: int, scale: float = 1.0) -> None:
         super().__init__()
+        if len(image_shape) < 2 or min(image_shape) < 1 or features < 1:
+            raise UsageError(
+                "image_shape must be (channels, *spatial) and features positive, got "
+                f"image_shape={tuple(image_shape)}, features={features}."
+            )
         self.image_shape, self.features = tuple(image_shape), features
         rows = torch.randn(features, torch.Size(self.image_shape).numel())
         self.matrix = nn.Parameter(scale * rows / rows.norm(dim=1, keepdim=True))
@@ -159,7 +171,7 @@ class DenseOperator(AnalysisOperator):
 
     def adjoint(self, z: Tensor, weights: Weights) -> Tensor:
         """``K^T z``."""
-        return (z @ weights[0]).reshape(-1, *self.image_shape)
+        return (z @ weights[0]).unflatten(1, self.image_shape)
 
     def norm(self, weights: Weights) -> float:
         """The largest singular value."""
