@@ -37,7 +37,8 @@ _ADVICE = {
     Status.CONVERGED: "The residual is below the tolerance.",
     Status.STAGNATED: (
         "The residual no longer decreases, most often because the floating-point floor is reached:"
-        " use float64 or a looser tolerance."
+        " use float64 or a looser tolerance. Far above that floor the iteration cycles or R is not"
+        " monotone: use lbfgs for gradient fields, anderson otherwise."
     ),
     Status.ITERATION_LIMIT: (
         "The limit of evaluations was reached while the residual was still decreasing:"

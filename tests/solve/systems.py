@@ -37,6 +37,12 @@ SMOOTH: Activation = (
     lambda s: s / torch.sqrt(1 + s.square()),
     lambda s: (1 + s.square()) ** -1.5,
 )
+#: Strongly convex: curvature between 1/2 and 3/2.
+STRONG: Activation = (
+    lambda s: 0.25 * s.square() + torch.sqrt(1 + s.square()) - 1,
+    lambda s: 0.5 * s + s / torch.sqrt(1 + s.square()),
+    lambda s: 0.5 + (1 + s.square()) ** -1.5,
+)
 #: log(1 + s^2 / 2): curvature between -1/8 and 1.
 LORENTZ: Activation = (
     lambda s: torch.log1p(0.5 * s.square()),

@@ -16,8 +16,10 @@ from equipoise.vectors import dot, expand, where
 
 #: Factor by which the curvature estimate falls with an accepted step.
 RELAX = 0.95
-#: Least and greatest factor by which it grows with a rejected one.
-RAISE_LEAST, RAISE_MOST = 1.5, 20.0
+#: Least and greatest factor by which it grows with a rejected one; where there is no potential.
+RAISE_LEAST, RAISE_MOST, RAISE_BLIND = 1.5, 20.0, 4.0
+#: Rejections in a row after which the momentum is dropped instead.
+PATIENCE = 3
 #: Rejected trial points in a row after which a sample is given up.
 MAX_REJECTIONS = 40
 
@@ -81,10 +83,11 @@ class AcceleratedGradient(Solver):
         bounded = gap <= old.curvature * square
         falls = (f <= old.f) | (level & (dot(e, d) <= 0))
         accept = legal & bounded & falls
-        raised = torch.nan_to_num(1.1 * gap / (square * old.curvature), nan=RAISE_MOST)
-        raised = torch.where(legal, raised, RAISE_MOST).clamp(RAISE_LEAST, RAISE_MOST)
-        # A point that is refused for its momentum only keeps its L.
-        steep = ~bounded | ~legal | (push == 0)
+        raised = (1.1 * gap / (square * old.curvature)).clamp(RAISE_LEAST, RAISE_MOST)
+        raised = torch.where(legal & torch.isfinite(raised), raised, RAISE_BLIND)
+        # A larger L shortens the gradient step only: a point that rises, leaves the domain or is
+        # refused again and again loses its momentum first.
+        steep = (push == 0) | (legal & ~bounded & (old.rejections < PATIENCE))
         factor = torch.where(accept, RELAX, torch.where(steep, raised, 1.0))
         rejections = torch.where(accept, 0, old.rejections + 1)
         return AcceleratedState(

@@ -90,10 +90,8 @@ class FixedPoint(Solver):
             )
         change = e - old.e
         bend, size = -dot(change, old.e), norm(change)
-        if system.gradient_field:
-            good = _descends(old, f, e)
-        else:
-            good = size.square() <= COCOERCIVE * bend
+        cocoercive = size.square() <= COCOERCIVE * bend
+        good = _descends(old, f, e) if system.gradient_field else cocoercive
         accept = good & torch.isfinite(size) & inside(system, trial, f)
         grow = torch.where(size <= TIMID * norm(old.e), DOUBLE, CAUTIOUS)
         # The step that minimises ||e + t change||, relative to the one that was too long.
