@@ -1,0 +1,148 @@
+"""``equipoise compare``: bilevel learning against deep equilibrium models on one problem."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from equipoise.cli import options
+from equipoise.cli.failures import plain_errors
+from equipoise.cli.outputs import make_folder
+from equipoise.cli.progress import TrainingBars
+from equipoise.cli.values import (
+    UNLIMITED_STEPS,
+    allow_working_folder,
+    duration,
+    mask_text,
+    names,
+    one_of,
+)
+
+if TYPE_CHECKING:
+    from equipoise.compare.settings import CompareSettings
+
+
+def compare(
+    context: typer.Context,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TASK",
+            help="denoise, inpaint, deblur, or all; several with commas. Default: all.",
+            rich_help_panel=options.PROBLEM,
+        ),
+    ] = None,
+    data: options.Data = None,
+    noise: options.Noise = None,
+    mask: options.Mask = None,
+    mask_fraction: options.MaskFraction = None,
+    kernel: options.Kernel = None,
+    physics: options.Physics = None,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="A,B",
+            help="Any of tikhonov, tv, bilevel, equilibrium, jacobian-free, unrolled. "
+            "Default: the first four.",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = None,
+    regularizer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="A,B",
+            help="What every way of learning is applied to: tied-conv, untied-conv, "
+            "untied-conv-half, crr, wcrr, fields-of-experts, contractive. "
+            "Default: each method's own.",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = None,
+    steps: options.Steps = None,
+    time_budget: options.TimeBudget = None,
+    batch_size: options.BatchSize = None,
+    patch_size: options.PatchSize = None,
+    patches: options.Patches = None,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Training runs per method (seeds K, K + 1, ...), for the spread of training.",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = 1,
+    crop: Annotated[
+        int | None,
+        typer.Option(
+            min=16,
+            metavar="PIXELS",
+            help="Side of the test crops. Default: 256.",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where report.html and summary.json go.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = Path("results/compare"),
+    config: options.Config = None,
+    debug: options.Debug = False,
+) -> None:
+    """Train both frameworks on your problem and show which one reconstructs better, and why.
+
+    Writes a page (report.html, opens offline) and all numbers (summary.json), and
+    prints the table.
+    """
+    with plain_errors(debug):
+        from equipoise.cli.tasks import compared_tasks
+        from equipoise.compare.settings import CompareSettings
+
+        masks = one_of(context, mask=mask, mask_fraction=mask_fraction)
+        limits = one_of(context, steps=steps, time_budget=time_budget)
+        known = mask_text(**masks)
+        seconds = duration(limits["time_budget"])
+        given: dict[str, Any] = {
+            "tasks": compared_tasks(names(task), known, kernel, physics),
+            "data": data,
+            "noise": noise,
+            "mask": known,
+            "kernel": kernel,
+            "physics": physics,
+            "methods": names(methods),
+            "regularizers": names(regularizer),
+            "steps": UNLIMITED_STEPS if seconds else limits["steps"],
+            "time_budget": seconds,
+            "batch_size": batch_size,
+            "patch_size": patch_size,
+            "patches": patches,
+            "crop": crop,
+            "seed": seed,
+            "seeds": seeds,
+            "device": device,
+        }
+        settings = CompareSettings(**{k: v for k, v in given.items() if v is not None})
+        _run(settings, out)
+
+
+def _run(settings: CompareSettings, out: Path) -> None:
+    make_folder(out)
+    allow_working_folder()
+    from equipoise.compare.run import run_comparison
+    from equipoise.report import print_table, write_report, write_summary
+
+    with TrainingBars(settings.time_budget) as bars:
+        comparison = run_comparison(settings, observer=bars)
+    page, summary = out / "report.html", out / "summary.json"
+    write_summary(comparison, summary)
+    write_report(comparison, page)
+    console = Console()
+    print_table(comparison, console)
+    console.print(f"Wrote {page} and {summary}.", markup=False, soft_wrap=True)

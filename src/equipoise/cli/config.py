@@ -1,0 +1,107 @@
+"""Options from a YAML file: defaults that the command line overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from equipoise.errors import InputError, UnknownNameError, UsageError
+
+#: Options that make no sense inside the file.
+_NOT_IN_FILES = ("help", "config")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a YAML file of options.
+
+    Args:
+        path: file whose top level maps option names to values.
+
+    Raises:
+        InputError: if it cannot be read or is not YAML.
+        UsageError: if its top level is no mapping.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"Cannot read the configuration '{path}': {reason}.") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"'{path}' is not valid YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UsageError(
+            f"'{path}' must map option names to values, one per line, for example 'steps: 300'."
+        )
+    return {str(key): value for key, value in content.items()}
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a command: the name of its parameter, and whether it takes a list."""
+
+    parameter: str
+    takes_list: bool
+
+
+def as_defaults(content: Mapping[str, Any], options: Mapping[str, Option]) -> dict[str, Any]:
+    """Turn the file's entries into defaults of a command.
+
+    Args:
+        content: option names, with ``-`` or ``_``, and values.
+        options: option names with ``-`` -> options.
+
+    Raises:
+        UnknownNameError: for a key that is no option; the message offers the nearest.
+        UsageError: if a key stands twice, or a list is given where one value is expected.
+    """
+    defaults: dict[str, Any] = {}
+    for key, value in content.items():
+        name = key.lstrip("-").replace("_", "-")
+        if name not in options:
+            raise UnknownNameError("option in the configuration", key, options)
+        option = options[name]
+        if option.parameter in defaults:
+            raise UsageError(f"The configuration sets '{key}' twice.")
+        if value is not None:
+            value = _as_list(value) if option.takes_list else _as_scalar(key, value)
+            defaults[option.parameter] = value
+    return defaults
+
+
+def load_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Callback of ``--config``: make the file's entries the defaults of this command."""
+    from equipoise.cli.failures import plain_errors
+
+    if path is not None and not context.resilient_parsing:
+        with plain_errors(debug=False):
+            context.default_map = as_defaults(read_config(path), _options(context))
+    return path
+
+
+def _options(context: typer.Context) -> dict[str, Option]:
+    """The long options of a command that may stand in the file."""
+    found = {}
+    for parameter in context.command.params:
+        option = Option(str(parameter.name), bool(getattr(parameter, "multiple", False)))
+        found.update({name[2:]: option for name in parameter.opts if name.startswith("--")})
+    return {name: option for name, option in found.items() if name not in _NOT_IN_FILES}
+
+
+def _as_scalar(key: str, value: Any) -> str | bool:
+    if isinstance(value, (list, dict)):
+        raise UsageError(f"The configuration's '{key}' takes one value, got {value!r}.")
+    return value if isinstance(value, bool) else str(value)
+
+
+def _as_list(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [f"{name}={entry}" for name, entry in value.items()]
+    return [str(entry) for entry in value] if isinstance(value, list) else [str(value)]

@@ -1,0 +1,53 @@
+"""The examples that help shows; tests run them or shortened forms of them."""
+
+PROGRAM = """[bold]Examples[/bold]
+
+  equipoise compare --task denoise
+  equipoise train --task denoise --out tied.safetensors
+  equipoise reconstruct noisy.png --weights tied.safetensors
+
+Each command explains itself: equipoise compare --help
+"""
+
+COMPARE = """[bold]Examples[/bold]
+
+  The main job on the embedded photographs, all three tasks:
+  equipoise compare
+
+  Your photographs, your noise, two minutes of training for each method:
+  equipoise compare --task denoise --data photos --noise 0.05 \\
+      --time-budget 120s
+
+  Your blur kernel, two ways of learning the same regulariser:
+  equipoise compare --task deblur --kernel gaussian:1.5 \\
+      --methods tikhonov,bilevel,jacobian-free --regularizer tied-conv
+
+  Options from a file (task: inpaint, mask-fraction: 0.3, ...):
+  equipoise compare --config comparison.yaml --out results/mine
+"""
+
+TRAIN = """[bold]Examples[/bold]
+
+  The tied pair, bilevel, for denoising on the embedded photographs:
+  equipoise train --regularizer tied-conv --task denoise \\
+      --out tied.safetensors
+
+  An untied field as a deep equilibrium model on your photographs:
+  equipoise train --regularizer untied-conv --mode equilibrium --task deblur \\
+      --kernel motion:9 --data photos --time-budget 10m \\
+      --out untied.safetensors
+
+  Interrupted? The same command goes on from untied.checkpoint.safetensors.
+"""
+
+RECONSTRUCT = """[bold]Examples[/bold]
+
+  Restore measured images with the problem that the weights were trained for:
+  equipoise reconstruct noisy.png scan.tif --weights tied.safetensors
+
+  Known pixels are white in a mask image:
+  equipoise reconstruct holes.png --weights holes.safetensors --mask known.png
+
+  Degrade a clean image first, restore it, and compare (PSNR):
+  equipoise reconstruct clean.png --weights tied.safetensors --simulate
+"""

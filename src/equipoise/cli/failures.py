@@ -1,0 +1,117 @@
+"""Errors as one plain message on standard error, and an exit code that says what kind it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from equipoise.errors import (
+    ConvergenceError,
+    EquipoiseError,
+    InputError,
+    UsageError,
+    WeightsError,
+)
+
+
+class ExitCode(IntEnum):
+    """What the program's exit code means."""
+
+    OK = 0
+    UNEXPECTED = 1
+    BAD_USE = 2
+    BAD_INPUT = 3
+    NOT_CONVERGED = 4
+    INTERRUPTED = 130
+
+
+@contextmanager
+def plain_errors(debug: bool) -> Iterator[None]:
+    """Turn errors into a message and an exit code.
+
+    Args:
+        debug: let errors through with their traceback.
+
+    Raises:
+        typer.Exit: with the code of :class:`ExitCode` that suits the error.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        complain("Interrupted. What had been written stays; checkpoints can be continued.")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        complain(message_of(error))
+        raise typer.Exit(exit_code(error)) from error
+
+
+def complain(message: str) -> None:
+    """Print one message on standard error, without breaking its lines."""
+    text = Text.assemble(("Error: ", "bold red"), message)
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text)
+
+
+def exit_code(error: Exception) -> ExitCode:
+    """The exit code of an error.
+
+    Bad use: names and combinations; bad input: data and files; then non-convergence.
+    """
+    if isinstance(error, UsageError) or _validation_error(error):
+        return ExitCode.BAD_USE
+    if isinstance(error, (InputError, WeightsError)):
+        return ExitCode.BAD_INPUT
+    if isinstance(error, ConvergenceError):
+        return ExitCode.NOT_CONVERGED
+    if isinstance(error, OSError):  # OutputError is one of them
+        return ExitCode.BAD_INPUT
+    return ExitCode.UNEXPECTED
+
+
+def message_of(error: Exception) -> str:
+    """What is said about an error."""
+    if isinstance(error, EquipoiseError):
+        return _words(error)
+    if _validation_error(error):
+        return _invalid_settings(error)
+    if isinstance(error, OSError):
+        place = f" ('{error.filename}')" if error.filename else ""
+        return f"{error.strerror or error}{place}. Check the path and its permissions."
+    return (
+        f"Unexpected {type(error).__name__}: {error} "
+        "Run the command again with --debug to see where it came from."
+    )
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(part) for part in error.args)
+
+
+def _validation_error(error: Exception) -> bool:
+    from pydantic import ValidationError
+
+    return isinstance(error, ValidationError)
+
+
+def _invalid_settings(error: Exception) -> str:
+    """One sentence per setting that pydantic refused, under the option's name."""
+    from pydantic import ValidationError
+
+    assert isinstance(error, ValidationError)
+    sentences = []
+    for problem in error.errors():
+        cause = problem.get("ctx", {}).get("error")
+        if isinstance(cause, EquipoiseError):
+            sentences.append(_words(cause))
+            continue
+        option = "-".join(str(part) for part in problem["loc"][:1]).replace("_", "-")
+        sentences.append(f"--{option}: {problem['msg']}, got {problem['input']!r}.")
+    return " ".join(sentences)

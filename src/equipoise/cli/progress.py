@@ -1,0 +1,80 @@
+"""Progress bars: how far, loss, PSNR, and what the solvers spend."""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
+
+if TYPE_CHECKING:
+    from equipoise.compare.records import RunSummary
+    from equipoise.learn import Progress as LearningProgress
+
+
+class TrainingBars:
+    """Bars on standard error, one per training run; a context manager.
+
+    Args:
+        budget: seconds of training where time limits it, otherwise None and steps count.
+        console: where to draw; by default standard error.
+    """
+
+    def __init__(self, budget: float | None = None, console: Console | None = None) -> None:
+        self._budget = budget
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False, table_column=_one_line()),
+            BarColumn(bar_width=10),
+            TextColumn("{task.fields[facts]}", markup=False, table_column=_one_line()),
+            TimeElapsedColumn(),
+            console=console or Console(stderr=True),
+        )
+        self._current: TaskID | None = None
+
+    def __enter__(self) -> TrainingBars:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def started(self, task: str, label: str, steps: int) -> None:
+        """Open the bar of one run."""
+        total = self._budget or steps
+        self._current = self._bars.add_task(f"{task}: {label}", total=total or None, facts="")
+
+    def advanced(self, progress: LearningProgress) -> None:
+        """Show one step."""
+        if self._current is not None:
+            done = progress.seconds if self._budget else progress.step
+            self._bars.update(self._current, completed=done, facts=facts_of(progress))
+
+    def finished(self, summary: RunSummary) -> None:
+        """Close the bar of one run with what came out of it."""
+        if self._current is not None:
+            total = self._bars.tasks[self._current].total or 1
+            facts = f"PSNR {summary.psnr_input:.2f} to {summary.psnr_mean:.2f} dB"
+            self._bars.update(self._current, total=total, completed=total, facts=facts)
+            self._current = None
+
+
+def facts_of(progress: LearningProgress) -> str:
+    """Loss, validation PSNR, forward and adjoint evaluations in one line."""
+    report = progress.report
+    psnr = f"{progress.psnr:.2f}" if math.isfinite(progress.psnr) else "-"
+    return (
+        f"loss {report.loss:.1e} PSNR {psnr} "
+        f"evals {report.forward_evaluations:.0f}+{report.adjoint_products:.0f}"
+    )
+
+
+def _one_line() -> Column:
+    return Column(no_wrap=True, overflow="ellipsis")

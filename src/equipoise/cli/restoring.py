@@ -1,0 +1,240 @@
+"""Restore one image file after the other with learned weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast, get_args
+
+import torch
+from torch import Tensor
+
+from equipoise.cli.tasks import TaskOptions
+from equipoise.errors import InputError, UnknownNameError, UsageError
+from equipoise.images import Image, lossless_name, read_image, write_image
+from equipoise.learn import psnr
+from equipoise.problems import Problem
+from equipoise.problems.problem import Shape
+from equipoise.problems.tasks import Padding
+from equipoise.reconstructor import EquilibriumReconstructor
+from equipoise.status import Status
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and the files that come of it.
+
+    Args:
+        source: the image file.
+        restored: where the restored image goes.
+        degraded: where the simulated measurement goes; None where nothing is simulated.
+    """
+
+    source: Path
+    restored: Path
+    degraded: Path | None
+
+    @property
+    def outputs(self) -> list[Path]:
+        """Every file that is written."""
+        return [self.restored] if self.degraded is None else [self.restored, self.degraded]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restoration reports, one row of the table.
+
+    Args:
+        job: files.
+        residual: of the equation, relative to its scale.
+        error_bound: proved bound on the distance to the exact equilibrium, or None.
+        evaluations: of the equation.
+        status: why the solve ended.
+        seconds: of the solve.
+        psnr_input: of the starting point, in dB; None where the truth is not known.
+        psnr: of the restored image, likewise.
+    """
+
+    job: Job
+    residual: float
+    error_bound: float | None
+    evaluations: int
+    status: Status
+    seconds: float
+    psnr_input: float | None
+    psnr: float | None
+
+
+@dataclass(frozen=True)
+class Restorer:
+    """Everything that restoring one image needs besides the image.
+
+    Args:
+        model: the equation's reconstructor with the learned regulariser.
+        task: the inverse problem.
+        padding: of the blur.
+        simulate: whether images are the truth, to be degraded first.
+        seed: of simulated noise and random masks.
+    """
+
+    model: EquilibriumReconstructor
+    task: TaskOptions
+    padding: Padding
+    simulate: bool
+    seed: int
+
+    def restore(self, job: Job, inputs: list[Path]) -> Restored:
+        """Read, measure where simulated, solve, write.
+
+        Args:
+            job: files.
+            inputs: all inputs; none of them is overwritten.
+
+        Raises:
+            InputError: if the image cannot be read or does not fit the problem.
+        """
+        image = read_image(job.source)
+        pixels = image.pixels[None].to(self._like())
+        problem = self._problem(tuple(pixels.shape[1:]), job.source)
+        if image.alpha is not None and problem.image_shape[1:] != pixels.shape[2:]:
+            raise InputError(
+                f"'{job.source}' has an alpha channel, but the restored image has another size: "
+                "save it without alpha, or pose the problem with circular padding."
+            )
+        y = pixels
+        if self.simulate:
+            y = problem.measure(pixels, torch.Generator().manual_seed(self.seed))
+        start = problem.start(y)
+        solution = self.model.solve(y, problem.physics, start)
+        write_image(job.restored, _filled(image, solution.x), never=inputs)
+        if job.degraded is not None:
+            write_image(job.degraded, _filled(image, _viewable(y, start)), never=inputs)
+        bound = solution.error_bound
+        return Restored(
+            job=job,
+            residual=float(solution.relative_residual[0]),
+            error_bound=None if bound is None else float(bound[0]),
+            evaluations=int(solution.evaluations[0]),
+            status=solution.statuses[0],
+            seconds=solution.seconds,
+            psnr_input=float(psnr(start, pixels)) if self.simulate else None,
+            psnr=float(psnr(solution.x, pixels)) if self.simulate else None,
+        )
+
+    def _problem(self, file_shape: Shape, source: Path) -> Problem:
+        """The problem whose images (or, for measured files, measurements) have the file's shape.
+
+        An operator may shorten the axes (a blur without the border) or divide them (a coarser
+        grid); both are tried.
+
+        Raises:
+            InputError: if no image shape fits.
+        """
+        problem = self._posed(file_shape)
+        measured = _measured_shape(problem)
+        if self.simulate or measured == file_shape:
+            return problem
+        for shape in _larger_shapes(file_shape, measured):
+            problem = self._posed(shape)
+            if _measured_shape(problem) == file_shape:
+                return problem
+        raise InputError(
+            f"'{source}' of shape {file_shape} is no measurement of {problem.name}: images of "
+            f"that shape give measurements of shape {measured}."
+        )
+
+    def _like(self) -> Tensor:
+        """A tensor of the precision and on the device of the weights."""
+        return next(self.model.regularizer.parameters(), torch.zeros(()))
+
+    def _posed(self, image_shape: Shape) -> Problem:
+        return self.task.problem(
+            image_shape,
+            padding=self.padding,
+            seed=self.seed,
+            dtype=self._like().dtype,
+            device=self._like().device,
+        )
+
+
+def plan_jobs(images: list[Path], out: Path | None, simulate: bool) -> list[Job]:
+    """Name the outputs of every input, and read each input once so that bad ones stop nothing late.
+
+    Args:
+        images: the inputs.
+        out: folder of the outputs; None is each input's own.
+        simulate: whether degraded images are written, too.
+
+    Raises:
+        InputError: if an input cannot be read.
+        UsageError: if two inputs would give the same output.
+    """
+    jobs = []
+    for source in images:
+        read_image(source)
+        restored, degraded = (
+            lossless_name((out or source.parent) / f"{source.stem}_{what}{source.suffix}")
+            for what in ("restored", "degraded")
+        )
+        jobs.append(Job(source, restored, degraded if simulate else None))
+    names = [job.restored for job in jobs]
+    twice = sorted({str(name) for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(
+            f"Several inputs would be restored to {', '.join(twice)}: restore them one by one "
+            "with different --out."
+        )
+    return jobs
+
+
+def require_known_mask(task: TaskOptions, simulate: bool) -> None:
+    """Refuse to guess which pixels of a measured image are known.
+
+    Raises:
+        UsageError: if the mask is random though the images are measured.
+    """
+    if task.task == "inpaint" and not simulate and not Path(task.mask or "").is_file():
+        raise UsageError(
+            "To restore measured images, say which pixels are known: --mask IMAGE, white where "
+            "they are; to try the weights on a clean image, add --simulate."
+        )
+
+
+def known_padding(name: str, task: TaskOptions) -> Padding:
+    """The padding of that name.
+
+    Raises:
+        UnknownNameError: if there is none.
+        UsageError: if the task has no padding to choose.
+    """
+    if name not in get_args(Padding):
+        raise UnknownNameError("padding", name, get_args(Padding))
+    if name != "circular" and task.task != "deblur":
+        raise UsageError("--padding belongs to --task deblur.")
+    return cast(Padding, name)
+
+
+def _filled(image: Image, x: Tensor) -> Image:
+    """The file's image with other pixels; alpha is kept where the size is the same."""
+    alpha = image.alpha if x.shape[2:] == image.pixels.shape[1:] else None
+    return replace(image, pixels=x[0].detach().cpu(), alpha=alpha)
+
+
+def _viewable(y: Tensor, start: Tensor) -> Tensor:
+    """The measurement if it is an image, otherwise the starting point made of it."""
+    like_an_image = y.dim() == 4 and y.shape[1] == start.shape[1] and not y.is_complex()
+    return y if like_an_image else start
+
+
+def _measured_shape(problem: Problem) -> Shape:
+    x = torch.zeros((1, *problem.image_shape), dtype=problem.dtype, device=problem.device)
+    with torch.no_grad():
+        return tuple(problem.physics.A(x).shape[1:])
+
+
+def _larger_shapes(file_shape: Shape, measured: Shape) -> list[Shape]:
+    """Image shapes of which ``file_shape`` may be the measurement, given one example."""
+    if len(measured) != len(file_shape) or not all(measured):
+        return []
+    pairs = list(zip(file_shape, measured, strict=True))
+    return [tuple(2 * f - m for f, m in pairs), tuple(round(f * f / m) for f, m in pairs)]

@@ -1,0 +1,158 @@
+"""``equipoise train``: learn one regulariser and write one weights file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from equipoise.cli import options
+from equipoise.cli.failures import plain_errors
+from equipoise.cli.outputs import make_folder, refuse_existing
+from equipoise.cli.values import (
+    UNLIMITED_STEPS,
+    allow_working_folder,
+    arguments,
+    duration,
+    mask_text,
+    one_of,
+)
+from equipoise.errors import UsageError
+
+_SUFFIX = ".safetensors"
+
+
+def train(
+    context: typer.Context,
+    regularizer: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="tied-conv, untied-conv, crr, wcrr, fields-of-experts, contractive, ...",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = "tied-conv",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Argument of the regularizer, for example filters=32; may be repeated.",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODE",
+            help="bilevel, equilibrium, jacobian-free or unrolled. "
+            "Default: bilevel for gradient fields, otherwise equilibrium.",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = None,
+    task: options.Task = None,
+    data: options.Data = None,
+    noise: options.Noise = None,
+    mask: options.Mask = None,
+    mask_fraction: options.MaskFraction = None,
+    kernel: options.Kernel = None,
+    physics: options.Physics = None,
+    steps: options.Steps = None,
+    time_budget: options.TimeBudget = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            metavar="mse|l1|huber|ssim",
+            help="What is minimised over the training images. Default: mse.",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE", help="Of Adam at the start.", rich_help_panel=options.LEARNING
+        ),
+    ] = None,
+    jacobian_penalty: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="W",
+            help="Weight of the penalty that keeps an untied field's equilibrium. Default: 0.",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = None,
+    batch_size: options.BatchSize = None,
+    patch_size: options.PatchSize = None,
+    patches: options.Patches = None,
+    validation_crop: Annotated[
+        int,
+        typer.Option(
+            min=16,
+            metavar="PIXELS",
+            help="Side of the validation images' central crops.",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = 128,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE.safetensors",
+            help="The weights file; while learning, a checkpoint lies next to it.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = Path("weights.safetensors"),
+    overwrite: options.Overwrite = False,
+    config: options.Config = None,
+    debug: options.Debug = False,
+) -> None:
+    """Learn one regulariser and write it to one file, with how it came about.
+
+    A checkpoint is written next to the file every two minutes; the same command
+    goes on from it.
+    """
+    with plain_errors(debug):
+        if out.suffix != _SUFFIX:
+            raise UsageError(f"Weights files end in {_SUFFIX}, got --out {out}.")
+        refuse_existing([out], overwrite)
+        make_folder(out.parent)
+        allow_working_folder()
+        masks = one_of(context, mask=mask, mask_fraction=mask_fraction)
+        limits = one_of(context, steps=steps, time_budget=time_budget)
+        seconds = duration(limits["time_budget"])
+
+        from equipoise.cli.learning import LearningJob, learn_and_save
+        from equipoise.cli.tasks import choose_task
+
+        choice = choose_task(
+            None, task=task, noise=noise, mask=mask_text(**masks), kernel=kernel, physics=physics
+        )
+        given: dict[str, Any] = {
+            "mode": mode,
+            "steps": UNLIMITED_STEPS if seconds else limits["steps"],
+            "time_budget": seconds,
+            "seed": seed,
+            "loss": loss,
+            "learning_rate": learning_rate,
+            "batch_size": batch_size,
+            "patch_size": patch_size,
+            "patches": patches,
+            "jacobian_penalty": jacobian_penalty,
+        }
+        learn_and_save(
+            LearningJob(
+                regularizer=regularizer,
+                arguments=arguments(set_),
+                task=choice,
+                data=data,
+                settings={key: value for key, value in given.items() if value is not None},
+                validation_crop=validation_crop,
+                device=device,
+                out=out,
+            ),
+            Console(),
+        )
