@@ -6,8 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from equipoise.compare.methods import specs
 from equipoise.errors import UnknownNameError
-
-TASKS = ("denoise", "inpaint", "deblur")
+from equipoise.problems.pose import OWN, TASKS
 
 
 class CompareSettings(BaseModel):
@@ -30,6 +29,7 @@ class CompareSettings(BaseModel):
         patch_size: side of training patches.
         patches: size of the training bank.
         batch_size: patches per step.
+        jacobian_penalty: weight of the penalty that keeps untied equations monotone.
         crop: side of the test crops.
         validation_crop: side of the validation crops.
         tolerance: relative residual of every test solve.
@@ -54,6 +54,7 @@ class CompareSettings(BaseModel):
     patch_size: int = Field(48, ge=16)
     patches: int = Field(192, ge=1)
     batch_size: int = Field(8, ge=1)
+    jacobian_penalty: float = Field(0.1, ge=0)
     crop: int = Field(256, ge=16)
     validation_crop: int = Field(128, ge=16)
     tolerance: float = Field(1e-4, gt=0)
@@ -63,6 +64,6 @@ class CompareSettings(BaseModel):
     def _known_names(self) -> CompareSettings:
         specs(self.methods, self.regularizers)
         for name in self.tasks:
-            if name not in (*TASKS, "physics"):
+            if name not in (*TASKS, OWN):
                 raise UnknownNameError("task", name, TASKS)
         return self

@@ -311,7 +311,7 @@ def minibatch(step: int, count: int, size: int, seed: int) -> Tensor:
 
 
 def share_done(step: int, seconds: float, settings: TrainSettings) -> float:
-    """Share of the training that lies behind, in [0, 1], by steps or by time if that ends sooner."""
+    """Share of the training that is done, in [0, 1], by steps or by time if that ends sooner."""
     by_steps = step / settings.steps
     by_time = seconds / settings.time_budget if settings.time_budget is not None else 0.0
     return min(1.0, max(by_steps, by_time))

@@ -1,0 +1,165 @@
+"""Restore the test photographs and score what comes out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from equipoise.certify import Uniqueness, symmetry_defect, uniqueness
+from equipoise.compare.records import Array, ImageScore
+from equipoise.equation import Equation
+from equipoise.learn.validation import psnr
+from equipoise.problems import Problem
+from equipoise.regularizers import Regularizer
+from equipoise.solve import solve
+
+#: Side of the crop on which the symmetry defect is measured.
+DEFECT_CROP = 128
+
+
+@dataclass(frozen=True)
+class TestImage:
+    """One test photograph with its measurement.
+
+    Args:
+        name: of the photograph.
+        problem: the problem at its size.
+        truth: shape (1, C, H, W).
+        y: measurement, shape (1, ...).
+        degraded: ``A^T y``, what the method starts from as a picture.
+    """
+
+    name: str
+    problem: Problem
+    truth: Tensor
+    y: Tensor
+    degraded: Tensor
+
+    def double(self) -> TestImage:
+        """The same measurement in float64."""
+        problem = self.problem.with_dtype(torch.float64)
+        return TestImage(
+            self.name, problem, self.truth.double(), self.y.double(), self.degraded.double()
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a field does on all test photographs.
+
+    Args:
+        scores: one per photograph.
+        reconstructions: picture of each, (H, W) or (H, W, 3).
+        seconds: mean time of one reconstruction.
+        evaluations: mean number of evaluations of the equation.
+        trace: (evaluations, relative residual) on the first photograph.
+        defect: symmetry defect of the Jacobian at the first reconstruction, with standard error.
+        certificate: what is known of existence and uniqueness.
+    """
+
+    scores: list[ImageScore]
+    reconstructions: dict[str, Array]
+    seconds: float
+    evaluations: float
+    trace: tuple[Array, Array]
+    defect: tuple[float, float]
+    certificate: Uniqueness
+
+
+def measure_tests(problem: Problem, images: dict[str, Tensor], seed: int) -> list[TestImage]:
+    """Measure every test photograph once, each with noise of its own.
+
+    Args:
+        problem: the problem at any size.
+        images: name -> (C, H, W).
+        seed: seed of the noise.
+    """
+    tests = []
+    for number, (name, image) in enumerate(images.items()):
+        truth = image[None].to(device=problem.device, dtype=problem.dtype)
+        local = problem.for_shape(tuple(image.shape))
+        generator = torch.Generator().manual_seed(100_003 * (seed + 1) + number)
+        y = local.measure(truth, generator)
+        with torch.no_grad():
+            tests.append(TestImage(name, local, truth, y, local.physics.A_adjoint(y)))
+    return tests
+
+
+def evaluate(
+    regularizer: Regularizer,
+    alpha: float,
+    tests: list[TestImage],
+    *,
+    tolerance: float,
+    max_evaluations: int,
+) -> Evaluation:
+    """Solve the equation for every test photograph, from the problem's own starting point.
+
+    Args:
+        regularizer: the field.
+        alpha: regularisation strength.
+        tests: measured photographs.
+        tolerance: relative residual of every solve.
+        max_evaluations: limit of evaluations of every solve.
+    """
+    scores, pictures, spent, seconds = [], {}, 0.0, 0.0
+    trace: tuple[Array, Array] | None = None
+    defect, certificate = (0.0, 0.0), Uniqueness(None, "")
+    for test in tests:
+        equation = Equation(test.problem.physics, test.y, regularizer, alpha)
+        started = time.perf_counter()
+        solution = solve(
+            equation,
+            test.problem.start(test.y),
+            tolerance=tolerance,
+            max_evaluations=max_evaluations,
+            history=trace is None,
+        )
+        seconds += time.perf_counter() - started
+        spent += float(solution.evaluations)
+        pictures[test.name] = picture(solution.x)
+        bound = solution.error_bound
+        scores.append(
+            ImageScore(
+                name=test.name,
+                psnr=float(psnr(solution.x, test.truth)),
+                ssim=ssim(solution.x, test.truth),
+                psnr_input=float(psnr(test.degraded, test.truth)),
+                ssim_input=ssim(test.degraded, test.truth),
+                residual=float(solution.relative_residual),
+                error_bound=None if bound is None else float(bound),
+                evaluations=int(solution.evaluations),
+                status=solution.statuses[0].name,
+            )
+        )
+        if trace is None:
+            assert solution.history is not None
+            assert solution.history_evaluations is not None
+            trace = (
+                solution.history_evaluations[:, 0].double().cpu().numpy(),
+                solution.history[:, 0].double().cpu().numpy(),
+            )
+            found = symmetry_defect(regularizer, solution.x[..., :DEFECT_CROP, :DEFECT_CROP])
+            defect = (found.value, found.standard_error)
+            certificate = uniqueness(equation)
+    assert trace is not None
+    count = len(tests)
+    return Evaluation(scores, pictures, seconds / count, spent / count, trace, defect, certificate)
+
+
+def picture(x: Tensor) -> Array:
+    """An image (1, C, H, W) as an array (H, W) for one channel, (H, W, C) otherwise."""
+    array = x[0].detach().double().cpu().numpy()
+    return array[0] if len(array) == 1 else np.moveaxis(array, 0, -1)
+
+
+def ssim(x: Tensor, truth: Tensor) -> float:
+    """Structural similarity with range 1 (torchmetrics)."""
+    value = structural_similarity_index_measure(x.float(), truth.float(), data_range=1.0)
+    assert isinstance(value, Tensor)
+    return float(value)

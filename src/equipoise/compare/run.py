@@ -1,0 +1,336 @@
+"""The main job: train and tune every method on every task, restore, score."""
+
+from __future__ import annotations
+
+import platform
+import time
+from importlib.metadata import version
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from equipoise.compare.anatomy import anatomy
+from equipoise.compare.baselines import as_double, tune_alpha
+from equipoise.compare.bootstrap import bootstrap_interval
+from equipoise.compare.evaluate import Evaluation, TestImage, evaluate, measure_tests, picture
+from equipoise.compare.methods import MethodSpec, specs
+from equipoise.compare.records import (
+    Comparison,
+    RunResult,
+    RunSummary,
+    TaskResult,
+    TrainingCurve,
+)
+from equipoise.compare.settings import CompareSettings
+from equipoise.learn import Progress, TrainingResult, TrainSettings, learn, make_validation
+from equipoise.learn.recipe import VALIDATION_SEED
+from equipoise.problems import DataSplit, Problem
+from equipoise.problems.pose import OWN, choose_device, images_of, pose
+from equipoise.regularizers import Regularizer, build
+
+#: Baselines are solved in float64 to this relative residual.
+BASELINE_TOLERANCE = 1e-5
+
+
+class Observer(Protocol):
+    """Somebody who watches a comparison: a progress bar."""
+
+    def started(self, task: str, label: str, steps: int) -> None:
+        """A run begins; ``steps`` is 0 for baselines."""
+
+    def advanced(self, progress: Progress) -> None:
+        """A training step was taken."""
+
+    def finished(self, summary: RunSummary) -> None:
+        """A run is scored."""
+
+
+class Silence:
+    """An observer that shows nothing."""
+
+    def started(self, task: str, label: str, steps: int) -> None:
+        """Ignore."""
+
+    def advanced(self, progress: Progress) -> None:
+        """Ignore."""
+
+    def finished(self, summary: RunSummary) -> None:
+        """Ignore."""
+
+
+def run_comparison(settings: CompareSettings, *, observer: Observer | None = None) -> Comparison:
+    """Compare ways of learning a regulariser on the user's own problem.
+
+    Training, validation and test photographs are disjoint; every method sees the same
+    measurements. A seed gives the same numbers on the same machine if steps, not time, limit
+    training.
+
+    Args:
+        settings: what is compared, on what, for how long.
+        observer: told of every run and every training step.
+
+    Returns:
+        Everything that the page and ``summary.json`` show.
+
+    Raises:
+        EquipoiseError: for input that cannot be used; the message says what to do.
+    """
+    started = time.perf_counter()
+    watch = Silence() if observer is None else observer
+    device = choose_device(settings.device)
+    images = images_of(settings.data, crop=settings.crop)
+    tasks = [_run_task(task, settings, images, device, watch) for task in settings.tasks]
+    return Comparison(
+        tasks=tasks,
+        settings=settings.model_dump(mode="json"),
+        environment=_environment(device),
+        seconds=time.perf_counter() - started,
+        command=command_line(settings),
+    )
+
+
+def _run_task(
+    task: str, settings: CompareSettings, images: DataSplit, device: torch.device, watch: Observer
+) -> TaskResult:
+    side = settings.crop
+    problem = pose(
+        task,
+        (images.channels, side, side),
+        noise=settings.noise,
+        mask=settings.mask if task == "inpaint" else None,
+        kernel=settings.kernel if task == "deblur" else None,
+        physics=settings.physics if task == OWN else None,
+        seed=settings.seed,
+        device=device,
+    )
+    tests = measure_tests(problem, images.test, settings.seed)
+    runs, notes = [], list(problem.notes)
+    for spec in specs(settings.methods, settings.regularizers):
+        if spec.mode is None:
+            watch.started(task, spec.label, 0)
+            result, note = _baseline(spec, task, problem, settings, images, tests)
+            notes.append(note)
+            watch.finished(result.summary)
+            runs.append(result)
+            continue
+        for seed in range(settings.seed, settings.seed + settings.seeds):
+            watch.started(task, spec.label, settings.steps)
+            result = _learned(spec, task, problem, settings, images, tests, seed, watch)
+            watch.finished(result.summary)
+            runs.append(result)
+    return TaskResult(
+        task=task,
+        description=problem.description,
+        truths={test.name: picture(test.truth) for test in tests},
+        inputs={test.name: picture(test.degraded) for test in tests},
+        runs=runs,
+        notes=notes,
+    )
+
+
+def _baseline(
+    spec: MethodSpec,
+    task: str,
+    problem: Problem,
+    settings: CompareSettings,
+    images: DataSplit,
+    tests: list[TestImage],
+) -> tuple[RunResult, str]:
+    started = time.perf_counter()
+    validation = make_validation(
+        problem,
+        images.val,
+        size=settings.validation_crop,
+        seed=settings.seed + VALIDATION_SEED,
+        tolerance=BASELINE_TOLERANCE,
+    )
+    regularizer = build(spec.regularizer, **spec.config)
+    limits = {"tolerance": BASELINE_TOLERANCE, "max_evaluations": settings.max_evaluations}
+    tuned = tune_alpha(regularizer, as_double(validation), **limits)
+    seconds = time.perf_counter() - started
+    found = evaluate(regularizer, tuned.alpha, [test.double() for test in tests], **limits)
+    summary = _summary(
+        spec,
+        task,
+        regularizer,
+        found,
+        alpha=tuned.alpha,
+        seconds=seconds,
+        tolerance=BASELINE_TOLERANCE,
+        seed=settings.seed,
+    )
+    note = (
+        f"{spec.label}: strength {tuned.alpha:.4g} tuned on the validation photographs in "
+        f"{tuned.solves} solves; {tuned.psnr:.2f} dB there, and at most {tuned.gap:.3f} dB less at "
+        f"the ends of the final bracket; float64, relative residual {BASELINE_TOLERANCE:g}."
+    )
+    return RunResult(summary, found.reconstructions, None, found.trace), note
+
+
+def _learned(
+    spec: MethodSpec,
+    task: str,
+    problem: Problem,
+    settings: CompareSettings,
+    images: DataSplit,
+    tests: list[TestImage],
+    seed: int,
+    watch: Observer,
+) -> RunResult:
+    assert spec.mode is not None
+    training = TrainSettings(
+        mode=spec.mode,
+        steps=settings.steps,
+        time_budget=settings.time_budget,
+        seed=seed,
+        batch_size=settings.batch_size,
+        patch_size=settings.patch_size,
+        patches=settings.patches,
+        jacobian_penalty=settings.jacobian_penalty,
+    )
+    result = learn(
+        spec.regularizer,
+        spec.config,
+        problem,
+        images.train,
+        images.val,
+        training,
+        validation_crop=settings.validation_crop,
+        tolerance=settings.tolerance,
+        on_progress=watch.advanced,
+    )
+    found = evaluate(
+        result.regularizer,
+        1.0,
+        tests,
+        tolerance=settings.tolerance,
+        max_evaluations=settings.max_evaluations,
+    )
+    summary = _summary(
+        spec,
+        task,
+        result.regularizer,
+        found,
+        alpha=1.0,
+        seconds=result.seconds,
+        tolerance=settings.tolerance,
+        seed=seed,
+        steps=result.steps,
+        adjoint=result.mean("adjoint"),
+    )
+    parts = anatomy(result.regularizer)
+    return RunResult(
+        summary,
+        found.reconstructions,
+        _curve(result),
+        found.trace,
+        parts.filters,
+        parts.synthesis,
+        parts.profiles,
+    )
+
+
+def _summary(
+    spec: MethodSpec,
+    task: str,
+    regularizer: Regularizer,
+    found: Evaluation,
+    *,
+    alpha: float,
+    seconds: float,
+    tolerance: float,
+    seed: int,
+    steps: int = 0,
+    adjoint: float = 0.0,
+) -> RunSummary:
+    values = np.array([score.psnr for score in found.scores])
+    similar = np.array([score.ssim for score in found.scores])
+    good = [score.status == "CONVERGED" for score in found.scores]
+    return RunSummary(
+        task=task,
+        method=spec.method,
+        regularizer=spec.regularizer,
+        label=spec.label,
+        parameters=sum(p.numel() for p in regularizer.parameters()),
+        psnr_mean=float(values.mean()),
+        psnr_interval=bootstrap_interval(values),
+        psnr_input=float(np.mean([score.psnr_input for score in found.scores])),
+        ssim_mean=float(similar.mean()),
+        ssim_interval=bootstrap_interval(similar),
+        ssim_input=float(np.mean([score.ssim_input for score in found.scores])),
+        train_seconds=seconds,
+        reconstruct_seconds=found.seconds,
+        forward_evaluations=found.evaluations,
+        adjoint_evaluations=adjoint,
+        converged_fraction=sum(good) / len(good),
+        symmetry_defect=found.defect[0],
+        symmetry_defect_error=found.defect[1],
+        alpha=alpha,
+        certificate=found.certificate.sentence,
+        tolerance=tolerance,
+        steps=steps,
+        seed=seed,
+        images=found.scores,
+    )
+
+
+def _curve(result: TrainingResult) -> TrainingCurve:
+    log = result.log
+    values = np.full(len(log.loss), np.nan)
+    for step, value in zip(log.validation_step, log.validation_psnr, strict=True):
+        values[max(step - 1, 0)] = value
+    return TrainingCurve(
+        steps=np.arange(1, len(log.loss) + 1, dtype=float),
+        seconds=np.array(log.seconds),
+        loss=np.array(log.loss),
+        psnr=values,
+    )
+
+
+def _environment(device: torch.device) -> dict[str, str]:
+    names = ("equipoise", "deepinv", "torch", "numpy", "scikit-image")
+    found = {name: version(name) for name in names}
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    return {
+        **found,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": hardware,
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def command_line(settings: CompareSettings) -> str:
+    """The command that asks for these settings; defaults are left out."""
+    usual = CompareSettings()
+    words = ["equipoise compare"]
+    flags = {
+        "tasks": "--task",
+        "methods": "--methods",
+        "regularizers": "--regularizer",
+        "data": "--data",
+        "noise": "--noise",
+        "mask": "--mask",
+        "kernel": "--kernel",
+        "physics": "--physics",
+        "steps": "--steps",
+        "time_budget": "--time-budget",
+        "seed": "--seed",
+        "seeds": "--seeds",
+        "batch_size": "--batch-size",
+        "patch_size": "--patch-size",
+        "patches": "--patches",
+        "crop": "--crop",
+        "device": "--device",
+    }
+    for name, flag in flags.items():
+        value = getattr(settings, name)
+        if value is None or value == getattr(usual, name):
+            continue
+        if name == "steps" and settings.time_budget is not None:
+            continue
+        if name == "tasks" and value == (OWN,):
+            continue
+        words.append(f"{flag} {','.join(value) if isinstance(value, tuple) else value}")
+    return " ".join(words)
