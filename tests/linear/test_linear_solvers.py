@@ -329,3 +329,20 @@ def test_a_recurrence_that_lost_touch_is_caught() -> None:
     assert solution.statuses == [Status.STAGNATED] * 3
     assert (solution.relative_residual < 0.5).all()
     assert_honest(solution, matrix, b)
+
+
+@SOLVERS
+def test_rare_looks_change_no_result(
+    solver: type[LinearSolver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix, b = positive(3, 30, 100.0, seed=17), normal(3, 30, seed=25)
+    matrix[0] = torch.eye(30)
+    method = solver(tolerance=1e-9, max_products=300)
+    reference = method.solve(Dense(matrix), b)
+    monkeypatch.setattr("equipoise.linear.loop.stride_on", lambda device: 5)  # as on accelerators
+    product = Dense(matrix)
+    rare = method.solve(product, b)
+    assert rare.all_converged
+    assert torch.equal(rare.x, reference.x)
+    assert torch.equal(rare.evaluations, reference.evaluations)
+    assert product.calls <= int(rare.evaluations.max()) + 8

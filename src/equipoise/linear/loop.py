@@ -85,7 +85,7 @@ class _Run:
         self.goal = tolerance * self.scale
         self.spent = torch.zeros(len(b), dtype=torch.int64, device=b.device)
         self.status = torch.full_like(self.spent, Status.RUNNING)
-        self.stride = 1 if b.device.type == "cpu" else 5
+        self.stride = stride_on(b.device)
         self._mark(~torch.isfinite(self.residual), Status.BREAKDOWN)
 
     @property
@@ -181,6 +181,11 @@ class _Ended:
     claimed: Tensor
     broken: Tensor
     filled: Tensor
+
+
+def stride_on(device: torch.device) -> int:
+    """Steps between two looks at what is still running; each look synchronises with the device."""
+    return 1 if device.type == "cpu" else 5
 
 
 def safe_norm(r: Tensor) -> Tensor:
