@@ -15,11 +15,9 @@ from equipoise.solve.trial import flat, inside
 from equipoise.vectors import dot, expand, where
 
 #: Factor by which the curvature estimate falls with an accepted step.
-RELAX = 0.95
+RELAX = 0.99
 #: Least and greatest factor by which it grows with a rejected one; where there is no potential.
 RAISE_LEAST, RAISE_MOST, RAISE_BLIND = 1.5, 20.0, 4.0
-#: Rejections in a row after which the momentum is dropped instead.
-PATIENCE = 3
 #: Rejected trial points in a row after which a sample is given up.
 MAX_REJECTIONS = 40
 
@@ -85,9 +83,9 @@ class AcceleratedGradient(Solver):
         accept = legal & bounded & falls
         raised = (1.1 * gap / (square * old.curvature)).clamp(RAISE_LEAST, RAISE_MOST)
         raised = torch.where(legal & torch.isfinite(raised), raised, RAISE_BLIND)
-        # A larger L shortens the gradient step only: a point that rises, leaves the domain or is
-        # refused again and again loses its momentum first.
-        steep = (push == 0) | (legal & ~bounded & (old.rejections < PATIENCE))
+        # A larger L shortens the gradient step only: a point that rises or leaves the domain loses
+        # its momentum first.
+        steep = (push == 0) | (legal & ~bounded)
         factor = torch.where(accept, RELAX, torch.where(steep, raised, 1.0))
         rejections = torch.where(accept, 0, old.rejections + 1)
         return AcceleratedState(
