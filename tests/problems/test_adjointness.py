@@ -58,7 +58,7 @@ def test_a_defect_of_a_thousandth_is_seen_at_any_size(size, dtype):
         with pytest.raises(AdjointError, match="not the adjoint"):
             check_adjoint(physics, (1, size, size), dtype)
         defect = check_adjoint(physics, (1, size, size), dtype, tolerance=1.0)
-        assert 0.3e-3 < defect < 3e-3
+        assert 0.4e-3 < defect < 2e-3
 
 
 def test_tomography_needs_its_exact_adjoint():

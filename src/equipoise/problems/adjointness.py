@@ -13,7 +13,7 @@ from equipoise.errors import AdjointError, InputError
 #: Relative defect that is taken for rounding, by dtype. Exact pairs measure up to 1e-6 and 1e-15.
 TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-10}
 #: Pairs of random vectors; the root mean square of so many is hardly ever far below its mean.
-SAMPLES = 8
+SAMPLES = 16
 
 
 def check_adjoint(
