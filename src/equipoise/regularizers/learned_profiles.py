@@ -110,14 +110,16 @@ class RidgeProfile(Profile):
 
     def value_and_slope(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """``h(b t) / b = s (t - s / (2 b))`` with ``s = clip(b t)``."""
+        # Fused where torch allows it: the features of a batch are far larger than the caches.
         a, b = self._parts(t)
         steep = (b * t).clamp(-1.0, 1.0)
-        value = steep * (t - steep * (0.5 / b))
+        value = steep * torch.addcmul(t, steep, 0.5 / b, value=-1.0)
         if not self.weak_convexity:
             return a * value, a * steep
         flat = t.clamp(-1.0, 1.0)
-        value = value - self.weak_convexity * flat * (t - 0.5 * flat)
-        return a * value, a * (steep - self.weak_convexity * flat)
+        bump = torch.sub(t, flat, alpha=0.5)
+        value = torch.addcmul(value, flat, bump, value=-self.weak_convexity)
+        return a * value, a * torch.sub(steep, flat, alpha=self.weak_convexity)
 
     def curvature_range(self) -> tuple[Tensor, Tensor]:
         """Extremes of ``a (b - c)``, ``a b`` or ``-a c`` (between 1/b and 1), and 0."""
