@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from equipoise import __version__
 from equipoise.compare.anatomy import anatomy
 from equipoise.compare.baselines import as_double, tune_alpha
 from equipoise.compare.bootstrap import bootstrap_interval
@@ -146,10 +147,18 @@ def _baseline(
         tolerance=BASELINE_TOLERANCE,
     )
     regularizer = build(spec.regularizer, **spec.config)
-    limits = {"tolerance": BASELINE_TOLERANCE, "max_evaluations": settings.max_evaluations}
-    tuned = tune_alpha(regularizer, as_double(validation), **limits)
+    limit = settings.max_evaluations
+    tuned = tune_alpha(
+        regularizer, as_double(validation), tolerance=BASELINE_TOLERANCE, max_evaluations=limit
+    )
     seconds = time.perf_counter() - started
-    found = evaluate(regularizer, tuned.alpha, [test.double() for test in tests], **limits)
+    found = evaluate(
+        regularizer,
+        tuned.alpha,
+        [test.double() for test in tests],
+        tolerance=BASELINE_TOLERANCE,
+        max_evaluations=limit,
+    )
     summary = _summary(
         spec,
         task,
@@ -289,10 +298,11 @@ def _curve(result: TrainingResult) -> TrainingCurve:
 
 
 def _environment(device: torch.device) -> dict[str, str]:
-    names = ("equipoise", "deepinv", "torch", "numpy", "scikit-image")
+    names = ("deepinv", "torch", "numpy", "scikit-image")
     found = {name: version(name) for name in names}
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     return {
+        "equipoise": __version__,
         **found,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -321,7 +331,9 @@ def command_line(settings: CompareSettings) -> str:
         "batch_size": "--batch-size",
         "patch_size": "--patch-size",
         "patches": "--patches",
+        "jacobian_penalty": "--jacobian-penalty",
         "crop": "--crop",
+        "validation_crop": "--validation-crop",
         "device": "--device",
     }
     for name, flag in flags.items():

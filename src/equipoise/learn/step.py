@@ -132,10 +132,10 @@ def accumulate_gradient(
 def _adjoint(equation: Equation, settings: TrainSettings) -> Adjoint:
     if settings.mode == "jacobian-free":
         return NeumannAdjoint(terms=settings.neumann_terms)
-    limits = {"tolerance": settings.adjoint_tolerance, "max_products": settings.max_products}
+    tolerance, limit = settings.adjoint_tolerance, settings.max_products
     if settings.adjoint is not None:
-        return adjoint_by_name(settings.adjoint, **limits)
-    return default_adjoint(equation, **limits)
+        return adjoint_by_name(settings.adjoint, tolerance=tolerance, max_products=limit)
+    return default_adjoint(equation, tolerance=tolerance, max_products=limit)
 
 
 def _unrolled(
