@@ -16,8 +16,8 @@ from equipoise.regularizers.pairs import (
     DenseUntiedPair,
     TiedConvPair,
     UntiedConvPair,
-    UntiedRegularizer,
 )
+from equipoise.regularizers.untied import UntiedRegularizer
 from equipoise.testing.oracles import dense_jacobian, dense_products, directional_difference
 
 SHAPE = (1, 6, 7)
@@ -239,3 +239,24 @@ def test_bad_arguments_are_refused() -> None:
         DenseTiedPair((1, 4, 4), 3).field(torch.zeros(1, 1, 4, 5))
     with pytest.raises(InputError, match="channels"):
         TiedConvPair(channels=3, kernel_size=3).field(torch.zeros(1, 1, 8, 8))
+
+
+@pytest.mark.parametrize("kind", ["untied-conv", "untied-dense"])
+def test_modulus_is_held_by_shrinking_the_difference_no_more_than_needed(kind: str) -> None:
+    pair = make(kind, "tanh", size=1.0)
+    assert isinstance(pair, UntiedRegularizer)
+    inner = pair.constants()[0].detach().clone()
+    gap = pair.constants()[1].detach() - inner
+    pair.hold_modulus(-0.1)
+    shrunk = pair.constants()[1].detach() - inner
+    share = float(shrunk.norm() / gap.norm())
+    assert 0.0 < share < 1.0
+    torch.testing.assert_close(shrunk, share * gap)
+    torch.testing.assert_close(pair.constants()[0].detach(), inner, rtol=0, atol=0)
+    assert 0.25 * pair.inner.norm((shrunk,)) ** 2 == pytest.approx(0.1, rel=1e-6)
+    assert pair.traits().modulus.value >= -0.1 * (1 + 1e-9)
+    before = pair.constants()[1].detach().clone()
+    pair.hold_modulus(-0.2)
+    torch.testing.assert_close(pair.constants()[1].detach(), before, rtol=0, atol=0)
+    with pytest.raises(UsageError, match="positive modulus"):
+        pair.hold_modulus(0.1)

@@ -1,0 +1,129 @@
+"""Fields ``R(x) = K2^T s(K1 x + b)`` that need not be gradients, for every analysis operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from equipoise.bounds import Bound, proved
+from equipoise.errors import UsageError
+from equipoise.regularizers.analysis import congruence
+from equipoise.regularizers.base import Constants, Linearization, Regularizer, Traits
+from equipoise.regularizers.operators import AnalysisOperator, Weights
+from equipoise.regularizers.profiles import Profile
+
+
+class UntiedRegularizer(Regularizer):
+    """``R(x) = K2^T s(K1 x + b)``, in general no gradient; ``K2 = K1`` makes it one.
+
+    Args:
+        inner: K1.
+        outer: K2, of the same shape.
+        profile: the potential of s, with slopes of s in ``[0, s_max]``.
+        bias: b, shape (features,).
+    """
+
+    gradient_field = False
+    #: Catalogue name and constructor arguments, set by subclasses.
+    _config: dict[str, Any]
+
+    def __init__(
+        self,
+        inner: AnalysisOperator,
+        outer: AnalysisOperator,
+        profile: Profile,
+        bias: nn.Parameter,
+    ) -> None:
+        super().__init__()
+        self.inner, self.outer, self.profile, self.bias = inner, outer, profile, bias
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Catalogue name and constructor arguments."""
+        return dict(self._config)
+
+    def constants(self) -> Constants:
+        """The weights of K1 and K2."""
+        return (*self.inner.weights(), *self.outer.weights())
+
+    @staticmethod
+    def _halves(constants: Constants) -> tuple[Weights, Weights]:
+        half = len(constants) // 2
+        return constants[:half], constants[half:]
+
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        inner, outer = self._halves(constants)
+        slope = self.profile.slope(self.inner.apply_to(x, inner, self.bias))
+        return self.outer.adjoint(slope, outer)
+
+    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
+        inner, outer = self._halves(constants)
+        features = self.inner.apply_to(x, inner, self.bias)
+        slope, curvature = self.profile.slope_and_curvature(features)
+        return Linearization(
+            self.outer.adjoint(slope, outer),
+            congruence(self.outer, outer, curvature, self.inner, inner),
+            congruence(self.inner, inner, curvature, self.outer, outer),
+        )
+
+    def traits(self) -> Traits:
+        """Lipschitz ``s_max ||K1|| ||K2||``; modulus from the difference of the operators."""
+        with torch.no_grad():
+            inner, outer = self._halves(tuple(w.double() for w in self.constants()))
+            steepest = float(self.profile.curvature_range()[1].max())
+            sizes = self.inner.norm(inner), self.outer.norm(outer)
+            modulus = _untied_modulus(self.inner, inner, outer, sizes)
+        return Traits(
+            gradient_field=False,
+            modulus=modulus.times(steepest),
+            lipschitz=proved(steepest * sizes[0] * sizes[1], "product of the operators' norms"),
+        )
+
+    def hold_modulus(self, least: float) -> None:
+        """Shrink ``K2 - K1`` as little as needed so that ``-s_max ||K2 - K1||^2 / 4 >= least``.
+
+        Args:
+            least: a lower bound of the modulus, not positive.
+
+        Raises:
+            UsageError: if the bound is positive (no pair has such a modulus).
+        """
+        if least > 0:
+            raise UsageError(
+                f"An untied pair cannot be held above a positive modulus, got {least}."
+            )
+        with torch.no_grad():
+            inner, outer = self._halves(tuple(w.double() for w in self.constants()))
+            steepest = float(self.profile.curvature_range()[1].max())
+            gap = self.inner.norm((outer[-1] - inner[-1],))
+            allowed = (-4.0 * least / steepest) ** 0.5
+            if gap <= allowed:
+                return
+            share = allowed / gap
+            for one, two in zip(self.inner.parameters(), self.outer.parameters(), strict=True):
+                two.lerp_(one, 1.0 - share)
+
+
+def _untied_modulus(
+    operator: AnalysisOperator, inner: Weights, outer: Weights, sizes: tuple[float, float]
+) -> Bound:
+    """Best of several proved lower bounds of ``<K2 v, S K1 v> / |v|^2`` over diagonal 0 <= S <= 1.
+
+    Entry by entry ``p q >= -(t p - q / t)^2 / 4`` for every t > 0, so that the quotient is at least
+    ``-||t K1 - K2 / t||^2 / 4`` for any positive t per feature; and with ``D = K2 - K1`` it is at
+    least ``-||D|| min(||K1||, ||K2||)``, since ``K^T S K`` is monotone.
+    """
+    first, second = inner[-1], outer[-1]
+    rows = (first.flatten(1).norm(dim=1), second.flatten(1).norm(dim=1))
+    ones = torch.ones_like(rows[0])
+    candidates = [-operator.norm((second - first,)) * min(sizes)]
+    balances = [ones]
+    if min(sizes) > 0:
+        balances.append(ones * (sizes[1] / sizes[0]) ** 0.5)
+        balances.append(torch.where((rows[0] > 0) & (rows[1] > 0), rows[1] / rows[0], 1.0).sqrt())
+    for t in balances:
+        (left,), (right,) = operator.weighted((first,), t), operator.weighted((second,), 1.0 / t)
+        candidates.append(-0.25 * operator.norm((left - right,)) ** 2)
+    return proved(max(candidates), "difference of the two operators")
