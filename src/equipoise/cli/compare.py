@@ -20,9 +20,10 @@ from equipoise.cli.values import (
     names,
     one_of,
 )
+from equipoise.errors import ConvergenceError
 
 if TYPE_CHECKING:
-    from equipoise.compare.settings import CompareSettings
+    from equipoise.compare import CompareSettings, Comparison
 
 
 def compare(
@@ -65,6 +66,7 @@ def compare(
     batch_size: options.BatchSize = None,
     patch_size: options.PatchSize = None,
     patches: options.Patches = None,
+    jacobian_penalty: options.JacobianPenalty = None,
     seeds: Annotated[
         int,
         typer.Option(
@@ -83,6 +85,7 @@ def compare(
             rich_help_panel=options.LEARNING,
         ),
     ] = None,
+    validation_crop: options.ValidationCrop = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     out: Annotated[
@@ -99,11 +102,11 @@ def compare(
     """Train both frameworks on your problem and show which one reconstructs better, and why.
 
     Writes a page (report.html, opens offline) and all numbers (summary.json), and
-    prints the table.
+    prints the table. Exit code 4 if a test photograph did not converge.
     """
     with plain_errors(debug):
         from equipoise.cli.tasks import compared_tasks
-        from equipoise.compare.settings import CompareSettings
+        from equipoise.compare import CompareSettings
 
         masks = one_of(context, mask=mask, mask_fraction=mask_fraction)
         limits = one_of(context, steps=steps, time_budget=time_budget)
@@ -123,7 +126,9 @@ def compare(
             "batch_size": batch_size,
             "patch_size": patch_size,
             "patches": patches,
+            "jacobian_penalty": jacobian_penalty,
             "crop": crop,
+            "validation_crop": validation_crop,
             "seed": seed,
             "seeds": seeds,
             "device": device,
@@ -135,7 +140,7 @@ def compare(
 def _run(settings: CompareSettings, out: Path) -> None:
     make_folder(out)
     allow_working_folder()
-    from equipoise.compare.run import run_comparison
+    from equipoise.compare import run_comparison
     from equipoise.report import print_table, write_report, write_summary
 
     with TrainingBars(settings.time_budget) as bars:
@@ -146,3 +151,23 @@ def _run(settings: CompareSettings, out: Path) -> None:
     console = Console()
     print_table(comparison, console)
     console.print(f"Wrote {page} and {summary}.", markup=False, soft_wrap=True)
+    _require_convergence(comparison)
+
+
+def _require_convergence(comparison: Comparison) -> None:
+    """Say which runs left a test photograph unsolved; the report is written all the same.
+
+    Raises:
+        ConvergenceError: if there is one.
+    """
+    failed = [
+        f"{task.task}: {run.summary.label}"
+        for task in comparison.tasks
+        for run in task.runs
+        if run.summary.converged_fraction < 1.0
+    ]
+    if failed:
+        raise ConvergenceError(
+            f"Not every test photograph converged ({'; '.join(failed)}). The report says which; "
+            "train longer, raise --jacobian-penalty, or use a tied or contractive regularizer."
+        )

@@ -86,7 +86,7 @@ def message_of(error: Exception) -> str:
         place = f" ('{error.filename}')" if error.filename else ""
         return f"{error.strerror or error}{place}. Check the path and its permissions."
     return (
-        f"Unexpected {type(error).__name__}: {error} "
+        f"Unexpected {type(error).__name__}: {str(error).rstrip('.')}. "
         "Run the command again with --debug to see where it came from."
     )
 

@@ -11,9 +11,10 @@ from typing import Any, get_args
 
 from rich.console import Console
 
-import equipoise
+from equipoise import __version__
 from equipoise.cli.progress import TrainingBars
 from equipoise.cli.tasks import TaskOptions
+from equipoise.compare import CompareSettings
 from equipoise.compare.methods import CANDIDATES
 from equipoise.errors import UnknownNameError
 from equipoise.learn import TrainingResult, TrainSettings, learn
@@ -22,6 +23,9 @@ from equipoise.problems import DataSplit, Problem
 from equipoise.problems.pose import choose_device, images_of
 from equipoise.regularizers import NAMES, build, save_regularizer
 
+#: Where the comparison's choices are ours, too.
+VALIDATION_CROP: int = CompareSettings.model_fields["validation_crop"].default
+JACOBIAN_PENALTY: float = CompareSettings.model_fields["jacobian_penalty"].default
 #: Libraries whose versions go into the provenance.
 LIBRARIES = ("torch", "deepinv", "numpy", "safetensors")
 
@@ -128,7 +132,7 @@ def train_settings(given: dict[str, Any], gradient_field: bool) -> TrainSettings
         UnknownNameError: if mode or loss does not exist.
     """
     usual = "bilevel" if gradient_field else "equilibrium"
-    chosen = {"mode": usual, **given}
+    chosen = {"mode": usual, "jacobian_penalty": JACOBIAN_PENALTY, **given}
     for what, valid in (("mode", get_args(Mode)), ("loss", get_args(Loss))):
         if what in chosen and chosen[what] not in valid:
             raise UnknownNameError(what, chosen[what], valid)
@@ -178,4 +182,4 @@ def training_record(
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that numbers depend on."""
     found = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    return {"equipoise": equipoise.__version__, "python": platform.python_version(), **found}
+    return {"equipoise": __version__, "python": platform.python_version(), **found}

@@ -108,6 +108,24 @@ Patches = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Number of training patches.", rich_help_panel=LEARNING),
 ]
+ValidationCrop = Annotated[
+    int | None,
+    typer.Option(
+        min=16,
+        metavar="PIXELS",
+        help="Side of the validation images' central crops. Default: 128.",
+        rich_help_panel=LEARNING,
+    ),
+]
+JacobianPenalty = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        metavar="W",
+        help="Weight of the penalty that keeps an untied field's equilibrium. Default: 0.1.",
+        rich_help_panel=LEARNING,
+    ),
+]
 Seed = Annotated[
     int,
     typer.Option(min=0, metavar="K", help="Seed of everything random.", rich_help_panel=OUTPUT),

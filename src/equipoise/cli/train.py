@@ -75,27 +75,11 @@ def train(
             metavar="RATE", help="Of Adam at the start.", rich_help_panel=options.LEARNING
         ),
     ] = None,
-    jacobian_penalty: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            metavar="W",
-            help="Weight of the penalty that keeps an untied field's equilibrium. Default: 0.",
-            rich_help_panel=options.LEARNING,
-        ),
-    ] = None,
+    jacobian_penalty: options.JacobianPenalty = None,
     batch_size: options.BatchSize = None,
     patch_size: options.PatchSize = None,
     patches: options.Patches = None,
-    validation_crop: Annotated[
-        int,
-        typer.Option(
-            min=16,
-            metavar="PIXELS",
-            help="Side of the validation images' central crops.",
-            rich_help_panel=options.LEARNING,
-        ),
-    ] = 128,
+    validation_crop: options.ValidationCrop = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     out: Annotated[
@@ -125,7 +109,7 @@ def train(
         limits = one_of(context, steps=steps, time_budget=time_budget)
         seconds = duration(limits["time_budget"])
 
-        from equipoise.cli.learning import LearningJob, learn_and_save
+        from equipoise.cli.learning import VALIDATION_CROP, LearningJob, learn_and_save
         from equipoise.cli.tasks import choose_task
 
         choice = choose_task(
@@ -150,7 +134,7 @@ def train(
                 task=choice,
                 data=data,
                 settings={key: value for key, value in given.items() if value is not None},
-                validation_crop=validation_crop,
+                validation_crop=validation_crop or VALIDATION_CROP,
                 device=device,
                 out=out,
             ),

@@ -1,0 +1,31 @@
+"""What the command line's tests share besides fixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from typer.testing import Result
+
+Run = Callable[..., Result]
+
+
+def pattern(size: int = 24, shift: float = 0.0) -> NDArray[np.float64]:
+    """A gray image with edges, values in [0, 1]."""
+    y, x = np.mgrid[:size, :size] / size
+    return 0.5 + 0.3 * np.sign(np.sin(9 * x + 4 * y + shift)) * (x > 0.3) + 0.1 * y
+
+
+def save_weights(path: Path, task: str, **options: object) -> Path:
+    """Write an untrained tied pair whose record names a task."""
+    from equipoise.cli.tasks import TaskOptions
+    from equipoise.regularizers import Scaled, build, save_regularizer
+
+    torch.manual_seed(0)
+    regularizer = Scaled(build("tied-conv", filters=2, kernel_size=3), strength=0.1)
+    chosen = TaskOptions(task, noise=0.05, **options)  # type: ignore[arg-type]
+    save_regularizer(path, regularizer, {"task": chosen.as_record()})
+    return path

@@ -1,0 +1,223 @@
+"""Help, version, unknown names, exit codes, and what is imported for them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from programs import Run
+from typer.main import get_command
+
+from equipoise.cli import examples
+from equipoise.cli.app import app
+from equipoise.cli.failures import ExitCode, plain_errors
+from equipoise.errors import (
+    AdjointError,
+    ConvergenceError,
+    HypothesisError,
+    InputError,
+    OutputError,
+    UnknownNameError,
+    UsageError,
+    WeightsError,
+)
+
+HEAVY = ("torch", "deepinv", "matplotlib", "numpy")
+COMMANDS = ("compare", "train", "reconstruct")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_imports_nothing_heavy(command: str) -> None:
+    code = (
+        "import sys\n"
+        f"sys.argv = ['equipoise', *{command.split()!r}, '--help']\n"
+        "from equipoise.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as exit:\n    assert exit.code == 0, exit.code\n"
+        f"found = [m for m in {HEAVY!r} if m in sys.modules]\n"
+        "assert not found, found\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "Examples" in result.stdout
+
+
+def test_package_import_is_light_and_lends_every_name() -> None:
+    code = (
+        "import sys, equipoise\n"
+        f"assert not [m for m in {HEAVY!r} if m in sys.modules]\n"
+        "equipoise.UnknownNameError\n"
+        f"assert not [m for m in {HEAVY!r} if m in sys.modules]\n"
+        "assert 'torch' not in dir(equipoise) and 'Equation' in dir(equipoise)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    import equipoise
+
+    for name in equipoise.__all__:
+        value = getattr(equipoise, name)
+        assert name == "__version__" or value.__name__ == name
+    with pytest.raises(AttributeError, match="Equatoin"):
+        equipoise.Equatoin  # noqa: B018
+
+
+def test_version(run: Run) -> None:
+    import equipoise
+
+    result = run("--version")
+    assert result.exit_code == 0
+    assert result.stdout.strip() == f"equipoise {equipoise.__version__}"
+
+
+def test_module_runs_as_program() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "equipoise", "--version"], capture_output=True, text=True
+    )
+    assert result.returncode == 0
+    assert result.stdout.startswith("equipoise ")
+
+
+def example_commands() -> list[list[str]]:
+    text = "\n".join((examples.PROGRAM, examples.COMPARE, examples.TRAIN, examples.RECONSTRUCT))
+    joined = text.replace("\\\n", " ")
+    lines = [line.strip() for line in joined.splitlines()]
+    return [shlex.split(line) for line in lines if re.match(r"equipoise [a-z]+ ?(--|\w|$)", line)]
+
+
+def test_examples_are_found() -> None:
+    assert len(example_commands()) == 12
+    assert {words[1] for words in example_commands()} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("words", example_commands(), ids=" ".join)
+def test_examples_use_options_that_exist(words: list[str]) -> None:
+    command = get_command(app).commands[words[1]]  # type: ignore[attr-defined]
+    context = command.make_context(
+        words[1], [w for w in words[2:] if not w.endswith(".yaml") and w != "--config"]
+    )
+    assert context.params
+
+
+def test_example_lines_fit_a_terminal() -> None:
+    for text in (examples.PROGRAM, examples.COMPARE, examples.TRAIN, examples.RECONSTRUCT):
+        assert max(map(len, text.splitlines())) < 79
+
+
+def test_help_lists_the_names_that_exist(run: Run) -> None:
+    from typing import get_args
+
+    from equipoise.compare.methods import CANDIDATES, METHODS
+    from equipoise.learn.settings import Loss, Mode
+    from equipoise.problems.pose import DEVICES, TASKS
+
+    compare, train = (re.sub(r"\s+", " ", run(c, "--help").stdout) for c in ("compare", "train"))
+    for name in (*METHODS, *CANDIDATES, *TASKS, *DEVICES):
+        assert name in compare
+    for name in (*get_args(Mode), *get_args(Loss), *TASKS, *DEVICES):
+        assert name in train
+
+
+@pytest.mark.parametrize(
+    ("words", "nearest"),
+    [
+        (["compar"], "'compare'"),
+        (["compare", "--metods", "tv"], "--methods"),
+        (["compare", "--task", "denois"], "'denoise'"),
+        (["compare", "--methods", "tv,bilevell"], "'bilevel'"),
+        (["compare", "--regularizer", "tied-cnv", "--methods", "bilevel"], "'tied-conv'"),
+        (["train", "--task", "deblurr"], "'deblur'"),
+        (["train", "--mode", "equilibrum"], "'equilibrium'"),
+        (["train", "--regularizer", "untied-con"], "'untied-conv'"),
+        (["train", "--loss", "hubr"], "'huber'"),
+        (["train", "--set", "filtres=3"], "'filters'"),
+        (["train", "--device", "cdua"], "'cuda'"),
+        (["train", "--task", "deblur", "--kernel", "gausian:1.5"], "'gaussian'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_unknown_names_get_the_nearest(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], nearest: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*words)
+    assert result.exit_code == 2
+    assert nearest in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["compare", "--steps", "3", "--time-budget", "2m"], "--steps and --time-budget"),
+        (["compare", "--mask", "m.png", "--mask-fraction", "0.5"], "--mask and --mask-fraction"),
+        (["compare", "--task", "denoise", "--kernel", "motion:9"], "--task deblur"),
+        (["compare", "--task", "deblur", "--mask-fraction", "0.5"], "--task inpaint"),
+        (["compare", "--task", "denoise", "--physics", "mine:blur"], "--task and --physics"),
+        (["compare", "--task", "physics"], "module:function"),
+        (["compare", "--time-budget", "soon"], "120s, 2m, 1h"),
+        (["compare", "--steps", "0"], "--steps"),
+        (["compare", "--methods", "bilevel", "--regularizer", "untied-conv"], "equilibrium"),
+        (["train", "--out", "weights.pt"], ".safetensors"),
+        (["train", "--set", "filters"], "name=value"),
+        (["train", "--learning-rate", "-1"], "--learning-rate"),
+        (["train", "--task", "denoise", "--physics", "mine:blur"], "--task and --physics"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_use_is_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*words)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("a"), 2),
+        (UnknownNameError("task", "a", ["b"]), 2),
+        (HypothesisError("a"), 2),
+        (InputError("a"), 3),
+        (AdjointError("a"), 3),
+        (WeightsError("a"), 3),
+        (OutputError("a"), 3),
+        (FileNotFoundError(2, "No such file or directory", "photo.png"), 3),
+        (ConvergenceError("a"), 4),
+        (ZeroDivisionError("a"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_exit_codes(error: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as caught, plain_errors(debug=False):
+        raise error
+    assert caught.value.exit_code == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Error: ")
+    assert err.count("\n") == 1
+
+
+def test_settings_that_pydantic_refuses_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    from equipoise.learn import TrainSettings
+
+    with pytest.raises(typer.Exit) as caught, plain_errors(debug=False):
+        TrainSettings(learning_rate=-1.0, patch_size=2)
+    assert caught.value.exit_code == ExitCode.BAD_USE
+    message = capsys.readouterr().err
+    assert "--learning-rate: Input should be greater than 0, got -1.0." in message
+    assert "--patch-size" in message
+    assert "pydantic" not in message
+
+
+def test_debug_lets_the_error_through() -> None:
+    with pytest.raises(ZeroDivisionError), plain_errors(debug=True):
+        raise ZeroDivisionError
