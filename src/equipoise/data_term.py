@@ -200,7 +200,9 @@ def gram_bounds(physics: LinearPhysics, image: Tensor) -> tuple[Bound, Bound]:
         if bool((norm(back - v) <= tolerance * norm(v)).all()):
             squared = singular_values(physics).square()
             low = float(squared.min()) / inflate(1.0)
-            return proved(low, "decomposition"), proved(inflate(float(squared.max())), "decomposition")
+            return proved(low, "decomposition"), proved(
+                inflate(float(squared.max())), "decomposition"
+            )
     size = torch.zeros(())
     for _ in range(POWER_STEPS):
         v = physics.A_adjoint(physics.A(v / norm(v).reshape(-1, *([1] * (v.dim() - 1)))))

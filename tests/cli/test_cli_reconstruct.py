@@ -135,7 +135,7 @@ def test_simulation_degrades_restores_and_compares(run: Run, tmp_path: Path) -> 
     before = 10 * np.log10(1 / np.mean((degraded - GRAY[0].numpy()) ** 2))
     restored = np.load(tmp_path / "a" / "truth_restored.npy")
     after = 10 * np.log10(1 / np.mean((restored - GRAY[0].numpy()) ** 2))
-    assert f"{before:.2f} to {after:.2f} dB" in result.stdout
+    assert f"{before:.2f} to {after:.2f}" in result.stdout
     assert after > before
     run(*words, "--seed", 4, "--out", tmp_path / "b")
     assert not np.allclose(np.load(tmp_path / "b" / "truth_degraded.npy"), degraded)

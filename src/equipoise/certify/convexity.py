@@ -31,13 +31,9 @@ def uniqueness(equation: Equation) -> Uniqueness:
     nature = "convex energy" if equation.gradient_field else "monotone operator"
     if m is not None and mu is not None and m.value > 0:
         words = "strongly " + nature
-        return Uniqueness(
-            m.kind, f"{m.kind}: {words}, modulus m = {m.value:.3g}; one equilibrium"
-        )
+        return Uniqueness(m.kind, f"{m.kind}: {words}, modulus m = {m.value:.3g}; one equilibrium")
     if mu is not None and mu.value >= 0:
-        return Uniqueness(
-            mu.kind, f"{mu.kind}: {nature}; A x is the same for all equilibria"
-        )
+        return Uniqueness(mu.kind, f"{mu.kind}: {nature}; A x is the same for all equilibria")
     if mu is not None:
         return Uniqueness(
             None,

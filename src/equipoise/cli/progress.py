@@ -29,7 +29,7 @@ class TrainingBars:
             TextColumn("{task.description}", markup=False, table_column=_one_line()),
             BarColumn(bar_width=10),
             TextColumn("{task.fields[facts]}", markup=False, table_column=_one_line()),
-            TimeElapsedColumn(),
+            TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
             console=console or Console(stderr=True),
         )
         self._current: TaskID | None = None

@@ -151,5 +151,5 @@ def reconstruct(
             if rows:
                 console.print(restoration_table(rows))
                 place = f"'{out}'" if out else "the folders of the inputs"
-                console.print(f"Wrote {len(rows)} restored to {place}.", markup=False)
+                console.print(f"Restored images in {place}: {len(rows)}.", markup=False)
         require_convergence(rows)

@@ -24,7 +24,7 @@ def restoration_table(rows: list[Restored]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("Image", overflow="fold")
     heads = ["Residual", "Error bound", "Eval.", "Status", "Time"]
-    for head in [*heads, "PSNR"] if simulated else heads:
+    for head in [*heads, "PSNR (dB)"] if simulated else heads:
         table.add_column(head, justify="right")
     for row in rows:
         cells = [
@@ -35,7 +35,7 @@ def restoration_table(rows: list[Restored]) -> Table:
             f"{row.seconds:.2f} s",
         ]
         if row.psnr is not None and row.psnr_input is not None:
-            cells.append(f"{row.psnr_input:.2f} to {row.psnr:.2f} dB")
+            cells.append(f"{row.psnr_input:.2f} to {row.psnr:.2f}")
         table.add_row(Text(row.job.restored.name), *cells)
     return table
 

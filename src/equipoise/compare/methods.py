@@ -10,7 +10,7 @@ from equipoise.errors import UnknownNameError, UsageError
 from equipoise.learn.settings import Mode
 
 #: Filters of the convolutional pair and their side, chosen on the validation photographs.
-FILTERS, KERNEL = 24, 7
+FILTERS, KERNEL = 24, 5
 
 
 @dataclass(frozen=True)

@@ -46,13 +46,13 @@ class CompareSettings(BaseModel):
     physics: str | None = None
     methods: tuple[str, ...] = ("tikhonov", "tv", "bilevel", "equilibrium")
     regularizers: tuple[str, ...] | None = None
-    steps: int = Field(300, ge=1)
+    steps: int = Field(200, ge=1)
     time_budget: float | None = Field(None, gt=0)
     seed: int = Field(0, ge=0)
     seeds: int = Field(1, ge=1)
     device: str = "auto"
     patch_size: int = Field(48, ge=16)
-    patches: int = Field(192, ge=1)
+    patches: int = Field(96, ge=1)
     batch_size: int = Field(8, ge=1)
     jacobian_penalty: float = Field(0.1, ge=0)
     crop: int = Field(256, ge=16)

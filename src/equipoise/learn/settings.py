@@ -52,22 +52,22 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Mode = "bilevel"
-    steps: int = Field(300, ge=1)
+    steps: int = Field(200, ge=1)
     time_budget: float | None = Field(None, gt=0)
     seed: int = 0
     batch_size: int = Field(8, ge=1)
     patch_size: int = Field(48, ge=8)
-    patches: int = Field(256, ge=1)
-    learning_rate: float = Field(0.02, gt=0)
+    patches: int = Field(96, ge=1)
+    learning_rate: float = Field(0.3, gt=0)
     schedule: Schedule = "cosine"
     warmup: int = Field(5, ge=0)
     clip: float = Field(1.0, gt=0)
     loss: Loss = "mse"
-    tolerance: float = Field(1e-4, gt=0)
-    first_tolerance: float = Field(1e-3, gt=0)
+    tolerance: float = Field(5e-4, gt=0)
+    first_tolerance: float = Field(3e-3, gt=0)
     max_evaluations: int = Field(300, ge=1)
     adjoint: str | None = None
-    adjoint_tolerance: float = Field(1e-2, gt=0)
+    adjoint_tolerance: float = Field(3e-2, gt=0)
     max_products: int = Field(100, ge=1)
     neumann_terms: int = Field(0, ge=0)
     unrolled_steps: int = Field(10, ge=1)
