@@ -121,6 +121,18 @@ def test_help_lists_the_names_that_exist(run: Run) -> None:
         assert name in train
 
 
+def test_help_tells_the_defaults_that_hold() -> None:
+    from equipoise.cli.options import USUAL
+    from equipoise.compare import CompareSettings
+    from equipoise.learn import TrainSettings
+
+    settings = CompareSettings()
+    assert {name: getattr(settings, name) for name in USUAL} == USUAL
+    assert TrainSettings().steps == USUAL["steps"]
+    assert settings.methods == ("tikhonov", "tv", "bilevel", "equilibrium")
+    assert TrainSettings().loss == "mse"
+
+
 @pytest.mark.parametrize(
     ("words", "nearest"),
     [

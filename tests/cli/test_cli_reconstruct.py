@@ -155,6 +155,23 @@ def test_record_says_the_task_and_options_change_it(run: Run, tmp_path: Path) ->
     assert not np.allclose(a, c, atol=1e-2)
 
 
+def test_options_from_a_file_and_notes_on_them(run: Run, tmp_path: Path, gray: Path) -> None:
+    weights = save_weights(tmp_path / "w.safetensors", "deblur")
+    kernel, config = tmp_path / "kernel.npy", tmp_path / "options.yaml"
+    np.save(kernel, np.ones((2, 3)))
+    config.write_text(
+        f"weights: {weights}\nkernel: {kernel}\nsimulate: true\nout: {tmp_path / 'a'}\nseed: 5\n"
+    )
+    result = run("reconstruct", gray, "--config", config, "--out", tmp_path / "b")
+    assert result.exit_code == 0, result.stderr
+    assert {file.name for file in (tmp_path / "b").iterdir()} == {
+        "photo_restored.png",
+        "photo_degraded.png",
+    }
+    assert not (tmp_path / "a").exists()
+    assert result.stdout.count("padded with zeros to 3 x 3") == 1
+
+
 def test_blur_without_border_gives_a_larger_image(run: Run, tmp_path: Path) -> None:
     weights = save_weights(tmp_path / "w.safetensors", "deblur", kernel="motion:5")
     opaque, clear = tmp_path / "opaque.png", tmp_path / "clear.png"

@@ -81,7 +81,7 @@ def compare(
         typer.Option(
             min=16,
             metavar="PIXELS",
-            help="Side of the test crops. Default: 256.",
+            help=f"Side of the test crops. Default: {options.USUAL['crop']}.",
             rich_help_panel=options.LEARNING,
         ),
     ] = None,

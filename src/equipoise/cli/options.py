@@ -17,6 +17,9 @@ LEARNING = "Learning"
 SOLVING = "Solving"
 OUTPUT = "Running and output"
 
+#: What settings are without the option; a test holds these to the settings' own defaults.
+USUAL = {"steps": 200, "crop": 256, "validation_crop": 128, "jacobian_penalty": 0.1}
+
 Task = Annotated[
     str | None,
     typer.Option(
@@ -82,7 +85,7 @@ Steps = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Optimisation steps; a seed then gives the same numbers. Default: 300.",
+        help=f"Optimisation steps; a seed then gives the same numbers. Default: {USUAL['steps']}.",
         rich_help_panel=LEARNING,
     ),
 ]
@@ -113,7 +116,7 @@ ValidationCrop = Annotated[
     typer.Option(
         min=16,
         metavar="PIXELS",
-        help="Side of the validation images' central crops. Default: 128.",
+        help=f"Side of the validation images' central crops. Default: {USUAL['validation_crop']}.",
         rich_help_panel=LEARNING,
     ),
 ]
@@ -122,7 +125,8 @@ JacobianPenalty = Annotated[
     typer.Option(
         min=0.0,
         metavar="W",
-        help="Weight of the penalty that keeps an untied field's equilibrium. Default: 0.1.",
+        help="Weight of the penalty that keeps an untied field's equilibrium. "
+        f"Default: {USUAL['jacobian_penalty']}.",
         rich_help_panel=LEARNING,
     ),
 ]

@@ -150,6 +150,8 @@ def reconstruct(
         finally:
             if rows:
                 console.print(restoration_table(rows))
+                for note in dict.fromkeys(note for row in rows for note in row.notes):
+                    console.print(note, markup=False, soft_wrap=True)
                 place = f"'{out}'" if out else "the folders of the inputs"
                 console.print(f"Restored images in {place}: {len(rows)}.", markup=False)
         require_convergence(rows)

@@ -53,6 +53,7 @@ class Restored:
         seconds: of the solve.
         psnr_input: of the starting point, in dB; None where the truth is not known.
         psnr: of the restored image, likewise.
+        notes: plain sentences about what was made of the user's options.
     """
 
     job: Job
@@ -63,6 +64,7 @@ class Restored:
     seconds: float
     psnr_input: float | None
     psnr: float | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class Restorer:
             seconds=solution.seconds,
             psnr_input=float(psnr(start, pixels)) if self.simulate else None,
             psnr=float(psnr(solution.x, pixels)) if self.simulate else None,
+            notes=problem.notes,
         )
 
     def _problem(self, file_shape: Shape, source: Path) -> Problem:

@@ -71,7 +71,8 @@ def learn(
         seed=settings.seed + VALIDATION_SEED,
         tolerance=tolerance,
     )
-    calibrate(regularizer, bank)
+    if checkpoint is None or not checkpoint.exists():  # otherwise its weights replace these
+        calibrate(regularizer, bank)
     return train(
         regularizer, bank, validation, settings, checkpoint=checkpoint, on_progress=on_progress
     )
