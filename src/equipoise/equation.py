@@ -55,8 +55,8 @@ class Equation:
             )
         if not isinstance(self.regularizer, Regularizer):
             raise UsageError(
-                "The regularizer must be an equipoise Regularizer; wrap a network N or a deepinv "
-                "denoiser as equipoise.Residual(N), a deepinv prior as equipoise.from_deepinv(prior)."
+                "The regularizer must be an equipoise Regularizer; wrap a network N as "
+                "equipoise.Residual(N), a deepinv prior as equipoise.from_deepinv(prior)."
             )
         check_measurements(self.physics, self.y)
         alpha = torch.as_tensor(self.alpha).detach()

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from equipoise.errors import ConvergenceError, ConvergenceWarning

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,26 @@ def test_command_in_the_summary_gives_the_same_numbers(
     assert summary["settings"] == again["settings"]
     assert summary["settings"]["steps"] == 2
     assert [r["psnr_mean"] for r in summary["runs"]] == [r["psnr_mean"] for r in again["runs"]]
+
+
+def test_own_operator(
+    run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cli_blurs.py").write_text(
+        "from deepinv.physics import Blur\nfrom deepinv.physics.blur import gaussian_blur\n"
+        "def soft(shape):\n    return Blur(filter=gaussian_blur(sigma=0.5), padding='valid')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    result = run(
+        "compare", "--physics", "cli_blurs:soft", "--noise", 0.02, "--data", photos, *TINY,
+        "--methods", "tikhonov,bilevel", "--regularizer", "tied-conv", "--out", "out",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    summary = json.loads(Path("out/summary.json").read_text())
+    assert {entry["task"] for entry in summary["runs"]} == {"physics"}
+    assert "--physics cli_blurs:soft" in summary["command"]
+    assert "--task" not in summary["command"]
 
 
 def test_empty_folder(run: Run, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def make_field(field: str, activation: str = "tanh") -> Regularizer:
             p.copy_(size * normal(*p.shape, seed=100 + seed))
         named = dict(regularizer.named_parameters())
         if field == "untied":
-            named["outer.layers.0"].mul_(0.4).add_(named["inner.layers.0"])
+            named["difference.layers.0"].mul_(2.0)
         if field == "contractive":  # bend within the range of these images
             named["log_sharpness"].sub_(3.0)
     return regularizer

@@ -66,11 +66,11 @@ def test_fields_follow_their_formulas() -> None:
     features = torch.tanh(F.conv2d(x, filters, tied.bias, padding=1))
     torch.testing.assert_close(tied.field(x), F.conv_transpose2d(features, filters, padding=1))
     untied = make("untied-conv", "relu")
-    inner, outer = untied.inner.weights()[0], untied.outer.weights()[0]
+    (inner,), (outer,) = untied.sides()
     features = torch.relu(F.conv2d(x, inner, untied.bias, padding=1))
     torch.testing.assert_close(untied.field(x), F.conv_transpose2d(features, outer, padding=1))
     dense = make("untied-dense", "soft-shrink")
-    inner, outer = dense.inner.matrix, dense.outer.matrix
+    (inner,), (outer,) = dense.sides()
     features = F.softshrink(x.flatten(1) @ inner.T + dense.bias, 0.5)
     torch.testing.assert_close(dense.field(x), (features @ outer).reshape(x.shape))
 
@@ -132,7 +132,7 @@ def test_untied_modulus_vanishes_quadratically_with_the_difference() -> None:
     moduli = []
     for size in (1e-2, 1e-3):
         pair = make("untied-conv", "tanh", size=0.0)
-        perturb(pair.outer, size)
+        perturb(pair.difference, size)
         moduli.append(pair.traits().modulus.value)
     assert moduli[0] < moduli[1] < 0.0
     assert moduli[0] / moduli[1] == pytest.approx(100.0, rel=0.05)
@@ -141,9 +141,10 @@ def test_untied_modulus_vanishes_quadratically_with_the_difference() -> None:
 @torch.no_grad()
 def test_untied_modulus_is_nearly_attained_for_opposite_operators() -> None:
     pair = make("untied-dense", "identity", size=0.0)
-    pair.outer.matrix.copy_(-4.0 * pair.inner.matrix)
+    matrix = pair.mean.matrix.clone()
+    pair.set_sides(matrix, -4.0 * matrix)
     modulus = pair.traits().modulus.value
-    exact = -4.0 * float(torch.linalg.svdvals(pair.inner.matrix)[0]) ** 2
+    exact = -4.0 * float(torch.linalg.svdvals(matrix)[0]) ** 2
     assert modulus <= exact
     assert modulus == pytest.approx(exact, rel=1e-4)
 
@@ -151,7 +152,8 @@ def test_untied_modulus_is_nearly_attained_for_opposite_operators() -> None:
 @torch.no_grad()
 def test_untied_traits_survive_an_operator_that_vanishes() -> None:
     pair = make("untied-conv", "tanh")
-    pair.outer.layers[0].zero_()
+    inner = pair.mean.layers[0].clone()
+    pair.set_sides(inner, torch.zeros_like(inner))
     traits = pair.traits()
     assert traits.lipschitz.value == 0.0
     assert traits.modulus.value == pytest.approx(0.0, abs=1e-12)
@@ -179,8 +181,9 @@ def test_untied_made_from_tied_is_the_same_field(kind: str, activation: str) -> 
 
 def test_untied_pairs_start_tied_and_have_no_potential() -> None:
     pair = UntiedConvPair(filters=4, kernel_size=3)
-    assert torch.equal(pair.inner.layers[0], pair.outer.layers[0])
-    assert pair.inner.layers[0] is not pair.outer.layers[0]
+    (inner,), (outer,) = pair.sides()
+    assert torch.equal(inner, outer)
+    assert pair.mean.layers[0] is not pair.difference.layers[0]
     with pytest.raises(NoPotentialError):
         pair.potential(torch.zeros(1, 1, 5, 5))
 
@@ -245,15 +248,14 @@ def test_bad_arguments_are_refused() -> None:
 def test_modulus_is_held_by_shrinking_the_difference_no_more_than_needed(kind: str) -> None:
     pair = make(kind, "tanh", size=1.0)
     assert isinstance(pair, UntiedRegularizer)
-    inner = pair.constants()[0].detach().clone()
-    gap = pair.constants()[1].detach() - inner
+    inner, outer = (side.detach().clone() for side in pair.constants())
     pair.hold_modulus(-0.1)
-    shrunk = pair.constants()[1].detach() - inner
-    share = float(shrunk.norm() / gap.norm())
+    less, more = (side.detach() for side in pair.constants())
+    share = float((more - less).norm() / (outer - inner).norm())
     assert 0.0 < share < 1.0
-    torch.testing.assert_close(shrunk, share * gap)
-    torch.testing.assert_close(pair.constants()[0].detach(), inner, rtol=0, atol=0)
-    assert 0.25 * pair.inner.norm((shrunk,)) ** 2 == pytest.approx(0.1, rel=1e-6)
+    torch.testing.assert_close(more - less, share * (outer - inner))
+    torch.testing.assert_close(more + less, outer + inner)
+    assert 0.25 * pair.mean.norm((more - less,)) ** 2 == pytest.approx(0.1, rel=1e-6)
     assert pair.traits().modulus.value >= -0.1 * (1 + 1e-9)
     before = pair.constants()[1].detach().clone()
     pair.hold_modulus(-0.2)

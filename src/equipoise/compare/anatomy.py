@@ -10,8 +10,8 @@ import torch
 from equipoise.compare.records import Array
 from equipoise.regularizers import Regularizer, Scaled
 from equipoise.regularizers.analysis import AnalysisRegularizer
-from equipoise.regularizers.operators import ConvolutionChain
-from equipoise.regularizers.pairs import UntiedRegularizer
+from equipoise.regularizers.operators import ConvolutionChain, Weights
+from equipoise.regularizers.untied import UntiedRegularizer
 
 #: Points at which a profile is drawn, and the responses over which it is drawn.
 POINTS, REACH = 201, 0.5
@@ -43,19 +43,24 @@ def anatomy(regularizer: Regularizer) -> Anatomy:
     assert isinstance(inner, Regularizer)
     with torch.no_grad():
         if isinstance(inner, AnalysisRegularizer):
-            return Anatomy(_filters(inner.operator), None, _profiles(regularizer, inner))
-        if isinstance(inner, UntiedRegularizer):
+            weights = inner.operator.weights()
             return Anatomy(
-                _filters(inner.inner), _filters(inner.outer), _profiles(regularizer, inner)
+                _filters(inner.operator, weights), None, _profiles(regularizer, inner, weights)
+            )
+        if isinstance(inner, UntiedRegularizer):
+            analysis, synthesis = inner.sides()
+            return Anatomy(
+                _filters(inner.mean, analysis),
+                _filters(inner.mean, synthesis),
+                _profiles(regularizer, inner, analysis),
             )
     return Anatomy()
 
 
-def _filters(operator: torch.nn.Module) -> Array | None:
+def _filters(operator: torch.nn.Module, weights: Weights) -> Array | None:
     """The filters from image to features, a chain collapsed into single filters."""
     if not isinstance(operator, ConvolutionChain):
         return None
-    weights = operator.weights()
     response = weights[0]
     for layer in weights[1:]:
         pad = layer.shape[-1] - 1
@@ -69,14 +74,12 @@ def _filters(operator: torch.nn.Module) -> Array | None:
 
 
 def _profiles(
-    outer: Regularizer, inner: AnalysisRegularizer | UntiedRegularizer
+    outer: Regularizer, inner: AnalysisRegularizer | UntiedRegularizer, weights: Weights
 ) -> tuple[Array, Array]:
     """Profiles in units of the image: t is the response of a filter divided by its norm."""
     a, s = (outer.strength, outer.scale) if isinstance(outer, Scaled) else (1.0, 1.0)
-    operator = inner.operator if isinstance(inner, AnalysisRegularizer) else inner.inner
-    weights = operator.weights()
     norms = weights[-1].flatten(1).norm(dim=1) if len(weights) == 1 else None
-    features = operator.features
+    features = len(weights[-1])
     gains = torch.ones(features).to(weights[0]) if norms is None else norms.to(weights[0])
     t = torch.linspace(-REACH, REACH, POINTS).to(weights[0])
     responses = s * gains[:, None] * t[None]

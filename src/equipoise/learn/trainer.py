@@ -1,4 +1,4 @@
-"""Train any regulariser in any mode; resume exactly; return the best weights that converge."""
+"""Train any regulariser in any mode; resume exactly; return weights that converge."""
 
 from __future__ import annotations
 
@@ -81,11 +81,12 @@ class TrainingResult:
     """A trained regulariser and how it came about.
 
     Args:
-        regularizer: the field with the best weights under which every validation image converged.
+        regularizer: the field with the chosen weights: the latest under which every validation
+            image converged or, with early stopping, those of them with the best PSNR.
         log: what was measured at every step.
         seconds: training time without validation.
         steps: steps taken.
-        best_step: step whose weights are returned.
+        best_step: step whose weights were chosen.
         best_psnr: their validation PSNR in dB.
         stopped: why training ended, in words.
     """
@@ -121,13 +122,14 @@ def train(
     Args:
         regularizer: the field; trained in place.
         bank: training patches with their measurements (see ``fill_bank``).
-        validation: held-out images; the best weights under which all of them converge are kept.
+        validation: held-out images; weights under which one of them does not converge are never
+            returned.
         settings: mode, steps, tolerances and the rest.
         checkpoint: file that is written now and then and read first if it is there.
         on_progress: called after every step.
 
     Returns:
-        The result; ``result.regularizer`` is the one that was passed, with the best weights.
+        The result; ``result.regularizer`` is the one that was passed, with the chosen weights.
 
     Raises:
         HypothesisError: if the mode does not suit the regulariser.
@@ -196,12 +198,13 @@ class _Training:
         self.log.add(self.report, self.seconds)
 
     def validate(self) -> None:
-        """Measure held-out images; remember the weights if all converge and PSNR is best."""
+        """Measure held-out images; remember the weights if all converge (and are the best)."""
         value, converged = self.validation.measure(self.regularizer)
         self.log.validation_step.append(self.step)
         self.log.validation_psnr.append(value)
         self.log.validation_converged.append(converged)
-        if converged == 1.0 and value > self.best_psnr:
+        better = value > self.best_psnr or self.settings.patience is None
+        if converged == 1.0 and better:
             self.best_psnr, self.best_step = value, self.step
             self.best = copy.deepcopy(self.regularizer.state_dict())
 

@@ -17,6 +17,7 @@ from equipoise.problems.adjointness import check_adjoint
 from equipoise.problems.filling import fill_missing
 from equipoise.problems.kernels import Kernel, kernel_from_tensor, kernel_from_text
 from equipoise.problems.masks import FixedMask, Mask, RandomPixels, mask_from_text
+from equipoise.problems.precision import in_precision
 from equipoise.problems.problem import (
     Problem,
     Rebuild,
@@ -180,7 +181,8 @@ def from_physics(
 
     Args:
         physics: a deepinv linear physics built in ``dtype``, or a function of the image shape
-            that returns one; only the function lets the problem be posed for other shapes.
+            that returns one in any precision; only the function lets the problem be posed for
+            other shapes.
         image_shape: (C, *spatial).
         sigma: standard deviation of the noise, at least 0.
         name: what reports call it; by default the class name of the physics.
@@ -199,6 +201,8 @@ def from_physics(
         built, rebuild = physics, partial(_refuse_other, fixed=shape)
     else:
         built = physics(shape)
+        if isinstance(built, LinearPhysics):
+            built = in_precision(built, dtype)
         rebuild = partial(from_physics, physics, sigma=sigma, name=name)
     if not isinstance(built, LinearPhysics):
         raise UsageError(

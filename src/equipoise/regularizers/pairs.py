@@ -96,7 +96,7 @@ class TiedConvPair(AnalysisRegularizer):
 class UntiedConvPair(UntiedRegularizer):
     """The convolutional pair of the equilibrium framework.
 
-    Formula: ``R(x) = W2 s(W1 x + b)`` with ``W1 = K1``, ``W2 = K2^T``; both are stored as
+    Formula: ``R(x) = W2 s(W1 x + b)`` with ``W1 = K1``, ``W2 = K2^T``; both are
     correlation filters, equal at the start, so that ``K2 = K1`` is the tied pair.
 
     Args:
@@ -110,8 +110,8 @@ class UntiedConvPair(UntiedRegularizer):
     """
 
     catalogue_name: ClassVar[str] = "untied-conv"
-    inner: ConvolutionChain
-    outer: ConvolutionChain
+    mean: ConvolutionChain
+    difference: ConvolutionChain
 
     def __init__(
         self,
@@ -126,12 +126,11 @@ class UntiedConvPair(UntiedRegularizer):
         scale: float = 10.0,
     ) -> None:
         profile = activation_profile(activation)
-        inner, outer = (
+        mean, difference = (
             _convolution(channels, filters, kernel_size, dims, padding, zero_mean, scale)
             for _ in range(2)
         )
-        outer.load_state_dict(inner.state_dict())
-        super().__init__(inner, outer, profile, nn.Parameter(torch.zeros(filters)))
+        super().__init__(mean, difference, profile, nn.Parameter(torch.zeros(filters)))
         self.channels, self.dims = channels, dims
         self._config = {
             "name": self.catalogue_name,
@@ -212,8 +211,8 @@ class DenseUntiedPair(UntiedRegularizer):
     """
 
     catalogue_name: ClassVar[str] = "untied-dense"
-    inner: DenseOperator
-    outer: DenseOperator
+    mean: DenseOperator
+    difference: DenseOperator
 
     def __init__(
         self,
@@ -223,9 +222,8 @@ class DenseUntiedPair(UntiedRegularizer):
         scale: float = 1.0,
     ) -> None:
         profile = activation_profile(activation)
-        inner, outer = (DenseOperator(image_shape, features, scale) for _ in range(2))
-        outer.load_state_dict(inner.state_dict())
-        super().__init__(inner, outer, profile, nn.Parameter(torch.zeros(features)))
+        mean, difference = (DenseOperator(image_shape, features, scale) for _ in range(2))
+        super().__init__(mean, difference, profile, nn.Parameter(torch.zeros(features)))
         self.channels, self.dims = image_shape[0], len(image_shape) - 1
         self.image_shape = tuple(image_shape)
         self._config = {
@@ -264,8 +262,6 @@ def _convolution(
 
 
 def _copy_tied(pair: Pair, tied: AnalysisRegularizer) -> Pair:
-    state = tied.state_dict()
-    for operator in (pair.inner, pair.outer):
-        operator.load_state_dict(tied.operator.state_dict())
-    pair.load_state_dict({"bias": state["bias"]}, strict=False)
+    pair.mean.load_state_dict(tied.operator.state_dict())
+    pair.load_state_dict({"bias": tied.state_dict()["bias"]}, strict=False)
     return pair

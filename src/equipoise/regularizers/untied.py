@@ -14,13 +14,20 @@ from equipoise.regularizers.base import Constants, Linearization, Regularizer, T
 from equipoise.regularizers.operators import AnalysisOperator, Weights
 from equipoise.regularizers.profiles import Profile
 
+#: How much a unit of the parameter D separates K1 from K2.
+DIFFERENCE_GAIN = 0.1
+
 
 class UntiedRegularizer(Regularizer):
     """``R(x) = K2^T s(K1 x + b)``, in general no gradient; ``K2 = K1`` makes it one.
 
+    The parameters are the mean M and the difference D of both sides, ``K1 = M - g D`` and
+    ``K2 = M + g D`` with a fixed gain g: the same fields as with K1 and K2, but an optimiser that
+    normalises gradients then moves M as it would move a tied pair, and D more slowly.
+
     Args:
-        inner: K1.
-        outer: K2, of the same shape.
+        mean: M, linear in its parameters (a single convolution or matrix).
+        difference: D, of the same kind; its parameters are set to zero, so that it starts tied.
         profile: the potential of s, with slopes of s in ``[0, s_max]``.
         bias: b, shape (features,).
     """
@@ -31,22 +38,44 @@ class UntiedRegularizer(Regularizer):
 
     def __init__(
         self,
-        inner: AnalysisOperator,
-        outer: AnalysisOperator,
+        mean: AnalysisOperator,
+        difference: AnalysisOperator,
         profile: Profile,
         bias: nn.Parameter,
     ) -> None:
         super().__init__()
-        self.inner, self.outer, self.profile, self.bias = inner, outer, profile, bias
+        self.mean, self.difference, self.profile, self.bias = mean, difference, profile, bias
+        with torch.no_grad():
+            for parameter in difference.parameters():
+                parameter.zero_()
 
     @property
     def config(self) -> dict[str, Any]:
         """Catalogue name and constructor arguments."""
         return dict(self._config)
 
+    def sides(self) -> tuple[Weights, Weights]:
+        """The weights of K1 and of K2, differentiable functions of the parameters."""
+        pairs = list(zip(self.mean.weights(), self.difference.weights(), strict=True))
+        inner = tuple(m - DIFFERENCE_GAIN * d for m, d in pairs)
+        outer = tuple(m + DIFFERENCE_GAIN * d for m, d in pairs)
+        return inner, outer
+
+    def set_sides(self, inner: Tensor, outer: Tensor) -> None:
+        """Choose the parameters such that K1 and K2 are the given ones.
+
+        Args:
+            inner: filters or matrix of K1, shape of the operator's parameter.
+            outer: the same of K2.
+        """
+        with torch.no_grad():
+            next(self.mean.parameters()).copy_(0.5 * (inner + outer))
+            next(self.difference.parameters()).copy_((outer - inner) / (2 * DIFFERENCE_GAIN))
+
     def constants(self) -> Constants:
         """The weights of K1 and K2."""
-        return (*self.inner.weights(), *self.outer.weights())
+        inner, outer = self.sides()
+        return (*inner, *outer)
 
     @staticmethod
     def _halves(constants: Constants) -> tuple[Weights, Weights]:
@@ -55,17 +84,17 @@ class UntiedRegularizer(Regularizer):
 
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         inner, outer = self._halves(constants)
-        slope = self.profile.slope(self.inner.apply_to(x, inner, self.bias))
-        return self.outer.adjoint(slope, outer)
+        slope = self.profile.slope(self.mean.apply_to(x, inner, self.bias))
+        return self.mean.adjoint(slope, outer)
 
     def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
         inner, outer = self._halves(constants)
-        features = self.inner.apply_to(x, inner, self.bias)
+        features = self.mean.apply_to(x, inner, self.bias)
         slope, curvature = self.profile.slope_and_curvature(features)
         return Linearization(
-            self.outer.adjoint(slope, outer),
-            congruence(self.outer, outer, curvature, self.inner, inner),
-            congruence(self.inner, inner, curvature, self.outer, outer),
+            self.mean.adjoint(slope, outer),
+            congruence(self.mean, outer, curvature, self.mean, inner),
+            congruence(self.mean, inner, curvature, self.mean, outer),
         )
 
     def traits(self) -> Traits:
@@ -73,8 +102,8 @@ class UntiedRegularizer(Regularizer):
         with torch.no_grad():
             inner, outer = self._halves(tuple(w.double() for w in self.constants()))
             steepest = float(self.profile.curvature_range()[1].max())
-            sizes = self.inner.norm(inner), self.outer.norm(outer)
-            modulus = _untied_modulus(self.inner, inner, outer, sizes)
+            sizes = self.mean.norm(inner), self.mean.norm(outer)
+            modulus = _untied_modulus(self.mean, inner, outer, sizes)
         return Traits(
             gradient_field=False,
             modulus=modulus.times(steepest),
@@ -82,7 +111,7 @@ class UntiedRegularizer(Regularizer):
         )
 
     def hold_modulus(self, least: float) -> None:
-        """Shrink ``K2 - K1`` as little as needed so that ``-s_max ||K2 - K1||^2 / 4 >= least``.
+        """Shrink D as little as needed so that ``-s_max ||K2 - K1||^2 / 4 >= least``.
 
         Args:
             least: a lower bound of the modulus, not positive.
@@ -95,15 +124,13 @@ class UntiedRegularizer(Regularizer):
                 f"An untied pair cannot be held above a positive modulus, got {least}."
             )
         with torch.no_grad():
-            inner, outer = self._halves(tuple(w.double() for w in self.constants()))
+            (difference,) = (w.double() for w in self.difference.weights())
             steepest = float(self.profile.curvature_range()[1].max())
-            gap = self.inner.norm((outer[-1] - inner[-1],))
+            gap = 2 * DIFFERENCE_GAIN * self.difference.norm((difference,))
             allowed = (-4.0 * least / steepest) ** 0.5
-            if gap <= allowed:
-                return
-            share = allowed / gap
-            for one, two in zip(self.inner.parameters(), self.outer.parameters(), strict=True):
-                two.lerp_(one, 1.0 - share)
+            if gap > allowed:
+                for parameter in self.difference.parameters():
+                    parameter.mul_(allowed / gap)
 
 
 def _untied_modulus(
