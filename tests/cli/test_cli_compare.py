@@ -64,7 +64,7 @@ def test_own_operator(
     run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cli_blurs.py").write_text(
-        "from deepinv.physics import Blur\nfrom deepinv.physics.blur import gaussian_blur\n"
+        "from deepinv.physics import Blur\nfrom deepinv.physics.functional.blur import gaussian_blur\n"
         "def soft(shape):\n    return Blur(filter=gaussian_blur(sigma=0.5), padding='valid')\n"
     )
     monkeypatch.chdir(tmp_path)

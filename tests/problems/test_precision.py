@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from deepinv.physics import Blur, BlurFFT, LinearPhysics
-from deepinv.physics.blur import gaussian_blur
+from deepinv.physics.functional.blur import gaussian_blur
 
 from equipoise.problems import from_physics
 from equipoise.problems.precision import in_precision
