@@ -64,8 +64,9 @@ def test_own_operator(
     run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cli_blurs.py").write_text(
-        "from deepinv.physics import Blur\nfrom deepinv.physics.functional.blur import gaussian_blur\n"
-        "def soft(shape):\n    return Blur(filter=gaussian_blur(sigma=0.5), padding='valid')\n"
+        "import torch\nfrom deepinv.physics import Blur\n"
+        "def soft(shape):\n"
+        "    return Blur(filter=torch.full((1, 1, 3, 3), 1 / 9), padding='valid')\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
