@@ -196,6 +196,7 @@ def _learned(
         batch_size=settings.batch_size,
         patch_size=settings.patch_size,
         patches=settings.patches,
+        learning_rate=spec.learning_rate,
         jacobian_penalty=settings.jacobian_penalty,
     )
     result = learn(
