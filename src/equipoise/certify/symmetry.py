@@ -47,15 +47,15 @@ def symmetry_defect(
     if regularizer.traits().gradient_field:
         return SymmetryDefect(0.0, 0.0, 0)
     generator = torch.Generator().manual_seed(seed)
+    top, bottom = [], []
     with torch.no_grad():
         near = regularizer.linearize(x)
-    top, bottom = [], []
-    for _ in range(max(2, probes)):
-        signs = torch.randint(0, 2, x.shape, generator=generator) * 2 - 1
-        v = signs.to(x)
-        u, w = near.jvp(v), near.vjp(v)
-        top.append(dot(u - w, u - w))
-        bottom.append(0.5 * (dot(u, u) + dot(w, w)))
+        for _ in range(max(2, probes)):
+            signs = torch.randint(0, 2, x.shape, generator=generator) * 2 - 1
+            v = signs.to(x)
+            u, w = near.jvp(v), near.vjp(v)
+            top.append(dot(u - w, u - w))
+            bottom.append(0.5 * (dot(u, u) + dot(w, w)))
     numerator, denominator = torch.cat(top).double(), torch.cat(bottom).double()
     count = len(numerator)
     value = _ratio(numerator.sum(), denominator.sum())

@@ -93,38 +93,37 @@ def accumulate_gradient(
     x0 = bank.x[rows] if settings.warm_start else bank.problem.start(bank.y[rows])
     solution = solve(equation, x0, tolerance=tolerance, max_evaluations=settings.max_evaluations)
     usable = solution.relative_residual <= USABLE * tolerance
-    record = BackwardRecord()
+    record, method = BackwardRecord(), _adjoint(equation, settings)
     loss_value, mse = float("nan"), float("nan")
     if bool(usable.any()):
         x = attach_gradient(
             equation,
             solution.x,
-            _adjoint(equation, settings),
+            method,
             on_failure="ignore",
             record=record,
             start=bank.q[rows] if settings.warm_start else None,
         )
         loss = upper_loss(settings.loss)(x[usable], truth[usable])
-        total = loss
-        if settings.jacobian_penalty > 0 and not equation.gradient_field:
-            penalty, bank.direction[rows] = monotonicity_penalty(
-                equation, solution.x, bank.direction[rows], settings.monotonicity_margin
-            )
-            total = loss + settings.jacobian_penalty * penalty
-        total.backward()
+        loss.backward()
         loss_value, mse = float(loss.detach()), _mse(solution.x[usable], truth[usable])
-        bank.x[rows] = torch.where(expand(usable, x0), solution.x, bank.problem.start(bank.y[rows]))
+    if settings.jacobian_penalty > 0 and not equation.gradient_field:
+        # For failed samples too: there it is what leads back to weights with an equilibrium.
+        penalty, bank.direction[rows] = monotonicity_penalty(
+            equation, solution.x, bank.direction[rows], settings.monotonicity_margin
+        )
+        (settings.jacobian_penalty * penalty).backward()
+    bank.x[rows] = torch.where(expand(usable, x0), solution.x, bank.problem.start(bank.y[rows]))
     adjoint = record.last
-    if adjoint is not None and settings.mode != "jacobian-free":
+    if adjoint is not None and method.exact:
         bank.q[rows] = torch.where(torch.isfinite(adjoint.x), adjoint.x, 0.0)
-    exact = adjoint is not None and settings.mode != "jacobian-free"
     return StepReport(
         loss=loss_value,
         mse=mse,
         forward_evaluations=float(solution.evaluations.double().mean()),
         adjoint_products=float(adjoint.evaluations.double().mean()) if adjoint else 0.0,
         converged=float(solution.converged.double().mean()),
-        adjoint_converged=float(adjoint.converged.double().mean()) if adjoint and exact else 1.0,
+        adjoint_converged=float(adjoint.converged.double().mean()) if adjoint and method.exact else 1.0,
         usable=float(usable.double().mean()),
     )
 
