@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from equipoise.compare.records import Array
 from equipoise.regularizers import Regularizer, Scaled
@@ -43,9 +44,11 @@ def anatomy(regularizer: Regularizer) -> Anatomy:
     assert isinstance(inner, Regularizer)
     with torch.no_grad():
         if isinstance(inner, AnalysisRegularizer):
-            weights = inner.operator.weights()
+            weights = inner.constants()
             return Anatomy(
-                _filters(inner.operator, weights), None, _profiles(regularizer, inner, weights)
+                _filters(inner.operator, weights),
+                None,
+                _profiles(regularizer, inner, weights),
             )
         if isinstance(inner, UntiedRegularizer):
             analysis, synthesis = inner.sides()
@@ -58,29 +61,35 @@ def anatomy(regularizer: Regularizer) -> Anatomy:
 
 
 def _filters(operator: torch.nn.Module, weights: Weights) -> Array | None:
-    """The filters from image to features, a chain collapsed into single filters."""
-    if not isinstance(operator, ConvolutionChain):
+    """The filters from image to features, means over the image's channels, or None."""
+    if not isinstance(operator, ConvolutionChain) or weights[0].dim() != 4:
         return None
+    shown: Array = _collapsed(weights).mean(1).double().cpu().numpy()
+    return shown
+
+
+def _collapsed(weights: Weights) -> Tensor:
+    """The filters (features, channels, h, w) that a chain of correlations amounts to."""
     response = weights[0]
     for layer in weights[1:]:
         pad = layer.shape[-1] - 1
         response = torch.nn.functional.conv2d(
             response.transpose(0, 1), layer.flip(-1, -2), padding=pad
         ).transpose(0, 1)
-    if response.dim() != 4:
-        return None
-    shown: Array = response.mean(1).double().cpu().numpy()
-    return shown
+    return response
 
 
 def _profiles(
-    outer: Regularizer, inner: AnalysisRegularizer | UntiedRegularizer, weights: Weights
-) -> tuple[Array, Array]:
+    outer: Regularizer,
+    inner: AnalysisRegularizer | UntiedRegularizer,
+    weights: Weights,
+) -> tuple[Array, Array] | None:
     """Profiles in units of the image: t is the response of a filter divided by its norm."""
     a, s = (outer.strength, outer.scale) if isinstance(outer, Scaled) else (1.0, 1.0)
-    norms = weights[-1].flatten(1).norm(dim=1) if len(weights) == 1 else None
-    features = len(weights[-1])
-    gains = torch.ones(features).to(weights[0]) if norms is None else norms.to(weights[0])
+    if len(weights) > 1 and weights[0].dim() != 4:
+        return None
+    gains = _collapsed(weights).flatten(1).norm(dim=1)
+    features = len(gains)
     t = torch.linspace(-REACH, REACH, POINTS).to(weights[0])
     responses = s * gains[:, None] * t[None]
     if inner.bias is not None:

@@ -13,8 +13,8 @@ from equipoise.learn.validation import Validation, psnr
 from equipoise.regularizers import Regularizer
 from equipoise.solve import solve
 
-#: Strengths among which the search starts.
-DECADES = [10.0 ** (k / 2) for k in range(-8, 1)]
+#: The search walks in these steps of log10 of the strength, from 0 and at most so far.
+STRIDE, FARTHEST = 0.5, 6.0
 #: The search ends when log10 of the strength is known to this width; PSNR curves of the
 #: baselines bend by some 8 dB per squared decade, so that this is worth less than 0.02 dB.
 WIDTH = 0.04
@@ -42,7 +42,7 @@ class Tuned:
 def tune_alpha(
     regularizer: Regularizer, validation: Validation, *, tolerance: float, max_evaluations: int
 ) -> Tuned:
-    """Maximise the mean validation PSNR over alpha: a coarse grid, then golden section on log10.
+    """Maximise the mean validation PSNR over alpha: a walk, then golden section, on log10.
 
     Args:
         regularizer: a field without learned parameters.
@@ -67,23 +67,36 @@ def tune_alpha(
             tried[exponent] = float(psnr(x, validation.truth).mean())
         return tried[exponent]
 
-    exponents = [math.log10(a) for a in reversed(DECADES)]
-    best = _climb(value, exponents)
-    low, high = golden_section(value, best - 0.5, best + 0.5, WIDTH)
+    best = climb(value, 0.0, STRIDE, FARTHEST)
+    low, high = golden_section(value, best - STRIDE, best + STRIDE, WIDTH)
+    ends = min(value(low), value(high))
     top = max(tried, key=lambda e: tried[e])
-    gap = max(tried[top] - value(low), tried[top] - value(high))
+    gap = tried[top] - ends
     return Tuned(10.0**top, tried[top], gap, len(tried))
 
 
-def _climb(value: Callable[[float], float], exponents: list[float]) -> float:
-    """Walk down a decreasing list of exponents until the value has fallen twice in a row."""
-    best, falls = exponents[0], 0
-    for exponent in exponents:
-        if value(exponent) > value(best):
-            best, falls = exponent, 0
-        elif exponent != best:
-            falls += 1
-        if falls == 2:
+def climb(value: Callable[[float], float], start: float, stride: float, farthest: float) -> float:
+    """Walk down from a start, or up if that does not help, until the value falls twice in a row.
+
+    Args:
+        value: the function to maximise, unimodal up to single dips.
+        start: where to start.
+        stride: length of a step, positive.
+        farthest: largest distance from the start.
+
+    Returns:
+        The best place that was visited.
+    """
+    best = start
+    for step in (-stride, stride):
+        place, falls = start, 0
+        while falls < 2 and abs(place + step - start) <= farthest:
+            place += step
+            if value(place) > value(best):
+                best, falls = place, 0
+            else:
+                falls += 1
+        if best != start:
             break
     return best
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import time
 from importlib.metadata import version
 from typing import Protocol
@@ -24,6 +25,7 @@ from equipoise.compare.records import (
     TrainingCurve,
 )
 from equipoise.compare.settings import CompareSettings
+from equipoise.errors import ConvergenceError
 from equipoise.learn import Progress, TrainingResult, TrainSettings, learn, make_validation
 from equipoise.learn.recipe import VALIDATION_SEED
 from equipoise.problems import DataSplit, Problem
@@ -75,6 +77,8 @@ def run_comparison(settings: CompareSettings, *, observer: Observer | None = Non
         Everything that the page and ``summary.json`` show.
 
     Raises:
+        ConvergenceError: if no method of a task led to weights under which the held-out
+            photographs converge; if some did, the others are named in the task's notes.
         EquipoiseError: for input that cannot be used; the message says what to do.
     """
     started = time.perf_counter()
@@ -117,9 +121,15 @@ def _run_task(
             continue
         for seed in range(settings.seed, settings.seed + settings.seeds):
             watch.started(task, spec.label, settings.steps)
-            result = _learned(spec, task, problem, settings, images, tests, seed, watch)
+            try:
+                result = _learned(spec, task, problem, settings, images, tests, seed, watch)
+            except ConvergenceError as error:  # the other methods' results are not lost
+                notes.append(f"{spec.label}, seed {seed}: no result. {error}")
+                continue
             watch.finished(result.summary)
             runs.append(result)
+    if not runs:
+        raise ConvergenceError(" ".join(notes))
     return TaskResult(
         task=task,
         description=problem.description,
@@ -345,5 +355,6 @@ def command_line(settings: CompareSettings) -> str:
             continue
         if name == "tasks" and value == (OWN,):
             continue
-        words.append(f"{flag} {','.join(value) if isinstance(value, tuple) else value}")
+        text = ",".join(value) if isinstance(value, tuple) else str(value)
+        words.append(f"{flag} {shlex.quote(text)}")
     return " ".join(words)
