@@ -12,6 +12,7 @@ from torch import Tensor
 from equipoise.learn.bank import fill_bank
 from equipoise.learn.calibrate import calibrate
 from equipoise.learn.settings import TrainSettings
+from equipoise.learn.step import check_mode
 from equipoise.learn.trainer import Progress, TrainingResult, train
 from equipoise.learn.validation import make_validation
 from equipoise.problems import Problem
@@ -57,6 +58,7 @@ def learn(
     """
     torch.manual_seed(settings.seed)
     regularizer = Scaled(build(name, **config)).to(device=problem.device, dtype=problem.dtype)
+    check_mode(regularizer, settings)  # before the work of measuring and calibrating
     bank = fill_bank(
         problem,
         training,
