@@ -15,6 +15,8 @@ from equipoise.solve import solve
 
 #: The search walks in these steps of log10 of the strength, from 0 and at most so far.
 STRIDE, FARTHEST = 0.5, 6.0
+#: PSNR in dB by which a step must fall to count: very strong baselines are all the same constant.
+FALL = 1e-3
 #: The search ends when log10 of the strength is known to this width; PSNR curves of the
 #: baselines bend by some 8 dB per squared decade, so that this is worth less than 0.02 dB.
 WIDTH = 0.04
@@ -94,7 +96,7 @@ def climb(value: Callable[[float], float], start: float, stride: float, farthest
             place += step
             if value(place) > value(best):
                 best, falls = place, 0
-            else:
+            elif value(place) < value(best) - FALL:
                 falls += 1
         if best != start:
             break

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from equipoise.errors import InputError, WeightsError
@@ -48,7 +48,12 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write atomically: the previous checkpoint stays intact until the new one is complete."""
     metadata = {"format": FORMAT, "facts": json.dumps(checkpoint.facts)}
     copies = {name: tensor.clone() for name, tensor in checkpoint.tensors.items()}
-    atomic_write(path, lambda target: save_file(copies, target, metadata=metadata))
+    content = save(copies, metadata=metadata)
+    atomic_write(path, lambda target: _write(target, content))
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -14,7 +14,8 @@ from equipoise.vectors import dot, expand, norm
 
 #: Pixel amplitude of the secant along which monotonicity is measured, on the scale of [0, 1].
 SECANT = 0.05
-#: Descent steps of the Rayleigh quotient per visit of a patch; the direction is kept between visits.
+#: Descent steps of the Rayleigh quotient per visit of a patch; directions are kept from one visit
+#: to the next.
 DESCENT_STEPS = 2
 #: Share of the data term's smallest curvature that norm control may spend.
 SHARE = 0.9

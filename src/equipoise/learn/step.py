@@ -123,7 +123,9 @@ def accumulate_gradient(
         forward_evaluations=float(solution.evaluations.double().mean()),
         adjoint_products=float(adjoint.evaluations.double().mean()) if adjoint else 0.0,
         converged=float(solution.converged.double().mean()),
-        adjoint_converged=float(adjoint.converged.double().mean()) if adjoint and method.exact else 1.0,
+        adjoint_converged=float(adjoint.converged.double().mean())
+        if adjoint and method.exact
+        else 1.0,
         usable=float(usable.double().mean()),
     )
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from equipoise.equation import Equation
-from equipoise.errors import ConvergenceError, WeightsError
+from equipoise.errors import ConvergenceError, UsageError, WeightsError
 from equipoise.learn.bank import PatchBank
 from equipoise.learn.checkpoint import (
     Checkpoint,
@@ -299,8 +299,19 @@ class _Training:
             **settings,
             "problem": self.bank.problem.description,
             "data": float(self.bank.truth.double().sum()),
-            "parameters": sum(p.numel() for p in self.parameters),
+            "held_out": float(self.validation.truth.double().sum()),
+            "tolerances": [self.validation.tolerance, self.validation.max_evaluations],
+            "regularizer": _described(self.regularizer),
+            "shapes": {name: list(t.shape) for name, t in self.regularizer.state_dict().items()},
         }
+
+
+def _described(regularizer: Regularizer) -> object:
+    """The configuration, or for fields of no catalogue what PyTorch prints of them."""
+    try:
+        return regularizer.config
+    except UsageError:
+        return repr(regularizer)
 
 
 def minibatch(step: int, count: int, size: int, seed: int) -> Tensor:
