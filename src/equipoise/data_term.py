@@ -7,13 +7,19 @@ from collections.abc import Callable
 from functools import cached_property
 
 import torch
-from deepinv.optim.data_fidelity import L2, DataFidelity, PoissonLikelihood
+from deepinv.optim.data_fidelity import (
+    L1,
+    L2,
+    DataFidelity,
+    IndicatorL2,
+    PoissonLikelihood,
+)
 from deepinv.physics import DecomposablePhysics, LinearPhysics
 from torch import Tensor
 
 from equipoise.bounds import Bound, estimated, inflate, proved
-from equipoise.errors import UsageError
-from equipoise.vectors import dot, norm
+from equipoise.errors import InputError, UsageError
+from equipoise.vectors import dot, expand, norm
 
 #: Steps of the power iteration that estimates ||A|| where no decomposition gives it.
 POWER_STEPS = 30
@@ -58,10 +64,13 @@ class DataTerm:
         return low.times(self.weight), high.times(self.weight)
 
     def shifted_inverse(self, c: float) -> Callable[[Tensor], Tensor] | None:
-        """``v -> (f'' + c I)^{-1} v`` where the physics is decomposable, else None."""
+        """``v -> (f'' + c I)^{-1} v`` where a decomposition of the physics gives it, else None."""
         physics = self.physics
         if not isinstance(physics, DecomposablePhysics):
             return None
+        with torch.no_grad():
+            if not diagonalises(physics, self._like_image()):
+                return None
         squared = self.weight * singular_values(physics).square() + c
         return lambda v: physics.V(physics.V_adjoint(v) / squared)
 
@@ -101,7 +110,16 @@ class GeneralDataTerm(DataTerm):
 
     def _energy(self, u: Tensor) -> Tensor:
         pairs = zip(u.split(1), self.y.split(1), strict=True)
-        return torch.cat([self.fidelity.d(one, data).reshape(1) for one, data in pairs])
+        return torch.cat([self._energy_of_one(one, data) for one, data in pairs])
+
+    def _energy_of_one(self, u: Tensor, y: Tensor) -> Tensor:
+        energy = self.fidelity.d(u, y)
+        if energy.numel() != 1:
+            raise InputError(
+                f"d of {type(self.fidelity).__name__} returned shape {tuple(energy.shape)} for one "
+                "sample; a data fidelity must be one number per sample, for example a sum."
+            )
+        return energy.reshape(1)
 
     def _slope(self, u: Tensor, create_graph: bool) -> tuple[Tensor, Tensor]:
         """Energy and its derivative with respect to ``u = A x``."""
@@ -113,7 +131,10 @@ class GeneralDataTerm(DataTerm):
 
     def gradient(self, x: Tensor) -> Tensor:
         """``A^T d'(A x, y)``."""
-        _, slope = self._slope(self.physics.A(x), create_graph=torch.is_grad_enabled())
+        u = self.physics.A(x)
+        sources = (u, self.y, *self.fidelity.parameters())
+        live = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in sources)
+        _, slope = self._slope(u, create_graph=live)
         return self.physics.A_adjoint(slope)
 
     def energy_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,6 +147,8 @@ class GeneralDataTerm(DataTerm):
         with torch.enable_grad():
             u = self.physics.A(x).detach().requires_grad_()
             slope = self._slope(u, create_graph=True)[1]
+        if not slope.requires_grad:  # a fidelity that is linear in x
+            return torch.zeros_like
 
         def product(v: Tensor) -> Tensor:
             bent = torch.autograd.grad(slope, u, self.physics.A(v), retain_graph=True)[0]
@@ -143,8 +166,9 @@ class GeneralDataTerm(DataTerm):
 
     @cached_property
     def spectrum(self) -> tuple[Bound, Bound]:
-        """``[0, inf]`` for the convex Poisson likelihood; unknown curvature otherwise."""
-        if isinstance(self.fidelity, PoissonLikelihood):
+        """``[0, inf]`` for the Poisson likelihood of counts; unknown curvature otherwise."""
+        counts = not self.y.is_complex() and bool((self.y >= 0).all())
+        if isinstance(self.fidelity, PoissonLikelihood) and counts:  # log is concave, y >= 0
             return proved(0.0, "convex likelihood"), proved(math.inf, "unbounded curvature")
         return (
             estimated(-math.inf, "unknown data fidelity"),
@@ -163,51 +187,82 @@ def data_term(physics: LinearPhysics, y: Tensor, fidelity: DataFidelity | None) 
     """The data term of a physics and a deepinv data fidelity (None: ``L2()``).
 
     Raises:
-        UsageError: if the fidelity is not a deepinv ``DataFidelity``.
+        UsageError: if the fidelity is not a deepinv ``DataFidelity``, has no derivative, or is not
+            a function ``d(A x, y)``.
     """
     if fidelity is None:
         return DataTerm(physics, y)
+    name = type(fidelity).__name__
+    if not isinstance(fidelity, DataFidelity):
+        raise UsageError(f"data_fidelity must be a deepinv.optim.DataFidelity, got {name}.")
+    if isinstance(fidelity, (L1, IndicatorL2)):
+        raise UsageError(
+            f"{name} is not differentiable, so it has no place in the equation: use a smooth one, "
+            "for example deepinv.optim.DataFidelity(d) with d(u, y) a Huber function."
+        )
+    if type(fidelity).fn is not DataFidelity.fn:
+        raise UsageError(
+            f"{name} replaces fn, but the equation needs a function of A x and y: give the "
+            "distance as deepinv.optim.DataFidelity(d) with d(u, y), one number per sample."
+        )
     if isinstance(fidelity, L2):
         return DataTerm(physics, y, float(fidelity.d.norm))
-    if isinstance(fidelity, DataFidelity):
-        return GeneralDataTerm(physics, y, fidelity)
-    raise UsageError(
-        f"data_fidelity must be a deepinv.optim.DataFidelity, got {type(fidelity).__name__}."
-    )
+    return GeneralDataTerm(physics, y, fidelity)
 
 
 def singular_values(physics: DecomposablePhysics) -> Tensor:
-    """Moduli of the diagonal of a decomposable physics (deepinv calls it ``mask``)."""
-    mask = physics.mask
-    return mask.abs() if isinstance(mask, Tensor) else torch.tensor(abs(float(mask)))
+    """Moduli of the diagonal of a decomposable physics (deepinv calls it ``mask``).
+
+    A single number comes in double precision, because torch would not promote it.
+    """
+    moduli = torch.as_tensor(physics.mask).detach().abs()
+    return moduli.double() if moduli.dim() == 0 else moduli
+
+
+def diagonalises(physics: DecomposablePhysics, image: Tensor) -> bool:
+    """Whether the decomposition that a physics declares is one, tried on a random image.
+
+    ``V V* = I`` and ``V* A^T A = S V*`` with the squared singular values S: then every eigenvalue
+    of ``A^T A`` is one of S, and ``V (S + c)^{-1} V*`` inverts ``A^T A + c I``.
+    """
+    v = _random_like(image)
+    spectral = physics.V_adjoint(v)
+    gram = physics.V_adjoint(physics.A_adjoint(physics.A(v)))
+    isometry = _equal(physics.V(spectral), v)
+    return isometry and _equal(gram, singular_values(physics).square() * spectral)
 
 
 def gram_bounds(physics: LinearPhysics, image: Tensor) -> tuple[Bound, Bound]:
     """Smallest and largest eigenvalue of ``A^T A``.
 
-    Exact (proved) for decomposable physics whose V is an isometry (checked on a random image);
-    otherwise 0 (proved) and a power-iteration estimate, which is a lower bound of the norm.
+    Exact (proved) for decomposable physics whose decomposition holds; otherwise 0 (proved) and a
+    power-iteration estimate, which is a lower bound of the norm.
 
     Args:
         physics: a deepinv linear physics.
         image: one image, shape (1, C, ...), for shape, dtype and device.
     """
-    generator = torch.Generator().manual_seed(0)
-    v = torch.randn(image.shape, generator=generator, dtype=torch.float64).to(image)
-    if isinstance(physics, DecomposablePhysics):
-        back = physics.V(physics.V_adjoint(v))
-        tolerance = 1e3 * torch.finfo(v.dtype).eps
-        if bool((norm(back - v) <= tolerance * norm(v)).all()):
-            squared = singular_values(physics).square()
-            low = float(squared.min()) / inflate(1.0)
-            return proved(low, "decomposition"), proved(
-                inflate(float(squared.max())), "decomposition"
-            )
-    size = torch.zeros(())
+    if isinstance(physics, DecomposablePhysics) and diagonalises(physics, image):
+        squared = singular_values(physics).square()
+        low, high = float(squared.min()) / inflate(1.0), inflate(float(squared.max()))
+        return proved(low, "decomposition"), proved(high, "decomposition")
+    v = _random_like(image)
+    size = norm(v)
     for _ in range(POWER_STEPS):
-        v = physics.A_adjoint(physics.A(v / norm(v).reshape(-1, *([1] * (v.dim() - 1)))))
-        size = norm(v).max()
-    return proved(0.0, "any linear A"), estimated(float(size), "power iteration")
+        v = physics.A_adjoint(physics.A(v / expand(size, v)))
+        size = norm(v).clamp_min(torch.finfo(v.dtype).tiny)
+    return proved(0.0, "any linear A"), estimated(float(size.max()), "power iteration")
+
+
+def _random_like(image: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(image.shape, generator=generator, dtype=torch.float64).to(image)
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """Whether a and b agree up to rounding."""
+    tolerance = 1e3 * torch.finfo(b.dtype).eps
+    return bool((norm(a - b) <= tolerance * norm(b)).all())
 
 
 def _has_batch_tensors(physics: LinearPhysics, batch: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -59,9 +60,12 @@ class Equation:
                 "equipoise.Residual(N), a deepinv prior as equipoise.from_deepinv(prior)."
             )
         check_measurements(self.physics, self.y)
-        alpha = torch.as_tensor(self.alpha).detach()
+        alpha = self.alpha.detach() if isinstance(self.alpha, Tensor) else _number(self.alpha)
         if not bool((torch.isfinite(alpha) & (alpha > 0)).all()):
-            raise InputError(f"alpha must be positive and finite, got {self.alpha}.")
+            raise InputError(
+                f"alpha must be positive and finite, got {alpha.tolist()}. Where it is learned, "
+                "lower the learning rate or learn its logarithm, as equipoise.Scaled does."
+            )
         if alpha.dim() > 1 or (alpha.dim() == 1 and len(alpha) not in (1, len(self.y))):
             raise InputError(
                 f"alpha must be a number or one number per sample, got shape {tuple(alpha.shape)}."
@@ -195,7 +199,7 @@ class Equation:
         alpha = self._extreme_alpha(largest=True)
         mu, high = self.traits.modulus, self.traits.lipschitz
         c = alpha if mu is None or high is None else 0.5 * alpha * (mu.value + high.value)
-        inverse = self.data.shifted_inverse(c) if c > 0 else None
+        inverse = self.data.shifted_inverse(c) if 0 < c < math.inf else None
         return None if inverse is None else (inverse, c)
 
     # ---- parts ---------------------------------------------------------------------------------
@@ -236,8 +240,19 @@ class Equation:
         return self._alpha(field) * field
 
     def _extreme_alpha(self, largest: bool) -> float:
-        alpha = torch.as_tensor(self.alpha).detach()
+        if not isinstance(self.alpha, Tensor):
+            return float(self.alpha)
+        alpha = self.alpha.detach()
         return float(alpha.max() if largest else alpha.min())
+
+
+def _number(alpha: float) -> Tensor:
+    try:
+        return torch.tensor(float(alpha), dtype=torch.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"alpha must be a positive number or a tensor, got {type(alpha).__name__}."
+        ) from error
 
 
 def check_measurements(physics: LinearPhysics, y: Tensor) -> None:

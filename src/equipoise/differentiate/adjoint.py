@@ -115,7 +115,8 @@ class NeumannAdjoint(Adjoint):
         m, high = equation.modulus, equation.lipschitz
         if m is not None and high is not None and high.proved and equation.disc:
             rate = 2.0 / (max(m.value, 0.0) + high.value)
-            return lambda v: rate * v
+            if rate > 0:  # no Lipschitz constant of a Poisson likelihood is finite
+                return lambda v: rate * v
         size = expand(jacobian_norm(transpose, g), g)
         return lambda v: v / size
 

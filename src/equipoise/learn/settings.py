@@ -52,7 +52,7 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Mode = "bilevel"
-    steps: int = Field(200, ge=1)
+    steps: int = Field(120, ge=1)
     time_budget: float | None = Field(None, gt=0)
     seed: int = 0
     batch_size: int = Field(8, ge=1)
@@ -68,7 +68,7 @@ class TrainSettings(BaseModel):
     max_evaluations: int = Field(300, ge=1)
     adjoint: str | None = None
     adjoint_tolerance: float = Field(3e-2, gt=0)
-    max_products: int = Field(100, ge=1)
+    max_products: int = Field(50, ge=1)
     neumann_terms: int = Field(0, ge=0)
     unrolled_steps: int = Field(10, ge=1)
     warm_start: bool = True
