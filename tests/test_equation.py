@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from deepinv.optim import L2, DataFidelity
-from deepinv.physics import Inpainting
+from deepinv.physics import BlurFFT, Denoising, Inpainting
 from torch import Tensor
 
 from equipoise.bounds import Kind
 from equipoise.equation import Equation
 from equipoise.errors import NoPotentialError
-from equipoise.regularizers import Tikhonov
+from equipoise.regularizers import Residual, Tikhonov
 from equipoise.solve import solve
 from equipoise.solve.resolvent import Resolvent
 from equipoise.testing import dense_jacobian, dense_physics, dense_products, directional_difference
@@ -263,8 +263,6 @@ def test_bounds_of_decomposable_physics_are_exact(name: str) -> None:
 
 
 def test_unknown_traits_stay_unknown() -> None:
-    from equipoise.regularizers import Residual
-
     equation = Equation(physics("denoise"), normal(1, 1, 4, 4), Residual(torch.tanh))
     assert equation.modulus is None
     assert equation.lipschitz is None
@@ -293,8 +291,6 @@ def test_resolvent_is_the_exact_inverse(name: str, regularizer: str, sigma: floa
 
 
 def test_resolvent_without_known_constants_uses_alpha() -> None:
-    from equipoise.regularizers import Residual
-
     equation = Equation(physics("inpaint"), normal(1, 1, 5, 6), Residual(torch.tanh), ALPHA)
     assert equation.resolvent()[1] == ALPHA
 
@@ -323,8 +319,6 @@ def test_decompositions_that_do_not_hold_are_not_used(made_of_frames: bool) -> N
 
 @pytest.mark.parametrize("name", ["denoise", "circular"])
 def test_single_precision_keeps_its_decomposition(name: str) -> None:
-    from deepinv.physics import BlurFFT, Denoising
-
     kernel = torch.tensor([[0.1, 0.2], [0.3, 0.4]])[None, None]
     operator = Denoising() if name == "denoise" else BlurFFT((1, 16, 15), filter=kernel)
     equation = Equation(operator, torch.rand(2, 1, 16, 15), Tikhonov(), ALPHA)
