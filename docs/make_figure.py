@@ -102,7 +102,7 @@ def draw(tasks: dict[str, list[list[Run]]], path: Path) -> None:
         )
         for axes, (task, methods) in zip(panels[:, 0], tasks.items(), strict=True):
             _panel(axes, task, methods)
-        panels[-1, 0].set_xlabel("mean PSNR of the test photographs in dB")
+        figure.supxlabel("mean PSNR in dB; dotted: degraded input", fontsize=8.5)
         FigureCanvasAgg(figure).print_png(path)
 
 
@@ -119,7 +119,7 @@ def _panel(axes: Axes, task: str, methods: list[list[Run]]) -> None:
     axes.axvline(mean(methods[0], "psnr_input"), color="#555555", linewidth=1.0, linestyle=":")
     axes.set_yticks(range(len(methods)), [_two_lines(runs[0]["label"]) for runs in methods])
     axes.set_ylim(len(methods) - 0.5, -0.8)
-    axes.set_title(f"{task_noun(task)} (dotted: degraded input)", loc="left")
+    axes.set_title(task_noun(task).capitalize(), loc="left")
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -152,7 +152,7 @@ def results(content: dict[str, Any], tasks: dict[str, list[list[Run]]], image: s
             *lines,
             "",
             f"Written by `docs/make_figure.py` from the run `{content['command']}`, "
-            f"seed {', '.join(map(str, seeds))}, which took {seconds(content['seconds'])} s. "
+            f"training seed {', '.join(map(str, seeds))}, which took {seconds(content['seconds'])} s. "
             f"Environment: {environment}.",
         ]
     )

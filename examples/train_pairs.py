@@ -28,13 +28,16 @@ class Outcome:
     uniqueness: str
 
 
-def main(steps: int = 60, size: int = 256, filters: int = 12) -> dict[str, Outcome]:
+def main(
+    steps: int = 60, size: int = 256, filters: int = 12, patches: int = 32
+) -> dict[str, Outcome]:
     """Train both pairs for the same number of steps.
 
     Args:
         steps: optimisation steps.
         size: side of the test photograph.
         filters: number of filters of each pair.
+        patches: number of training patches.
     """
     images = photographs(crop=size)
     problem = denoise((1, size, size), sigma=0.1)
@@ -43,7 +46,13 @@ def main(steps: int = 60, size: int = 256, filters: int = 12) -> dict[str, Outco
 
     outcomes = {}
     for name, mode in (("tied-conv", "bilevel"), ("untied-conv", "equilibrium")):
-        settings = TrainSettings(mode=mode, steps=steps, patches=32, jacobian_penalty=0.1)
+        settings = TrainSettings(
+            mode=mode,
+            steps=steps,
+            patches=patches,
+            patch_size=min(48, size // 2),
+            jacobian_penalty=0.1,
+        )
         config = {"filters": filters, "kernel_size": 5}
         trained = learn(
             name, config, problem, images.train, images.val, settings, validation_crop=size // 2

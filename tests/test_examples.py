@@ -45,7 +45,7 @@ def test_example_hypergradients() -> None:
 
 
 def test_example_train_pairs() -> None:
-    outcomes = main_of("train_pairs")(steps=4, size=64, filters=4)
+    outcomes = main_of("train_pairs")(steps=4, size=64, filters=4, patches=4)
     for name, outcome in outcomes.items():
         assert outcome.solution.all_converged, name
         assert outcome.psnr > outcome.psnr_input + 1.0, name
