@@ -92,11 +92,19 @@ def test_cosine_filters_are_orthonormal_and_zero_mean(channels: int, size: int, 
 
 
 def test_first_cosine_filters_have_the_lowest_frequencies() -> None:
-    first, second = dct_filters(2, 1, 7).squeeze(1)
+    first, second = dct_filters(48, 1, 7)[:2].squeeze(1)
     slope = torch.cos(torch.pi * (torch.arange(7) + 0.5) / 7)
     expected = slope / slope.norm() / 7**0.5
     torch.testing.assert_close(first, expected.expand(7, 7), rtol=0, atol=1e-6)
     torch.testing.assert_close(second, expected[:, None].expand(7, 7), rtol=0, atol=1e-6)
+
+
+def test_few_cosine_filters_reach_from_the_lowest_to_the_highest_frequency() -> None:
+    every, few = dct_filters(24, 1, 5), dct_filters(12, 1, 5)
+    torch.testing.assert_close(few[0], every[0])
+    torch.testing.assert_close(few[-1], every[-1])
+    gram = few.flatten(1) @ few.flatten(1).T
+    torch.testing.assert_close(gram, torch.eye(12), rtol=0, atol=1e-5)
 
 
 def test_filters_beyond_the_basis_are_zero_mean_and_of_unit_norm() -> None:

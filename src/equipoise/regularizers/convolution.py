@@ -110,10 +110,11 @@ def zero_mean(filters: Tensor) -> Tensor:
 
 
 def dct_filters(filters: int, channels: int, kernel_size: int, dims: int = 2) -> Tensor:
-    """Make unit-norm zero-mean filters from the discrete cosine basis, low frequencies first.
+    """Make unit-norm zero-mean filters from the discrete cosine basis.
 
     The basis is separable over channels and axes and orthonormal; atoms that are constant over
-    the spatial axes are left out. Filters beyond the size of the basis are random (zero-mean, unit
+    the spatial axes are left out. Fewer filters than atoms are spread evenly over the frequencies
+    from low to high: what no filter sees is not regularised. Filters beyond the size of the basis are random (zero-mean, unit
     norm), drawn from torch's global generator.
 
     Args:
@@ -128,6 +129,9 @@ def dct_filters(filters: int, channels: int, kernel_size: int, dims: int = 2) ->
     bases = [_cosines(channels), *[_cosines(kernel_size)] * dims]
     orders = [order for order in product(*(range(len(basis)) for basis in bases)) if any(order[1:])]
     orders.sort(key=lambda order: (sum(f * f for f in order[1:]), order[0], order))
+    if 1 < filters < len(orders):
+        step = (len(orders) - 1) / (filters - 1)
+        orders = [orders[round(k * step)] for k in range(filters)]
     atoms = []
     for order in orders[:filters]:
         atom = torch.ones(())
