@@ -119,6 +119,7 @@ def _panel(axes: Axes, task: str, methods: list[list[Run]]) -> None:
     axes.axvline(mean(methods[0], "psnr_input"), color="#555555", linewidth=1.0, linestyle=":")
     axes.set_yticks(range(len(methods)), [_two_lines(runs[0]["label"]) for runs in methods])
     axes.set_ylim(len(methods) - 0.5, -0.8)
+    axes.margins(x=0.08)
     axes.set_title(task_noun(task).capitalize(), loc="left")
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
@@ -152,7 +153,8 @@ def results(content: dict[str, Any], tasks: dict[str, list[list[Run]]], image: s
             *lines,
             "",
             f"Written by `docs/make_figure.py` from the run `{content['command']}`, "
-            f"training seed {', '.join(map(str, seeds))}, which took {seconds(content['seconds'])} s. "
+            f"training seed {', '.join(map(str, seeds))}, "
+            f"which took {seconds(content['seconds'])} s. "
             f"Environment: {environment}.",
         ]
     )

@@ -25,8 +25,9 @@ from equipoise.solve import SOLVERS
 from equipoise.status import Status
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md") + tuple(
-    f"docs/{file.name}" for file in sorted((ROOT / "docs").glob("*.md"))
+DOCUMENTS = (
+    *("README.md", "ARCHITECTURE.md", "CHANGELOG.md"),
+    *(f"docs/{file.name}" for file in sorted((ROOT / "docs").glob("*.md"))),
 )
 #: Arguments without which a regulariser cannot be built.
 REQUIRED: dict[str, dict[str, Any]] = {

@@ -15,7 +15,7 @@ from equipoise.regularizers.operators import ConvolutionChain, Weights
 from equipoise.regularizers.untied import UntiedRegularizer
 
 #: Points at which a profile is drawn, and the responses over which it is drawn.
-POINTS, REACH = 201, 0.5
+POINTS, REACH = 201, 0.1
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,6 @@ class TrainSettings(BaseModel):
     jacobian_penalty: float = Field(0.0, ge=0)
     monotonicity_margin: float = Field(0.0, ge=0)
     norm_control: bool = True
-    validate_every: int = Field(50, ge=1)
+    validate_every: int = Field(30, ge=1)
     patience: int | None = Field(None, ge=1)
     checkpoint_seconds: float = Field(120.0, gt=0)
