@@ -114,8 +114,8 @@ def dct_filters(filters: int, channels: int, kernel_size: int, dims: int = 2) ->
 
     The basis is separable over channels and axes and orthonormal; atoms that are constant over
     the spatial axes are left out. Fewer filters than atoms are spread evenly over the frequencies
-    from low to high: what no filter sees is not regularised. Filters beyond the size of the basis are random (zero-mean, unit
-    norm), drawn from torch's global generator.
+    from low to high: what no filter sees is not regularised. Filters beyond the size of the basis
+    are random (zero-mean, unit norm), drawn from torch's global generator.
 
     Args:
         filters: number of filters.
