@@ -1,0 +1,269 @@
+"""Runs that are interrupted and continued, and checkpoints that must be refused."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from learning_problems import (
+    pose,
+    quick,
+    same,
+    scenes,
+    small_bank,
+    small_field,
+    small_validation,
+    weights,
+)
+from safetensors.torch import save_file
+from torch import Tensor
+
+from equipoise.errors import OutputError, WeightsError
+from equipoise.learn import Progress, TrainingResult, TrainSettings, learn, train
+from equipoise.learn.checkpoint import (
+    Checkpoint,
+    grouped,
+    optimizer_tensors,
+    read_checkpoint,
+    restore_optimizer,
+    write_checkpoint,
+)
+
+
+def stop_at(step: int, reason: BaseException) -> Callable[[Progress], None]:
+    def watch(progress: Progress) -> None:
+        if progress.step == step:
+            raise reason
+
+    return watch
+
+
+def run(
+    settings: TrainSettings,
+    field: str = "tied-conv",
+    path: Path | None = None,
+    watch: Callable[[Progress], None] | None = None,
+) -> TrainingResult:
+    """A run from scratch, or from the checkpoint if there is one."""
+    torch.manual_seed(99 if path is None else 98)  # nothing may depend on the global generator
+    return train(
+        small_field(field),
+        small_bank(),
+        small_validation(),
+        settings,
+        checkpoint=path,
+        on_progress=watch,
+    )
+
+
+def facts(result: TrainingResult) -> dict[str, Any]:
+    """Everything that must agree, that is all but seconds."""
+    log = {name: values for name, values in vars(result.log).items() if name != "seconds"}
+    return {**log, "best": (result.best_step, result.best_psnr), "steps": result.steps}
+
+
+@pytest.mark.parametrize(
+    ("field", "options", "step"),
+    [
+        ("tied-conv", {"mode": "bilevel"}, 7),
+        ("tied-conv", {"mode": "bilevel", "patience": 5}, 9),
+        ("untied-conv", {"mode": "equilibrium", "jacobian_penalty": 0.5}, 5),
+        ("untied-conv", {"mode": "jacobian-free"}, 2),
+    ],
+)
+def test_an_interrupted_run_goes_on_exactly(
+    field: str, options: dict[str, Any], step: int, tmp_path: Path
+) -> None:
+    settings, path = quick(**options), tmp_path / "run.checkpoint"
+    whole = run(settings, field)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, field, path, stop_at(step, KeyboardInterrupt()))
+    # The interruption came before the checkpoint of its step was written.
+    assert read_checkpoint(path).facts["step"] == step - 1
+    told: list[int] = []
+    resumed = run(settings, field, path, lambda progress: told.append(progress.step))
+    assert told == list(range(step, 13))
+    assert facts(resumed) == facts(whole)
+    assert same(weights(resumed.regularizer), weights(whole.regularizer))
+
+
+PROGRAM = """
+import os, signal, sys
+from pathlib import Path
+from learning_problems import pose, quick, scenes
+from equipoise.learn import learn
+from test_checkpoints import RECIPE
+def watch(progress):
+    if progress.step == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+learn(**RECIPE, checkpoint=Path(sys.argv[1]), on_progress=watch)
+"""
+RECIPE: dict[str, Any] = {
+    "name": "untied-conv",
+    "config": {"filters": 3, "kernel_size": 3},
+    "problem": pose(),
+    "training": scenes(3),
+    "held_out": scenes(2, seed=9),
+    "settings": quick(mode="equilibrium", jacobian_penalty=0.1, loss="huber"),
+    "validation_crop": 16,
+}
+
+
+def test_a_killed_process_goes_on_exactly(tmp_path: Path) -> None:
+    path = tmp_path / "run.checkpoint"
+    torch.manual_seed(5)
+    whole = learn(**RECIPE)
+    killed = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(path)],
+        cwd=Path(__file__).parent,
+        env={"PYTHONPATH": ":".join(p for p in sys.path if p), "OMP_NUM_THREADS": threads()},
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert read_checkpoint(path).facts["step"] == 5
+    resumed = learn(**RECIPE, checkpoint=path)
+    assert facts(resumed) == facts(whole)
+    assert same(weights(resumed.regularizer), weights(whole.regularizer))
+    assert resumed.log.seconds == sorted(resumed.log.seconds)  # the clock goes on as well
+
+
+def threads() -> str:
+    """The thread count of this process: other counts round differently."""
+    return str(torch.get_num_threads())
+
+
+def test_a_finished_run_is_repeated_from_its_last_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "run.checkpoint"
+    whole = run(quick(), path=path)
+    again = run(quick(), path=path)
+    assert facts(again) == facts(whole)
+    assert same(weights(again.regularizer), weights(whole.regularizer))
+
+
+def test_checkpoints_wait_for_their_time(tmp_path: Path) -> None:
+    path = tmp_path / "run.checkpoint"
+    run(quick(checkpoint_seconds=1e6), path=path)
+    assert not path.exists()
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """The checkpoint of an interrupted run."""
+    path = tmp_path / "run.checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        run(quick(), path=path, watch=stop_at(3, KeyboardInterrupt()))
+    return path
+
+
+@pytest.mark.parametrize(
+    "change", [{"learning_rate": 0.2}, {"steps": 13}, {"seed": 1}, {"loss": "l1"}]
+)
+def test_other_settings_are_refused(saved: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(WeightsError, match="other settings or data"):
+        run(quick(**change), path=saved)
+
+
+def test_how_long_and_how_often_may_change(saved: Path) -> None:
+    result = run(quick(checkpoint_seconds=50.0, time_budget=1e5), path=saved)
+    assert result.steps == 12
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bank": small_bank(seed=4)},
+        {"bank": small_bank(pose(sigma=0.05))},
+        {"validation": small_validation(tolerance=1e-3)},
+        {"regularizer": small_field(filters=5)},
+        {"regularizer": small_field(activation="relu")},
+        {"regularizer": small_field(padding="circular")},
+    ],
+    ids=["patches", "noise", "tolerance", "width", "activation", "padding"],
+)
+def test_other_data_and_regularizers_are_refused(saved: Path, change: dict[str, Any]) -> None:
+    usual = {
+        "regularizer": small_field(),
+        "bank": small_bank(),
+        "validation": small_validation(),
+        "settings": quick(),
+    }
+    with pytest.raises(WeightsError, match="other settings or data"):
+        train(**{**usual, **change}, checkpoint=saved)
+
+
+def test_other_held_out_images_are_refused(saved: Path) -> None:
+    validation = small_validation()
+    validation.truth = validation.truth[:, :, :12, :12]
+    with pytest.raises(WeightsError, match="other settings or data"):
+        train(small_field(), small_bank(), validation, quick(), checkpoint=saved)
+
+
+def test_damaged_and_foreign_checkpoints_are_refused(saved: Path) -> None:
+    whole = saved.read_bytes()
+    for content in (b"", whole[: len(whole) // 2], b"no checkpoint", whole[10:]):
+        saved.write_bytes(content)
+        with pytest.raises(WeightsError, match="cannot be read"):
+            run(quick(), path=saved)
+        assert saved.read_bytes() == content
+    save_file({"weight": torch.zeros(3)}, saved)
+    with pytest.raises(WeightsError, match="not a checkpoint"):
+        run(quick(), path=saved)
+
+
+@contextmanager
+def full_disk(room: int) -> Iterator[None]:
+    """Let the system refuse to write files beyond a size, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+
+
+def test_the_previous_checkpoint_survives_a_full_disk(saved: Path) -> None:
+    before = saved.read_bytes()
+    with full_disk(1000), pytest.raises(OutputError, match=saved.name):
+        run(quick(), path=saved)
+    assert saved.read_bytes() == before
+    assert [file.name for file in saved.parent.iterdir()] == [saved.name]
+    assert run(quick(), path=saved).steps == 12  # and it can be continued
+
+
+def test_checkpoints_keep_tensors_and_facts(tmp_path: Path) -> None:
+    tensors: dict[str, Tensor] = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor(2)}
+    path = tmp_path / "some.checkpoint"
+    known = {"step": 3, "loss": [0.1, float("nan")], "best": float("-inf")}
+    write_checkpoint(path, Checkpoint(grouped({"one": tensors, "two": tensors}), known))
+    found = read_checkpoint(path)
+    assert found.group("one").keys() == {"a", "b"}
+    assert torch.equal(found.group("two")["a"], tensors["a"])
+    assert found.facts["best"] == float("-inf")
+    assert found.facts["loss"] == pytest.approx([0.1, float("nan")], nan_ok=True)
+
+
+def test_optimizer_state_goes_to_the_same_parameters_only() -> None:
+    first = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(3))
+    source = torch.optim.Adam(first, lr=0.1)
+    for parameter in first:
+        parameter.grad = torch.full_like(parameter, 2.0)
+    source.step()
+    tensors = optimizer_tensors(source)
+    second = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(3))
+    target = torch.optim.Adam(second, lr=0.1)
+    restore_optimizer(target, tensors)
+    assert torch.equal(target.state[second[1]]["exp_avg"], source.state[first[1]]["exp_avg"])
+    with pytest.raises(ValueError, match="another regulariser"):
+        restore_optimizer(torch.optim.Adam([torch.nn.Parameter(torch.ones(2))]), tensors)
