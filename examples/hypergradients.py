@@ -17,7 +17,7 @@ from equipoise.differentiate import adjoint_by_name
 from equipoise.problems import gaussian_kernel
 
 #: Steps of the finite differences, along a unit direction.
-STEPS = {"alpha": 1e-6, "kernel": 1e-4}
+STEPS = {"alpha": 3e-6, "kernel": 1e-5}
 
 
 def main(size: int = 48) -> dict[str, tuple[float, float]]:
@@ -31,7 +31,7 @@ def main(size: int = 48) -> dict[str, tuple[float, float]]:
     """
     generator = torch.Generator().manual_seed(0)
     truth = photographs(crop=size, dtype=torch.float64).test["camera"][None]
-    kernel = gaussian_kernel(1.0).values[None, None]
+    kernel = gaussian_kernel(0.7).values[None, None]
     y = Blur(filter=kernel, padding="circular").A(truth)
     y = y + 0.02 * torch.randn(y.shape, generator=generator, dtype=torch.float64)
 
@@ -39,15 +39,16 @@ def main(size: int = 48) -> dict[str, tuple[float, float]]:
     exact = SolveOptions(tolerance=1e-11, max_evaluations=5000)
     adjoint = adjoint_by_name("cg", tolerance=1e-11, max_products=5000)
 
-    def loss(alpha: Tensor, kernel: Tensor) -> Tensor:
+    def misfit(alpha: Tensor, kernel: Tensor) -> Tensor:
         """Upper-level loss: how far the reconstruction is from the truth."""
         model = EquilibriumReconstructor(regularizer, alpha, options=exact, adjoint=adjoint)
-        x = model(y, Blur(filter=kernel, padding="circular"))
-        return 0.5 * (x - truth).square().sum()
+        x: Tensor = model(y, Blur(filter=kernel, padding="circular"))
+        value: Tensor = 0.5 * (x - truth).square().sum()
+        return value
 
-    points = {"alpha": torch.tensor(1e-3, dtype=torch.float64), "kernel": kernel}
+    points = {"alpha": torch.tensor(1e-2, dtype=torch.float64), "kernel": kernel}
     leaves = [point.clone().requires_grad_() for point in points.values()]
-    gradients = dict(zip(points, torch.autograd.grad(loss(*leaves), leaves), strict=True))
+    gradients = dict(zip(points, torch.autograd.grad(misfit(*leaves), leaves), strict=True))
 
     compared = {}
     for name, gradient in gradients.items():
@@ -55,7 +56,7 @@ def main(size: int = 48) -> dict[str, tuple[float, float]]:
         step = STEPS[name] * direction
         with torch.no_grad():
             up, down = (
-                loss(**{**points, name: points[name] + sign * step}) for sign in (1.0, -1.0)
+                misfit(**{**points, name: points[name] + sign * step}) for sign in (1.0, -1.0)
             )
         implicit = float((gradient * direction).sum())
         difference = float(up - down) / (2.0 * STEPS[name])
