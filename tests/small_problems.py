@@ -32,8 +32,9 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def kernel(size: int = 3, seed: int = 7) -> Tensor:
-    """An asymmetric blur kernel of sum 1."""
+    """An asymmetric blur kernel of sum 1; no frequency is damped by more than a factor of 4."""
     values = 0.2 + normal(1, 1, size, size, seed=seed).abs()
+    values[..., size // 2, size // 2] += 2 * values.sum()
     return values / values.sum()
 
 
@@ -104,6 +105,7 @@ def field(name: str) -> Regularizer:
         "tied-conv": {"filters": 3, "kernel_size": 3, "scale": 1.5},
         "untied-conv": {"filters": 3, "kernel_size": 3, "scale": 1.5},
         "contractive": {"width": 3, "depth": 2, "kernel_size": 3, "contraction": 0.8},
+        "crr": {"filters": (2, 3), "kernel_size": 3},
         "wcrr": {"filters": (2, 3), "kernel_size": 3},
         "fields-of-experts": {"filters": 3, "kernel_size": 3, "scale": 1.5},
         "tikhonov": {"operator": "gradient"},

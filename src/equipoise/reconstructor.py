@@ -119,6 +119,12 @@ class EquilibriumReconstructor(Reconstructor):
             raise InputError(
                 f"x0 has shape {tuple(start.shape)}, the images {tuple(equation.image_shape)}."
             )
+        like = equation.adjoint_data
+        if start.dtype != like.dtype or start.device != like.device:
+            raise InputError(
+                f"x0 is {start.dtype} on {start.device}, the images are {like.dtype} on "
+                f"{like.device}: use x0.to({like.dtype}) and x0.to('{like.device}')."
+            )
         options = self.options
         self.last_solution = solve(
             equation,
