@@ -53,15 +53,16 @@ def test_profiles_are_potentials_of_the_response_to_a_unit_filter(
     t, curves = parts.profiles
     assert parts.synthesis is None
     assert curves.shape == (1, len(t))
-    assert (t[0], t[-1]) == (-REACH, REACH)
+    assert t[[0, -1]].tolist() == [-REACH, REACH]
     unit = torch.from_numpy(parts.filters[0] / np.linalg.norm(parts.filters[0]))
-    image = 0.2 * response_image(unit)
+    image = 0.7 * REACH * response_image(unit)
     responses = torch.nn.functional.conv2d(image, unit[None, None], padding=unit.shape[-1] // 2)
     assert responses.abs().max() < REACH
     drawn = np.interp(responses.numpy().ravel(), t, curves[0]).sum()
     rest = field.potential(torch.zeros_like(image))
     flat = np.interp(0.0, t, curves[0]) * responses.numel()
-    assert float(field.potential(image) - rest) == pytest.approx(drawn - flat, rel=2e-3)
+    found = (field.potential(image) - rest).item()
+    assert found == pytest.approx(drawn - flat, rel=1e-2)
 
 
 def test_filters_of_a_chain_are_what_an_impulse_sees() -> None:
@@ -116,7 +117,7 @@ def test_activation_reproduces_the_field() -> None:
     t, curves = parts.profiles
     size = np.linalg.norm(parts.filters[0])
     unit = torch.from_numpy(parts.filters[0] / size)
-    image = 0.2 * response_image(unit)
+    image = 0.7 * REACH * response_image(unit)
     responses = torch.nn.functional.conv2d(image, unit[None, None], padding=1)
     bent = torch.from_numpy(np.interp(responses.numpy(), t, curves[0]))
     synthesis = torch.from_numpy(parts.synthesis[0] / size)[None, None]

@@ -90,7 +90,7 @@ def _profiles(
         return None
     gains = _collapsed(weights).flatten(1).norm(dim=1)
     features = len(gains)
-    t = torch.linspace(-REACH, REACH, POINTS).to(weights[0])
+    t = torch.linspace(-REACH, REACH, POINTS, dtype=torch.float64).to(weights[0])
     responses = s * gains[:, None] * t[None]
     if inner.bias is not None:
         responses = responses + inner.bias[:, None]
