@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Real
 
 import torch
 from deepinv.optim.data_fidelity import DataFidelity
@@ -52,7 +53,8 @@ class Equation:
     def __post_init__(self) -> None:
         if not isinstance(self.physics, LinearPhysics):
             raise UsageError(
-                f"The physics must be a deepinv LinearPhysics, got {type(self.physics).__name__}."
+                f"The physics must be a deepinv LinearPhysics, got {type(self.physics).__name__}: "
+                "the equation needs a linear A and its adjoint."
             )
         if not isinstance(self.regularizer, Regularizer):
             raise UsageError(
@@ -61,14 +63,15 @@ class Equation:
             )
         check_measurements(self.physics, self.y)
         alpha = self.alpha.detach() if isinstance(self.alpha, Tensor) else _number(self.alpha)
-        if not bool((torch.isfinite(alpha) & (alpha > 0)).all()):
+        if alpha.is_complex() or not bool((torch.isfinite(alpha) & (alpha > 0)).all()):
             raise InputError(
                 f"alpha must be positive and finite, got {alpha.tolist()}. Where it is learned, "
                 "lower the learning rate or learn its logarithm, as equipoise.Scaled does."
             )
         if alpha.dim() > 1 or (alpha.dim() == 1 and len(alpha) not in (1, len(self.y))):
             raise InputError(
-                f"alpha must be a number or one number per sample, got shape {tuple(alpha.shape)}."
+                f"alpha must be one number or one number for each of {len(self.y)} samples, "
+                f"got shape {tuple(alpha.shape)}."
             )
 
     # ---- evaluation without a graph ------------------------------------------------------------
@@ -246,13 +249,12 @@ class Equation:
         return float(alpha.max() if largest else alpha.min())
 
 
-def _number(alpha: float) -> Tensor:
-    try:
-        return torch.tensor(float(alpha), dtype=torch.float64)
-    except (TypeError, ValueError) as error:
+def _number(alpha: object) -> Tensor:
+    if not isinstance(alpha, Real):
         raise InputError(
             f"alpha must be a positive number or a tensor, got {type(alpha).__name__}."
-        ) from error
+        )
+    return torch.tensor(float(alpha), dtype=torch.float64)
 
 
 def check_measurements(physics: LinearPhysics, y: Tensor) -> None:
@@ -263,12 +265,9 @@ def check_measurements(physics: LinearPhysics, y: Tensor) -> None:
     """
     if not isinstance(y, Tensor) or not (y.is_floating_point() or y.is_complex()):
         raise InputError("y must be a floating-point tensor, for example y.float().")
-    if y.dim() < 2:
-        raise InputError(f"y must have a batch axis first, got shape {tuple(y.shape)}.")
-    bad = ~torch.isfinite(y.detach())
-    if bool(bad.any()):
+    if y.dim() < 2 or len(y) == 0:
         raise InputError(
-            f"y has {int(bad.sum())} values that are NaN or infinite; mend or mask them first."
+            f"y must have a batch axis of at least one sample first, got shape {tuple(y.shape)}."
         )
     for tensor in (*physics.buffers(), *physics.parameters()):
         if tensor.device != y.device:
@@ -276,22 +275,37 @@ def check_measurements(physics: LinearPhysics, y: Tensor) -> None:
                 f"The physics is on {tensor.device} but y is on {y.device}: "
                 f"use physics.to('{y.device}')."
             )
+    bad = ~torch.isfinite(y.detach())
+    if bool(bad.any()):
+        raise InputError(
+            f"y has {int(bad.sum())} values that are NaN or infinite; mend or mask them first."
+        )
     try:
         with torch.no_grad():
             image = physics.A_adjoint(y.detach()[:1])
             again = physics.A(image)
-    except RuntimeError as error:
+    except Exception as error:  # an operator may raise anything
         raise InputError(
-            f"The physics does not accept measurements of shape {tuple(y.shape)} "
-            f"and dtype {y.dtype}: {error}"
+            f"The physics does not accept measurements of shape {tuple(y.shape)} and dtype "
+            f"{y.dtype}; build it for this size and dtype. It says: {error}"
         ) from error
+    if len(image) not in (1, len(y)):
+        raise InputError(
+            f"The physics holds one operator for each of {len(image)} samples, but y has {len(y)}: "
+            "give it one mask or filter for all, or one per sample."
+        )
     if again.shape[1:] != y.shape[1:]:
         raise InputError(
             f"Measurements have shape {tuple(y.shape[1:])} per sample, the physics produces "
-            f"{tuple(again.shape[1:])}."
+            f"{tuple(again.shape[1:])}: build it for this size."
         )
     if again.dtype != y.dtype:
         raise InputError(
             f"The physics turns {y.dtype} into {again.dtype}: build it in {y.dtype} "
             "(a deepinv physics takes the dtype of its mask or filter)."
+        )
+    if image.dtype not in (torch.float32, torch.float64):
+        raise InputError(
+            f"Images must be float32 or float64, but A_adjoint gives {image.dtype}: convert y, and "
+            "hold complex images as two channels, as deepinv's MRI does."
         )
