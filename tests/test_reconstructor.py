@@ -97,7 +97,7 @@ def test_state_round_trip(learned: bool) -> None:
     assert not torch.allclose(second.solve(y, operator).x, first.solve(y, operator).x)
     second.load_state_dict(torch.load(file))
     assert torch.equal(second.solve(y, operator).x, first.solve(y, operator).x)
-    assert float(second.alpha) == 0.7
+    assert second.alpha.item() == 0.7
 
 
 def test_a_used_reconstructor_can_be_copied() -> None:
