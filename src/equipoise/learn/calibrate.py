@@ -18,7 +18,7 @@ SCALES = (1.0, 4.0, 16.0)
 FORCES = tuple(10.0 ** (k / 2) for k in range(-7, 2))
 
 
-def calibrate(regularizer: Scaled, bank: PatchBank, *, samples: int = 8) -> None:
+def calibrate(regularizer: Scaled, bank: PatchBank, *, samples: int = 4) -> None:
     """Choose a and s of ``Scaled`` by PSNR on a few training patches, on a grid.
 
     The force a / s decides how far the field pulls, s at which contrast it saturates.
@@ -30,14 +30,16 @@ def calibrate(regularizer: Scaled, bank: PatchBank, *, samples: int = 8) -> None
     """
     rows = slice(0, min(samples, len(bank)))
     a, s = regularizer.strength, regularizer.scale
-    best, chosen = -math.inf, (a, s)
+    best, chosen, x = -math.inf, (a, s), bank.x[rows]
     for scale, force in product(SCALES, FORCES):
         trial = (a * scale * force, s * scale)
         regularizer.set_scales(*trial)
         equation = Equation(bank.physics, bank.y[rows], regularizer)
-        solution = solve(equation, bank.x[rows], tolerance=1e-2, max_evaluations=60)
+        solution = solve(equation, x, tolerance=1e-2, max_evaluations=60)
         if not bool(torch.isfinite(solution.x).all()):
+            x = bank.x[rows]
             continue
+        x = solution.x  # the next force is near
         value = float(psnr(solution.x, bank.truth[rows]).mean())
         if value > best:
             best, chosen = value, trial
