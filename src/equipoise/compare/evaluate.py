@@ -159,7 +159,8 @@ def picture(x: Tensor) -> Array:
 
 
 def ssim(x: Tensor, truth: Tensor) -> float:
-    """Structural similarity with range 1 (torchmetrics)."""
+    """Structural similarity with range 1 (torchmetrics): mean over the whole image, the Gaussian
+    window reflected at its border."""
     value = structural_similarity_index_measure(x.float(), truth.float(), data_range=1.0)
     assert isinstance(value, Tensor)
     return float(value)

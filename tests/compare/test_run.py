@@ -1,0 +1,331 @@
+"""Whole comparisons on tiny images."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from scenery import scene
+from typer.testing import CliRunner
+
+from equipoise.cli.app import app
+from equipoise.compare import CompareSettings, Comparison, RunSummary, run_comparison
+from equipoise.compare import run as run_module
+from equipoise.compare.run import command_line
+from equipoise.errors import ConvergenceError, EquipoiseError
+from equipoise.learn import Progress
+
+#: What an entry of ``runs`` in summary.json must have.
+REQUIRED = {
+    "task",
+    "method",
+    "regularizer",
+    "parameters",
+    "psnr_mean",
+    "psnr_input",
+    "ssim_mean",
+    "train_seconds",
+    "reconstruct_seconds",
+    "converged_fraction",
+    "symmetry_defect",
+    "seed",
+}
+TIMES = {"train_seconds", "reconstruct_seconds"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five gray images: three to train, one to validate, one to test."""
+    place = tmp_path_factory.mktemp("images")
+    for k in range(5):
+        values = np.rint(255 * scene(36, 10 + k)[0].numpy()).astype(np.uint8)
+        PIL.Image.fromarray(values).save(place / f"scene{k}.png")
+    return place
+
+
+@pytest.fixture(scope="module", autouse=True)
+def same_threads() -> Iterator[None]:
+    """One thread, so that numbers agree whatever else runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def tiny(**changes: Any) -> CompareSettings:
+    usual: dict[str, Any] = {
+        "tasks": ("denoise",),
+        "methods": ("bilevel", "equilibrium"),
+        "regularizers": ("tied-conv", "untied-conv-half"),
+        "steps": 3,
+        "patch_size": 16,
+        "patches": 2,
+        "batch_size": 2,
+        "crop": 32,
+        "validation_crop": 32,
+        "tolerance": 1e-3,
+    }
+    return CompareSettings(**{**usual, **changes})
+
+
+def numbers(comparison: Comparison) -> list[dict[str, Any]]:
+    """All summaries without times."""
+    return [run.summary.model_dump(exclude=TIMES) for task in comparison.tasks for run in task.runs]
+
+
+class Witness:
+    """An observer that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def started(self, task: str, label: str, steps: int) -> None:
+        self.told.append(("started", task, label, steps))
+
+    def advanced(self, progress: Progress) -> None:
+        self.told.append(("advanced", progress.step))
+
+    def finished(self, summary: RunSummary) -> None:
+        self.told.append(("finished", summary.label))
+
+
+@pytest.fixture(scope="module")
+def both_baselines_and_frameworks(folder: Path) -> tuple[Comparison, Witness]:
+    witness = Witness()
+    settings = tiny(
+        data=str(folder),
+        methods=("tikhonov", "tv", "bilevel", "equilibrium"),
+        seeds=2,
+        steps=2,
+        regularizers=("tied-conv",),
+    )
+    return run_comparison(settings, observer=witness), witness
+
+
+def test_a_folder_gives_complete_summaries(
+    both_baselines_and_frameworks: tuple[Comparison, Witness],
+) -> None:
+    comparison, _ = both_baselines_and_frameworks
+    (task,) = comparison.tasks
+    found = [(run.summary.method, run.summary.seed) for run in task.runs]
+    assert found == [
+        ("tikhonov", 0),
+        ("tv", 0),
+        ("bilevel", 0),
+        ("bilevel", 1),
+        ("equilibrium", 0),
+        ("equilibrium", 1),
+    ]
+    assert set(task.truths) == set(task.inputs) == {"scene4"}
+    assert task.truths["scene4"].shape == (32, 32)
+    for run in task.runs:
+        summary = run.summary
+        assert set(summary.model_dump()) >= REQUIRED
+        assert summary.task == task.task == "denoise"
+        assert summary.converged_fraction == 1.0
+        assert summary.psnr_mean > summary.psnr_input
+        assert 0 < summary.ssim_mean <= 1
+        assert summary.reconstruct_seconds > 0
+        assert summary.train_seconds > 0
+        assert summary.symmetry_defect == 0.0
+        assert [image.name for image in summary.images] == ["scene4"]
+        assert set(run.reconstructions) == {"scene4"}
+        assert run.trace[1][-1] <= summary.tolerance
+
+
+def test_learned_runs_have_curves_and_filters_and_baselines_do_not(
+    both_baselines_and_frameworks: tuple[Comparison, Witness],
+) -> None:
+    comparison, _ = both_baselines_and_frameworks
+    tikhonov, tv, *learned = comparison.tasks[0].runs
+    for run in (tikhonov, tv):
+        assert run.curve is None
+        assert run.filters is None
+        assert run.summary.parameters == run.summary.steps == 0
+        assert run.summary.tolerance == 1e-5
+        assert run.summary.alpha > 0
+    for run in learned:
+        assert run.curve is not None
+        assert run.filters is not None
+        assert run.summary.parameters == 24 * 25 + 24 + 2
+        assert run.curve.steps.tolist() == [1.0, 2.0]
+        assert np.isfinite(run.curve.loss).all()
+        assert np.isfinite(run.curve.psnr[[0, -1]]).all()
+        assert run.summary.adjoint_evaluations > 0
+    notes = " ".join(comparison.tasks[0].notes)
+    assert "Tikhonov: strength" in notes
+    assert "Total variation: strength" in notes
+
+
+def test_a_tied_pair_has_the_same_scores_in_both_frameworks(
+    both_baselines_and_frameworks: tuple[Comparison, Witness],
+) -> None:
+    comparison, _ = both_baselines_and_frameworks
+    runs = [run.summary for run in comparison.tasks[0].runs]
+    assert runs[2].psnr_mean == runs[4].psnr_mean
+    assert runs[2].psnr_mean != runs[3].psnr_mean  # another seed
+
+
+def test_observers_are_told_of_every_run_and_step(
+    both_baselines_and_frameworks: tuple[Comparison, Witness],
+) -> None:
+    _, witness = both_baselines_and_frameworks
+    trained = [("advanced", 1), ("advanced", 2)]
+    assert witness.told[:6] == [
+        ("started", "denoise", "Tikhonov", 0),
+        ("finished", "Tikhonov"),
+        ("started", "denoise", "Total variation", 0),
+        ("finished", "Total variation"),
+        ("started", "denoise", "Tied pair, bilevel", 2),
+        trained[0],
+    ]
+    assert [entry for entry in witness.told if entry[0] == "advanced"] == 4 * trained
+    assert len([entry for entry in witness.told if entry[0] == "finished"]) == 6
+
+
+def test_twice_the_same_on_the_embedded_photographs() -> None:
+    settings = tiny(methods=("tikhonov", "bilevel", "equilibrium"), steps=2, seed=3)
+    first, second = run_comparison(settings), run_comparison(settings)
+    assert numbers(first) == numbers(second)
+    (task,) = first.tasks
+    assert len(task.truths) >= 4
+    assert {run.summary.seed for run in task.runs} == {3}
+    for a, b in zip(task.runs, second.tasks[0].runs, strict=True):
+        for name, image in a.reconstructions.items():
+            np.testing.assert_array_equal(image, b.reconstructions[name])
+    other = run_comparison(tiny(methods=("tikhonov",), seed=4))
+    assert numbers(other)[0]["psnr_mean"] != numbers(first)[0]["psnr_mean"]
+    assert first.settings == settings.model_dump(mode="json")
+    assert first.environment["device"] == "CPU"
+
+
+@pytest.mark.parametrize("mode", ["jacobian-free", "unrolled"])
+def test_other_modes_run_on_tied_and_untied_pairs(folder: Path, mode: str) -> None:
+    settings = tiny(data=str(folder), methods=(mode,), regularizers=("tied-conv", "untied-conv"))
+    runs = run_comparison(settings).tasks[0].runs
+    assert [run.summary.regularizer for run in runs] == ["tied-conv", "untied-conv"]
+    for run in runs:
+        assert run.summary.method == mode
+        assert run.summary.converged_fraction == 1.0
+        assert run.summary.psnr_mean > run.summary.psnr_input
+        assert run.curve is not None
+        assert np.isfinite(run.curve.loss).all()
+    assert runs[0].synthesis_filters is None
+    assert runs[1].synthesis_filters is not None
+    assert run_module.specs((mode,), None)  # and each has a default
+
+
+def test_several_tasks_come_in_order(folder: Path) -> None:
+    settings = tiny(data=str(folder), tasks=("deblur", "inpaint"), methods=("tikhonov",))
+    tasks = run_comparison(settings).tasks
+    assert [task.task for task in tasks] == ["deblur", "inpaint"]
+    for task in tasks:
+        (run,) = task.runs
+        assert run.summary.converged_fraction == 1.0
+        assert run.summary.psnr_mean > run.summary.psnr_input
+
+
+def test_a_users_physics_takes_part(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import torch\n"
+        "from deepinv.physics import Inpainting\n\n"
+        "def every_third_row_missing(image_shape):\n"
+        "    mask = torch.ones(image_shape)\n"
+        "    mask[:, ::3] = 0\n"
+        "    return Inpainting(image_shape, mask=mask)\n"
+    )
+    settings = tiny(
+        data=str(folder),
+        tasks=("physics",),
+        physics=f"{file}:every_third_row_missing",
+        noise=0.05,
+        methods=("tikhonov", "bilevel"),
+        regularizers=("tied-conv",),
+    )
+    (task,) = run_comparison(settings).tasks
+    assert task.task == "physics"
+    for run in task.runs:
+        assert run.summary.converged_fraction == 1.0
+        assert run.summary.psnr_mean > run.summary.psnr_input + 3
+    missing = task.inputs["scene4"][::3]
+    assert (missing == 0).all()
+
+
+def test_a_method_without_result_does_not_lose_the_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str, *rest: Any, **options: Any) -> Any:
+        raise ConvergenceError("No weights were found.")
+
+    monkeypatch.setattr(run_module, "learn", fail)
+    settings = tiny(data=str(folder), methods=("tikhonov", "bilevel"), regularizers=("tied-conv",))
+    (task,) = run_comparison(settings).tasks
+    assert [run.summary.method for run in task.runs] == ["tikhonov"]
+    assert any("Tied pair, bilevel, seed 0: no result" in note for note in task.notes)
+    with pytest.raises(ConvergenceError, match="No weights"):
+        run_comparison(tiny(data=str(folder), methods=("bilevel",), regularizers=("tied-conv",)))
+
+
+def test_unusable_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(EquipoiseError, match="nowhere"):
+        run_comparison(tiny(data=str(tmp_path / "nowhere")))
+    with pytest.raises(EquipoiseError, match="has no images"):
+        run_comparison(tiny(data=str(tmp_path)))
+
+
+# ---- the command that asks for a comparison ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"tasks": ("denoise", "deblur"), "kernel": "motion:9:45", "noise": 0.02},
+        {"tasks": ("inpaint",), "mask": "0.3", "seed": 4, "seeds": 3, "device": "cpu"},
+        {"tasks": ("inpaint",), "mask": "rows:0.5"},
+        {"data": "my photos/it's (1)", "crop": 64, "validation_crop": 48},
+        {"tasks": ("physics",), "physics": "my folder/mine.py:blur", "noise": 0.05},
+        {"methods": ("tv", "jacobian-free"), "regularizers": ("untied-conv", "contractive")},
+        {"steps": 55, "batch_size": 2, "patches": 7, "patch_size": 20, "jacobian_penalty": 0.5},
+        {"time_budget": 90.0, "steps": 1_000_000},
+    ],
+    ids=lambda changes: " ".join(changes) or "defaults",
+)
+def test_the_command_line_reproduces_the_settings(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[CompareSettings] = []
+
+    def remember(settings: CompareSettings, *, observer: object = None) -> None:
+        asked.append(settings)
+        raise ConvergenceError("Enough.")
+
+    monkeypatch.setattr("equipoise.compare.run_comparison", remember)
+    monkeypatch.chdir(tmp_path)
+    settings = CompareSettings(**changes)
+    program, *words = shlex.split(command_line(settings))
+    assert program == "equipoise"
+    outcome = CliRunner().invoke(app, words, prog_name="equipoise")
+    assert asked, outcome.output
+    differing = {
+        name
+        for name, value in asked[0].model_dump().items()
+        if value != settings.model_dump()[name]
+    }
+    if "time_budget" in changes:  # the clock decides, not the number of steps
+        assert differing <= {"steps"}
+        assert asked[0].steps >= 10_000
+    else:
+        assert not differing
+
+
+def test_the_command_line_leaves_out_defaults() -> None:
+    assert command_line(CompareSettings()) == "equipoise compare"
+    assert command_line(CompareSettings(seed=2)) == "equipoise compare --seed 2"
