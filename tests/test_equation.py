@@ -290,6 +290,15 @@ def test_resolvent_is_the_exact_inverse(name: str, regularizer: str, sigma: floa
     torch.testing.assert_close(inverse(v), expected, rtol=1e-11, atol=1e-12)
 
 
+def test_resolvent_is_exact_though_the_physics_is_in_single_precision() -> None:
+    # deepinv keeps the singular value 1 of denoising in float32, whatever the images are in.
+    equation = Equation(Denoising(), normal(1, 1, 5, 6), Tikhonov(), ALPHA)
+    inverse, c = equation.resolvent()
+    v = normal(1, 1, 5, 6, seed=5)
+    torch.testing.assert_close(inverse(v), v / (1 + c), rtol=1e-15, atol=0)
+    assert equation.lipschitz.proved
+
+
 def test_resolvent_without_known_constants_uses_alpha() -> None:
     equation = Equation(physics("inpaint"), normal(1, 1, 5, 6), Residual(torch.tanh), ALPHA)
     assert equation.resolvent()[1] == ALPHA
