@@ -483,3 +483,11 @@ def test_norm_of_the_zero_operator() -> None:
     assert (low.value, low.kind) == (0.0, Kind.PROVED)
     assert high.value == pytest.approx(0.0, abs=1e-300)
     assert high.kind is Kind.ESTIMATED
+
+
+def test_singular_values_within_rounding_of_zero_prove_nothing() -> None:
+    kernel = torch.full((1, 1, 1, 4), 0.25)  # its transfer function vanishes at a frequency
+    physics = BlurFFT(img_size=(1, 8, 8), filter=kernel)
+    low, _ = gram_bounds(physics, torch.zeros(1, 1, 8, 8))
+    assert low.proved
+    assert low.value == 0.0

@@ -243,8 +243,11 @@ def gram_bounds(physics: LinearPhysics, image: Tensor) -> tuple[Bound, Bound]:
         image: one image, shape (1, C, ...), for shape, dtype and device.
     """
     if isinstance(physics, DecomposablePhysics) and diagonalises(physics, image):
-        squared = singular_values(physics).square()
-        low, high = float(squared.min()) / inflate(1.0), inflate(float(squared.max()))
+        values = singular_values(physics)
+        top = float(values.max())
+        # A transfer function comes from an FFT, whose error is relative to the largest value.
+        bottom = max(0.0, float(values.min()) - 8 * torch.finfo(values.dtype).eps * top)
+        low, high = bottom**2 / inflate(1.0), inflate(top**2)
         return proved(low, "decomposition"), proved(high, "decomposition")
     v = _random_like(image)
     size = norm(v)

@@ -268,7 +268,7 @@ def test_a_method_without_result_does_not_lose_the_others(
     settings = tiny(data=str(folder), methods=("tikhonov", "bilevel"), regularizers=("tied-conv",))
     (task,) = run_comparison(settings).tasks
     assert [run.summary.method for run in task.runs] == ["tikhonov"]
-    assert any("Tied pair, bilevel, seed 0: no result" in note for note in task.notes)
+    assert any("Tied pair, bilevel, seed 0: no result" in note for note in task.failures)
     with pytest.raises(ConvergenceError, match="No weights"):
         run_comparison(tiny(data=str(folder), methods=("bilevel",), regularizers=("tied-conv",)))
 

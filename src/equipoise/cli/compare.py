@@ -155,7 +155,7 @@ def _run(settings: CompareSettings, out: Path) -> None:
 
 
 def _require_convergence(comparison: Comparison) -> None:
-    """Say which runs left a test photograph unsolved; the report is written all the same.
+    """Say which runs failed or left a photograph unsolved; the report is written all the same.
 
     Raises:
         ConvergenceError: if there is one.
@@ -166,6 +166,9 @@ def _require_convergence(comparison: Comparison) -> None:
         for run in task.runs
         if run.summary.converged_fraction < 1.0
     ]
+    failures = [f"{task.task}: {words}" for task in comparison.tasks for words in task.failures]
+    if failures:
+        raise ConvergenceError(" ".join(failures))
     if failed:
         raise ConvergenceError(
             f"Not every test photograph converged ({'; '.join(failed)}). The report says which; "

@@ -127,6 +127,7 @@ class TaskResult:
         inputs: test image name -> what the method starts from, same shape as the truth.
         runs: one entry per method and seed.
         notes: plain sentences about what was tuned and how (baselines).
+        failures: one sentence for each run that led to no result.
     """
 
     task: str
@@ -135,6 +136,7 @@ class TaskResult:
     inputs: dict[str, Array]
     runs: list[RunResult]
     notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

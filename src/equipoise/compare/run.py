@@ -78,7 +78,7 @@ def run_comparison(settings: CompareSettings, *, observer: Observer | None = Non
 
     Raises:
         ConvergenceError: if no method of a task led to weights under which the held-out
-            photographs converge; if some did, the others are named in the task's notes.
+            photographs converge; if some did, the others are the task's failures.
         EquipoiseError: for input that cannot be used; the message says what to do.
     """
     started = time.perf_counter()
@@ -110,7 +110,7 @@ def _run_task(
         device=device,
     )
     tests = measure_tests(problem, images.test, settings.seed)
-    runs, notes = [], list(problem.notes)
+    runs, notes, failures = [], list(problem.notes), []
     for spec in specs(settings.methods, settings.regularizers):
         if spec.mode is None:
             watch.started(task, spec.label, 0)
@@ -124,12 +124,12 @@ def _run_task(
             try:
                 result = _learned(spec, task, problem, settings, images, tests, seed, watch)
             except ConvergenceError as error:  # the other methods' results are not lost
-                notes.append(f"{spec.label}, seed {seed}: no result. {error}")
+                failures.append(f"{spec.label}, seed {seed}: no result. {error}")
                 continue
             watch.finished(result.summary)
             runs.append(result)
     if not runs:
-        raise ConvergenceError(" ".join(notes))
+        raise ConvergenceError(" ".join(failures))
     return TaskResult(
         task=task,
         description=problem.description,
@@ -137,6 +137,7 @@ def _run_task(
         inputs={test.name: picture(test.degraded) for test in tests},
         runs=runs,
         notes=notes,
+        failures=failures,
     )
 
 

@@ -52,8 +52,8 @@ def task_section(task: TaskResult, anchor: str, styles: Styles, budget: int) -> 
             f'<div class="cost">{cost_table(groups)}</div>',
             seed_table(groups),
         ]
-        if task.notes:
-            parts.append(sentences(task.notes))
+        if task.notes or task.failures:
+            parts.append(sentences([*task.failures, *task.notes]))
         parts.append(details("Every photograph's numbers", photograph_table(groups)))
         parts += [_differences(groups, styles), "<h3>Reconstructions</h3>"]
         parts += [gallery(task, groups, budget), _curves(groups, styles), _learned(groups, styles)]
