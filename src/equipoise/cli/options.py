@@ -18,7 +18,7 @@ SOLVING = "Solving"
 OUTPUT = "Running and output"
 
 #: What settings are without the option; a test holds these to the settings' own defaults.
-USUAL = {"steps": 120, "crop": 256, "validation_crop": 128, "jacobian_penalty": 0.1}
+USUAL = {"steps": 80, "crop": 256, "validation_crop": 128, "jacobian_penalty": 0.1}
 
 Task = Annotated[
     str | None,

@@ -46,7 +46,7 @@ class CompareSettings(BaseModel):
     physics: str | None = None
     methods: tuple[str, ...] = ("tikhonov", "tv", "bilevel", "equilibrium")
     regularizers: tuple[str, ...] | None = None
-    steps: int = Field(120, ge=1)
+    steps: int = Field(80, ge=1)
     time_budget: float | None = Field(None, gt=0)
     seed: int = Field(0, ge=0)
     seeds: int = Field(1, ge=1)

@@ -52,7 +52,7 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Mode = "bilevel"
-    steps: int = Field(120, ge=1)
+    steps: int = Field(80, ge=1)
     time_budget: float | None = Field(None, gt=0)
     seed: int = 0
     batch_size: int = Field(8, ge=1)
@@ -75,6 +75,6 @@ class TrainSettings(BaseModel):
     jacobian_penalty: float = Field(0.0, ge=0)
     monotonicity_margin: float = Field(0.0, ge=0)
     norm_control: bool = True
-    validate_every: int = Field(30, ge=1)
+    validate_every: int = Field(20, ge=1)
     patience: int | None = Field(None, ge=1)
     checkpoint_seconds: float = Field(120.0, gt=0)
