@@ -185,8 +185,8 @@ def _baseline(
     note = (
         f"{spec.label}: strength {tuned.alpha:.4g} tuned on the validation photographs in "
         f"{tuned.solves} solves; {tuned.psnr:.2f} dB there, and at most {tuned.gap:.3f} dB less at "
-        f"the ends of the final bracket; float64, relative residual {TUNING_TOLERANCE:g} while tuning, "
-        f"{BASELINE_TOLERANCE:g} on the test photographs."
+        f"the ends of the final bracket; float64, relative residual {TUNING_TOLERANCE:g} while "
+        f"tuning, {BASELINE_TOLERANCE:g} on the test photographs."
     )
     return RunResult(summary, found.reconstructions, None, found.trace), note
 
