@@ -23,7 +23,7 @@ compare: $(STAMP)
 	$(BIN)/equipoise compare --out results/compare
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations 8
 
 check: $(STAMP)
 	$(BIN)/ruff check src tests examples docs

@@ -11,6 +11,7 @@ from equipoise.compare import CompareSettings
 from equipoise.compare.methods import CANDIDATES, METHODS, specs
 from equipoise.compare.records import Method
 from equipoise.errors import UnknownNameError, UsageError
+from equipoise.learn.rates import usual_learning_rate
 from equipoise.regularizers import build
 
 
@@ -63,7 +64,7 @@ def test_every_candidate_can_be_built_and_is_the_gradient_it_claims_to_be(name: 
     regularizer = build(spec.regularizer, **spec.config)
     assert regularizer.traits().gradient_field is CANDIDATES[name].gradient_field
     assert spec.mode == "equilibrium"
-    assert spec.learning_rate > 0
+    assert 0 < usual_learning_rate(spec.regularizer) <= 0.3
 
 
 def test_methods_have_names_that_the_summary_knows() -> None:

@@ -18,6 +18,7 @@ from equipoise.compare import CompareSettings
 from equipoise.compare.methods import CANDIDATES
 from equipoise.errors import UnknownNameError
 from equipoise.learn import TrainingResult, TrainSettings, learn
+from equipoise.learn.rates import usual_learning_rate
 from equipoise.learn.settings import Loss, Mode
 from equipoise.problems import DataSplit, Problem
 from equipoise.problems.pose import choose_device, images_of
@@ -73,7 +74,8 @@ def learn_and_save(job: LearningJob, console: Console) -> TrainingResult:
         ConvergenceError: if no weights let every validation image converge.
     """
     name, config = named_regularizer(job.regularizer, job.arguments)
-    settings = train_settings(job.settings, build(name, **config).gradient_field)
+    usual = {"learning_rate": usual_learning_rate(name)}
+    settings = train_settings({**usual, **job.settings}, build(name, **config).gradient_field)
     device = choose_device(job.device)
     channels = build(name, **config).channels or 1
     images = images_of(job.data, colour=channels == 3)

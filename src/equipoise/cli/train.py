@@ -72,7 +72,9 @@ def train(
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            metavar="RATE", help="Of Adam at the start.", rich_help_panel=options.LEARNING
+            metavar="RATE",
+            help="Of Adam at the start. Default: what suits the regularizer.",
+            rich_help_panel=options.LEARNING,
         ),
     ] = None,
     jacobian_penalty: options.JacobianPenalty = None,

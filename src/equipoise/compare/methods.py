@@ -22,14 +22,12 @@ class MethodSpec:
         method: how it is learned (the ``method`` of ``summary.json``).
         regularizer: name in the catalogue of regularisers.
         config: constructor arguments.
-        learning_rate: of Adam at the start.
     """
 
     label: str
     method: Method
     regularizer: str
     config: dict[str, Any] = field(default_factory=dict)
-    learning_rate: float = 0.0
 
     @property
     def mode(self) -> Mode | None:
@@ -43,26 +41,21 @@ class _Entry:
     name: str
     config: dict[str, Any]
     gradient_field: bool
-    learning_rate: float
 
 
 _PAIR = {"filters": FILTERS, "kernel_size": KERNEL, "activation": "tanh"}
 _HALF = {**_PAIR, "filters": FILTERS // 2}
 _RIDGE = {"filters": (FILTERS,), "kernel_size": KERNEL}
-#: Pairs carry their scale in the filters and take long steps; ridges have it as a logarithm.
-_PAIR_RATE, _RIDGE_RATE = 0.3, 0.05
 
 #: Regularisers that can be compared, by the name that users type.
 CANDIDATES: dict[str, _Entry] = {
-    "tied-conv": _Entry("Tied pair", "tied-conv", _PAIR, True, _PAIR_RATE),
-    "untied-conv": _Entry("Untied pair", "untied-conv", _PAIR, False, _PAIR_RATE),
-    "untied-conv-half": _Entry(
-        "Untied pair at half width", "untied-conv", _HALF, False, _PAIR_RATE
-    ),
-    "crr": _Entry("Convex ridge", "crr", _RIDGE, True, _RIDGE_RATE),
-    "wcrr": _Entry("Weakly convex ridge", "wcrr", _RIDGE, True, _RIDGE_RATE),
-    "fields-of-experts": _Entry("Fields of experts", "fields-of-experts", {}, True, _PAIR_RATE),
-    "contractive": _Entry("Contractive residual", "contractive", {}, False, 0.01),
+    "tied-conv": _Entry("Tied pair", "tied-conv", _PAIR, True),
+    "untied-conv": _Entry("Untied pair", "untied-conv", _PAIR, False),
+    "untied-conv-half": _Entry("Untied pair at half width", "untied-conv", _HALF, False),
+    "crr": _Entry("Convex ridge", "crr", _RIDGE, True),
+    "wcrr": _Entry("Weakly convex ridge", "wcrr", _RIDGE, True),
+    "fields-of-experts": _Entry("Fields of experts", "fields-of-experts", {}, True),
+    "contractive": _Entry("Contractive residual", "contractive", {}, False),
 }
 
 _BASELINES: dict[str, MethodSpec] = {
@@ -121,6 +114,4 @@ def _suits(method: str, name: str) -> bool:
 def _learned(method: str, name: str) -> MethodSpec:
     entry = CANDIDATES[name]
     label = f"{entry.words}, {method}"
-    return MethodSpec(
-        label, cast(Method, method), entry.name, dict(entry.config), entry.learning_rate
-    )
+    return MethodSpec(label, cast(Method, method), entry.name, dict(entry.config))

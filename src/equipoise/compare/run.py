@@ -27,6 +27,7 @@ from equipoise.compare.records import (
 from equipoise.compare.settings import CompareSettings
 from equipoise.errors import ConvergenceError
 from equipoise.learn import Progress, TrainingResult, TrainSettings, learn, make_validation
+from equipoise.learn.rates import usual_learning_rate
 from equipoise.learn.recipe import VALIDATION_SEED
 from equipoise.problems import DataSplit, Problem
 from equipoise.problems.pose import OWN, choose_device, images_of, pose
@@ -210,7 +211,7 @@ def _learned(
         batch_size=settings.batch_size,
         patch_size=settings.patch_size,
         patches=settings.patches,
-        learning_rate=spec.learning_rate,
+        learning_rate=usual_learning_rate(spec.regularizer),
         jacobian_penalty=settings.jacobian_penalty,
     )
     result = learn(
