@@ -92,13 +92,15 @@ def test_unconverged_runs_are_code_4() -> None:
 
     from equipoise.errors import ConvergenceError
 
-    def comparison(fraction: float) -> Record:
+    def comparison(fraction: float, failures: tuple[str, ...] = ()) -> Record:
         run = Record(summary=Record(label="Untied pair", converged_fraction=fraction))
-        return Record(tasks=[Record(task="deblur", runs=[run])])
+        return Record(tasks=[Record(task="deblur", runs=[run], failures=failures)])
 
     _require_convergence(comparison(1.0))  # type: ignore[arg-type]
     with pytest.raises(ConvergenceError, match="deblur: Untied pair"):
         _require_convergence(comparison(0.75))  # type: ignore[arg-type]
+    with pytest.raises(ConvergenceError, match="deblur: no result"):
+        _require_convergence(comparison(1.0, ("no result",)))  # type: ignore[arg-type]
 
 
 def test_bars_show_loss_psnr_and_evaluations() -> None:
