@@ -1,0 +1,109 @@
+"""What a study runs on: physics, regulariser and images, all in float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from deepinv.physics import LinearPhysics
+from torch import Tensor
+
+from equipoise.regularizers import Regularizer
+from equipoise.study.images import StudyImages, study_images
+from equipoise.study.operators import operator_by_name
+from equipoise.study.regularizers import regularizer_by_name
+from equipoise.study.settings import LOADED, OWN, StudySettings
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One physics with one regulariser.
+
+    Args:
+        physics_name: for example ``inpaint``.
+        regularizer_name: for example ``contractive``.
+        physics: A in float64.
+        regularizer: R in float64, its parameters fixed.
+        images: ground truths, shape (N, C, H, W), values in [0, 1].
+        image_names: what they are called, N of them.
+        learning: other images, shape (M, C, H, W), for what may be fitted.
+        description: one sentence on both.
+    """
+
+    physics_name: str
+    regularizer_name: str
+    physics: LinearPhysics
+    regularizer: Regularizer
+    images: Tensor
+    image_names: tuple[str, ...]
+    learning: Tensor
+    description: str
+
+    @property
+    def label(self) -> str:
+        """Both names."""
+        return f"{self.physics_name}, {self.regularizer_name}"
+
+    def observed(self, noise: Tensor) -> Tensor:
+        """Noise with the entries that the physics never sees set to zero.
+
+        For a mask these are the missing pixels: noise there would not reach the equation, and
+        would count in its norm all the same.
+
+        Args:
+            noise: a tensor of the shape of the data, (B, ...).
+        """
+        seen = self.physics.A(torch.ones_like(self.physics.A_adjoint(noise)))
+        unseen = getattr(self.physics, "mask", None)
+        masked = unseen is not None and unseen.shape[1:] == noise.shape[1:]
+        return noise * (seen != 0).to(noise) if masked and _is_mask(unseen) else noise
+
+
+def _is_mask(values: object) -> bool:
+    return isinstance(values, Tensor) and bool(((values == 0) | (values == 1)).all())
+
+
+def cases(
+    settings: StudySettings, physics: tuple[str, ...], regularizers: tuple[str, ...]
+) -> list[Case]:
+    """Every chosen physics with every chosen regulariser.
+
+    Without a choice they are the study's; with a weights file they are its own physics and its
+    own regulariser.
+
+    Args:
+        settings: of the study.
+        physics: names of the study's default physics.
+        regularizers: names of its default regularisers.
+
+    Raises:
+        InputError: if images or a physics cannot be used.
+        WeightsError: if the weights cannot be read.
+    """
+    loaded = settings.weights is not None
+    own = loaded and settings.task is not None
+    chosen = settings.physics or ((OWN,) if own else physics)
+    fields = [
+        (name, regularizer_by_name(name, settings))
+        for name in settings.regularizers or ((LOADED,) if loaded else regularizers)
+    ]
+    # A field for grayscale images acts on grayscale ones; one for c channels needs c.
+    colour = any((field.regularizer.channels or 1) == 3 for _, field in fields)
+    images: StudyImages = study_images(settings, colour=colour)
+    found = []
+    for place in chosen:
+        operator = operator_by_name(place, tuple(images.test.shape[1:]), settings)
+        for name, field in fields:
+            found.append(
+                Case(
+                    place,
+                    name,
+                    operator.physics,
+                    field.regularizer,
+                    images.test,
+                    images.names,
+                    images.learning,
+                    f"{operator.description} {field.description}",
+                )
+            )
+    return found

@@ -1,0 +1,161 @@
+"""What a study measured: curves with intervals and statuses, numbers, and findings in words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from equipoise.bounds import Kind
+
+#: What a curve is: a measurement, a bound from theory, or a line of a given slope.
+Role = Literal["measured", "bound", "reference"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve of a figure.
+
+    Args:
+        name: what a program looks it up by, in snake_case.
+        label: what a reader calls it.
+        x: abscissae.
+        y: ordinates, as many; not finite where there is none.
+        role: measured, bound, or reference.
+        kind: PROVED or ESTIMATED; measurements are ESTIMATED.
+        low: lower end of an interval at each point, or empty.
+        high: upper end, or empty.
+        status: name of the worst status of the solves behind each point, ``CONVERGED`` where all
+            reached the tolerance; empty where no solve was needed.
+    """
+
+    name: str
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    role: Role = "measured"
+    kind: Kind = Kind.ESTIMATED
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    status: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for other in (self.y, self.low, self.high, self.status):
+            if other and len(other) != len(self.x):
+                raise ValueError(f"{self.name}: {len(self.x)} abscissae, {len(other)} values")
+
+    @property
+    def solved(self) -> tuple[bool, ...]:
+        """Whether every solve behind each point converged."""
+        return tuple(word == "CONVERGED" for word in self.status) or (True,) * len(self.x)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes with its curves."""
+
+    name: str
+    title: str
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    log_x: bool = True
+    log_y: bool = True
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number of the table.
+
+    Args:
+        name: what a program looks it up by, in snake_case.
+        title: what a reader calls it.
+        value: the number; None where there is none (a hypothesis fails, no solve converged).
+        kind: PROVED or ESTIMATED.
+        low: lower end of its interval, or None.
+        high: upper end, or None.
+        theory: what theory says it is, or None.
+        status: name of the worst status of the solves behind it; empty without solves.
+        words: one sentence, for example why there is no number.
+    """
+
+    name: str
+    title: str
+    value: float | None
+    kind: Kind = Kind.ESTIMATED
+    low: float | None = None
+    high: float | None = None
+    theory: float | None = None
+    status: str = ""
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """What one study found in one case.
+
+    Args:
+        physics: name of the physics.
+        regularizer: name of the regulariser.
+        description: one sentence that says what both are.
+        panels: the figure.
+        numbers: the table.
+        findings: plain sentences; those a reader should see first come first.
+        unsolved: solves that did not reach the tolerance and were left out of slopes and means.
+        solves: all solves.
+    """
+
+    physics: str
+    regularizer: str
+    description: str
+    panels: tuple[Panel, ...]
+    numbers: tuple[Number, ...]
+    findings: tuple[str, ...]
+    unsolved: int = 0
+    solves: int = 0
+
+    def number(self, name: str) -> Number | None:
+        """The number of that name, or None."""
+        return next((number for number in self.numbers if number.name == name), None)
+
+    def series(self, panel: str, name: str) -> Series | None:
+        """The curve of that name in the panel of that name, or None."""
+        curves = (s for p in self.panels if p.name == panel for s in p.series)
+        return next((curve for curve in curves if curve.name == name), None)
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A whole study: what its JSON file holds.
+
+    Args:
+        study: its name.
+        title: its question.
+        settings: settings as given.
+        cases: one record for each physics and regulariser.
+        versions: versions of what computed it.
+        seconds: wall-clock time.
+    """
+
+    study: str
+    title: str
+    settings: dict[str, Any]
+    cases: tuple[CaseRecord, ...]
+    versions: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def record(self) -> dict[str, Any]:
+        """JSON-able form; infinite numbers become texts and missing ones null."""
+        return _jsonable(asdict(self))
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _jsonable(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(entry) for entry in value]
+    if isinstance(value, Kind):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
