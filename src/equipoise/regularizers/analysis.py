@@ -72,10 +72,13 @@ class AnalysisRegularizer(Regularizer):
                 wide = tuple(w.double() for w in weights)
                 sizes.append(self.operator.norm(self.operator.weighted(wide, gains)) ** 2)
         down, up = sizes
+        tails = self.profile.tails()
         return Traits(
             gradient_field=True,
             modulus=proved(0.0 - down, "curvature of the potentials and the norm of the filters"),
             lipschitz=proved(max(down, up), "curvature of the potentials, norm of the filters"),
+            attaining=tails.attaining,
+            bounded=tails.bounded_slope,
         )
 
 

@@ -32,12 +32,17 @@ class Traits:
         lipschitz: Lipschitz constant of R; None: unknown.
         contractive_residual: R = Id - N with Lip(N) <= q < 1 by construction; then the disc
             hypothesis (D) of the theory holds though R need not be a gradient.
+        attaining: R is the gradient of a potential r such that ``||A x - y||^2 / 2 + alpha r(x)``
+            attains its minimum for every linear A, every y and every alpha > 0.
+        bounded: ``||R(x)||`` is bounded over all images of a size.
     """
 
     gradient_field: bool
     modulus: Bound | None = None
     lipschitz: Bound | None = None
     contractive_residual: bool = False
+    attaining: bool = False
+    bounded: bool = False
 
     @property
     def monotone(self) -> bool:

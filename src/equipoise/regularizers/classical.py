@@ -79,11 +79,12 @@ class Tikhonov(Regularizer):
         """``mu = L = 1`` for the identity; ``mu = 0``, ``L = 4 dims`` for the gradient."""
         if self._axes is None:
             one = proved(1.0, "identity")
-            return Traits(True, one, one)
+            return Traits(True, one, one, attaining=True)
         return Traits(
             True,
             proved(0.0, "convex potential"),
             proved(4.0 * len(self._axes), "norm of forward differences"),
+            attaining=True,
         )
 
 
@@ -166,6 +167,8 @@ class SmoothedTotalVariation(Regularizer):
             True,
             proved(0.0, "convex potential"),
             proved(4.0 * len(self._axes) / self.epsilon, "norm of forward differences"),
+            attaining=True,
+            bounded=True,
         )
 
 

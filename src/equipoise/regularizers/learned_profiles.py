@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from equipoise.errors import UsageError
-from equipoise.regularizers.profiles import Profile, per_channel
+from equipoise.regularizers.profiles import Profile, Tails, per_channel
 
 
 class Weighted(Profile):
@@ -57,6 +57,10 @@ class Weighted(Profile):
         weight = self.log_weight.detach().double().exp().cpu()
         low, high = self.profile.curvature_range()
         return weight * low, weight * high
+
+    def tails(self) -> Tails:
+        """As those of the inner profile: the weights are positive."""
+        return self.profile.tails()
 
 
 class RidgeProfile(Profile):
@@ -129,6 +133,10 @@ class RidgeProfile(Profile):
         between = torch.where(b > 1.0, -c, torch.where(b < 1.0, b, 0.0))
         values = torch.stack([b - c, between, torch.zeros_like(b)])
         return a * values.amin(0), a * values.amax(0)
+
+    def tails(self) -> Tails:
+        """Piecewise quadratic, in the end ``a (1 - c) |t|``: bounded below for ``c <= 1``."""
+        return Tails(attaining=self.weak_convexity <= 1.0, bounded_slope=True)
 
 
 class LinearSpline(Profile):
@@ -218,3 +226,8 @@ class LinearSpline(Profile):
         """Smallest and largest curvature of each channel."""
         curvature = self.curvatures().detach().double().cpu()
         return curvature.amin(1), curvature.amax(1)
+
+    def tails(self) -> Tails:
+        """Quadratic beyond the grid, growing where the outer curvatures are positive."""
+        curvature = self.curvatures().detach()
+        return Tails(attaining=bool((curvature[:, [0, -1]] > 0).all()))

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from equipoise.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Tails:
+    """How potentials behave far away; False also where nothing is known.
+
+    Args:
+        attaining: all potentials tend to infinity on both sides, or all of them are piecewise
+            quadratic with finitely many pieces and bounded below. Then sums of them over affine
+            functions of x, plus ``||A x - y||^2 / 2``, attain their minimum whatever A is.
+        bounded_slope: all slopes are bounded.
+    """
+
+    attaining: bool = False
+    bounded_slope: bool = False
 
 
 class Profile(nn.Module, ABC):
@@ -34,6 +50,10 @@ class Profile(nn.Module, ABC):
     def curvature_range(self) -> tuple[Tensor, Tensor]:
         """Proved infimum and supremum of ``psi''``, each of shape () or (channels,), float64."""
 
+    def tails(self) -> Tails:
+        """What is proved of psi far away."""
+        return Tails()
+
     def value_and_slope(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """``psi(t)`` and ``psi'(t)``, sharing work."""
         return self.value(t), self.slope(t)
@@ -41,19 +61,6 @@ class Profile(nn.Module, ABC):
     def slope_and_curvature(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """``psi'(t)`` and ``psi''(t)``, sharing work."""
         return self.slope(t), self.curvature(t)
-
-
-def per_channel(parameter: Tensor, t: Tensor) -> Tensor:
-    """View (channels,) numbers so that they multiply features of shape (B, channels, ...)."""
-    return parameter.reshape(-1, *[1] * (t.dim() - 2))
-
-
-def _range(low: float, high: float) -> tuple[Tensor, Tensor]:
-    return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
-
-
-class Quadratic(Profile):
-    """``psi(t) = t^2 / 2``; the activation is the identity."""
 
     def value(self, t: Tensor) -> Tensor:
         """``t^2 / 2``."""
@@ -70,6 +77,10 @@ class Quadratic(Profile):
     def curvature_range(self) -> tuple[Tensor, Tensor]:
         """``1, 1``."""
         return _range(1.0, 1.0)
+
+    def tails(self) -> Tails:
+        """Grows quadratically."""
+        return Tails(attaining=True, bounded_slope=False)
 
 
 class LogCosh(Profile):
@@ -101,6 +112,10 @@ class LogCosh(Profile):
         """``0, 1``."""
         return _range(0.0, 1.0)
 
+    def tails(self) -> Tails:
+        """Grows linearly."""
+        return Tails(attaining=True, bounded_slope=True)
+
 
 class HalfQuadratic(Profile):
     """``psi(t) = max(t, 0)^2 / 2``; the activation is ReLU."""
@@ -120,6 +135,10 @@ class HalfQuadratic(Profile):
     def curvature_range(self) -> tuple[Tensor, Tensor]:
         """``0, 1``."""
         return _range(0.0, 1.0)
+
+    def tails(self) -> Tails:
+        """Two quadratic pieces, not below 0."""
+        return Tails(attaining=True, bounded_slope=False)
 
 
 class DeadZone(Profile):
@@ -151,6 +170,10 @@ class DeadZone(Profile):
         """``0, 1``."""
         return _range(0.0, 1.0)
 
+    def tails(self) -> Tails:
+        """Grows quadratically."""
+        return Tails(attaining=True, bounded_slope=False)
+
 
 class StudentT(Profile):
     """``psi(t) = log(1 + t^2 / 2)``, the expert of Roth and Black (2009); not convex."""
@@ -171,6 +194,10 @@ class StudentT(Profile):
     def curvature_range(self) -> tuple[Tensor, Tensor]:
         """``-1/8`` (at ``t^2 = 6``) and ``1`` (at 0)."""
         return _range(-0.125, 1.0)
+
+    def tails(self) -> Tails:
+        """Grows like a logarithm; the slope is at most ``2^(-1/2)``."""
+        return Tails(attaining=True, bounded_slope=True)
 
 
 class SmoothAbs(Profile):
@@ -211,6 +238,10 @@ class SmoothAbs(Profile):
         """``0, 1 / eps``."""
         return _range(0.0, 1.0 / self.epsilon)
 
+    def tails(self) -> Tails:
+        """Grows linearly."""
+        return Tails(attaining=True, bounded_slope=True)
+
 
 class Huber(Profile):
     """``h(t) = t^2 / 2`` for ``|t| <= 1`` and ``|t| - 1/2`` beyond."""
@@ -235,3 +266,7 @@ class Huber(Profile):
     def curvature_range(self) -> tuple[Tensor, Tensor]:
         """``0, 1``."""
         return _range(0.0, 1.0)
+
+    def tails(self) -> Tails:
+        """Grows linearly."""
+        return Tails(attaining=True, bounded_slope=True)

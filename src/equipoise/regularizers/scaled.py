@@ -102,6 +102,8 @@ class Scaled(Regularizer):
             modulus=None if inner.modulus is None else inner.modulus.times(strength),
             lipschitz=None if inner.lipschitz is None else inner.lipschitz.times(strength),
             contractive_residual=inner.contractive_residual,
+            attaining=inner.attaining,
+            bounded=inner.bounded,
         )
 
     def _field(self, x: Tensor, constants: Constants) -> Tensor:

@@ -108,6 +108,7 @@ class UntiedRegularizer(Regularizer):
             gradient_field=False,
             modulus=modulus.times(steepest),
             lipschitz=proved(steepest * sizes[0] * sizes[1], "product of the operators' norms"),
+            bounded=self.profile.tails().bounded_slope,
         )
 
     def hold_modulus(self, least: float) -> None:
