@@ -62,6 +62,20 @@ class Profile(nn.Module, ABC):
         """``psi'(t)`` and ``psi''(t)``, sharing work."""
         return self.slope(t), self.curvature(t)
 
+
+
+def per_channel(parameter: Tensor, t: Tensor) -> Tensor:
+    """View (channels,) numbers so that they multiply features of shape (B, channels, ...)."""
+    return parameter.reshape(-1, *[1] * (t.dim() - 2))
+
+
+def _range(low: float, high: float) -> tuple[Tensor, Tensor]:
+    return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
+
+
+class Quadratic(Profile):
+    """``psi(t) = t^2 / 2``; the activation is the identity."""
+
     def value(self, t: Tensor) -> Tensor:
         """``t^2 / 2``."""
         return 0.5 * t.square()
