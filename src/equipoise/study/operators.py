@@ -11,8 +11,15 @@ from equipoise.errors import UnknownNameError
 from equipoise.problems import deblur, from_physics, inpaint, load_user_physics
 from equipoise.problems.kernels import kernel_from_tensor
 from equipoise.problems.pose import pose
+from equipoise.problems.tomography import tomography
+from equipoise.study.matrix import MatrixPhysics
 from equipoise.study.settings import OWN, PHYSICS, StudySettings
 
+#: Directions of both tomographs relative to the side of the image, and the range of the limited
+#: one: too few to see every image.
+SPARSE, LIMITED = 0.35, "0-120"
+#: Pixels up to which a tomograph becomes a matrix with its singular value decomposition.
+MATRIX_PIXELS = 48 * 48
 #: Standard deviation of the blur in pixels. Its singular values fall from 1 to 1e-8 (64 pixels),
 #: evenly on a logarithmic scale in two dimensions: ``exp(-c |k|^2)`` at frequency k.
 BLUR = 2.0
@@ -49,12 +56,25 @@ def operator_by_name(name: str, shape: tuple[int, ...], settings: StudySettings)
             deblur(shape, kernel_from_tensor(_gaussian(shape)), sigma=0.0, dtype=dtype).physics,
             f"Deconvolution: circular Gaussian blur of standard deviation {BLUR:g} pixels.",
         )
+    elif name in ("sparse-view", "limited-angle"):
+        return _tomograph(name, shape)
     elif ":" in name:
         factory = load_user_physics(name)
         problem = from_physics(factory, shape, name=name.rpartition(":")[2], dtype=dtype)
     else:
         raise UnknownNameError("physics", name, PHYSICS)
     return Operator(problem.physics, problem.description)
+
+
+def _tomograph(name: str, shape: tuple[int, ...]) -> Operator:
+    """Parallel rays; as a matrix where the images are small enough."""
+    count = max(3, round(SPARSE * shape[-1]))
+    angles = f"{count}" if name == "sparse-view" else f"{count}:{LIMITED}"
+    problem = tomography(shape, angles, sigma=0.0, dtype=torch.float64)
+    size = (shape[-2], shape[-1])
+    if size[0] * size[1] > MATRIX_PIXELS:
+        return Operator(problem.physics, problem.description)
+    return Operator(MatrixPhysics(problem.physics, size, torch.float64), problem.description)
 
 
 def _gaussian(shape: tuple[int, ...]) -> torch.Tensor:

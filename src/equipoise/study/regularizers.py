@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from equipoise.errors import UnknownNameError
-from equipoise.regularizers import Regularizer, Residual, build, load_regularizer
+from equipoise.regularizers import Regularizer, Residual, RidgeRegularizer, build, load_regularizer
+from equipoise.regularizers.lipschitz import convolution_norm
 from equipoise.study.settings import LOADED, REGULARIZERS, StudySettings
 
 #: Contraction factor of the contractive residual network.
 CONTRACTION = 0.9
-#: Gain of the unconstrained network: far above 1, so that R = Id - N is far from monotone.
-GAIN = 4.0
+#: Inverse of the filter response at which the convex ridge potentials turn from quadratic to linear.
+RIDGE_SCALE = 10.0
+#: Gain of the unconstrained network: above 1, so that R = Id - N is not monotone.
+GAIN = 3.0
+#: How far the second layer of that network is from the adjoint of the first.
+UNTIED = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,27 +32,32 @@ class Field:
 
 
 class UnconstrainedNetwork(nn.Module):
-    """``N(x) = g K2 tanh(a K1 x)``: bounded, so that R = Id - N is coercive, but no contraction.
+    """``N(x) = K2^T tanh(g K1 x)``: bounded, so that R = Id - N is coercive, but no contraction.
 
-    Hypothesis (C) of the theory holds, hence equilibria exist; nothing makes them unique.
+    Hypothesis (C) of the theory holds, hence equilibria exist; nothing makes them unique. K2 is
+    near K1, which gives R several stable zeros, and different from it: R is no gradient.
 
     Args:
-        gain: Lipschitz constant aimed at.
+        gain: g, about the Lipschitz constant of N.
         width: features.
     """
 
     def __init__(self, gain: float = GAIN, width: int = 8) -> None:
         super().__init__()
         self.gain = gain
-        self.inner = nn.Conv2d(1, width, 3, padding=1, bias=False)
-        self.outer = nn.Conv2d(width, 1, 3, padding=1, bias=False)
+        kernel = torch.randn(width, 1, 3, 3)
+        other = kernel + UNTIED * torch.randn(width, 1, 3, 3)
+        self.inner, self.outer = nn.Parameter(_unit(kernel)), nn.Parameter(_unit(other))
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply N to images with one channel."""
-        kernel = self.inner.weight / self.inner.weight.square().sum().sqrt()
-        back = self.outer.weight / self.outer.weight.square().sum().sqrt()
-        features = torch.tanh(self.gain * nn.functional.conv2d(x, kernel, padding=1))
-        return nn.functional.conv2d(features, back, padding=1)
+        features = torch.tanh(self.gain * nn.functional.conv2d(x, self.inner, padding=1))
+        return nn.functional.conv_transpose2d(features, self.outer, padding=1)
+
+
+def _unit(kernel: Tensor) -> Tensor:
+    size: Tensor = convolution_norm(kernel)
+    return kernel / size
 
 
 def regularizer_by_name(name: str, settings: StudySettings) -> Field:
@@ -76,7 +87,7 @@ def _built(name: str) -> tuple[Regularizer, str]:
     if name == "tikhonov":
         return build("tikhonov"), "the identity (Tikhonov), with mu = L = 1"
     if name == "crr":
-        return build("crr"), "a convex ridge regulariser with filters drawn at random"
+        return _convex_ridge(), "a convex ridge regulariser with filters drawn at random"
     if name == "contractive":
         field = build("contractive", width=8, depth=2, kernel_size=3, contraction=CONTRACTION)
         return field, f"Id - N with a network N of Lipschitz constant {CONTRACTION:g} by design"
@@ -86,3 +97,12 @@ def _built(name: str) -> tuple[Regularizer, str]:
             f"Id - N with an unconstrained network N of gain {GAIN:g}",
         )
     raise UnknownNameError("regularizer of a study", name, REGULARIZERS)
+
+
+def _convex_ridge() -> Regularizer:
+    """Random filters; quadratic up to responses of about a tenth, linear beyond."""
+    ridge = RidgeRegularizer(filters=(4, 8), kernel_size=3)
+    with torch.no_grad():
+        ridge.profile.log_scale.fill_(math.log(RIDGE_SCALE))
+        ridge.profile.log_slope.zero_()
+    return ridge

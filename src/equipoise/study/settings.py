@@ -33,7 +33,8 @@ class StudySettings(BaseModel):
             takes the study's own.
         repeats: noise draws (or restarts) of each measurement.
         seed: seed of everything random.
-        tolerance: relative residual of every solve.
+        tolerance: residual of every solve relative to its scale and to alpha: where A sees
+            nothing, all of E is ``alpha R``.
         max_evaluations: limit of evaluations of every solve.
     """
 
@@ -44,11 +45,11 @@ class StudySettings(BaseModel):
     weights: str | None = None
     task: dict[str, Any] | None = None
     data: str | None = None
-    size: int = Field(64, ge=8)
+    size: int = Field(48, ge=8)
     noise_levels: tuple[float, ...] | None = None
     repeats: int = Field(4, ge=2)
     seed: int = Field(0, ge=0)
-    tolerance: float = Field(1e-10, gt=0)
+    tolerance: float = Field(1e-6, gt=0)
     max_evaluations: int = Field(5000, ge=1)
 
     @model_validator(mode="after")
