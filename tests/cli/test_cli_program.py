@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from equipoise.errors import (
 )
 
 HEAVY = ("torch", "deepinv", "matplotlib", "numpy")
-COMMANDS = ("compare", "train", "reconstruct")
+COMMANDS = ("compare", "train", "reconstruct", "certify")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -81,15 +82,19 @@ def test_module_runs_as_program() -> None:
     assert result.stdout.startswith("equipoise ")
 
 
-def example_commands() -> list[list[str]]:
-    text = "\n".join((examples.PROGRAM, examples.COMPARE, examples.TRAIN, examples.RECONSTRUCT))
-    joined = text.replace("\\\n", " ")
+TEXTS = [text for name, text in vars(examples).items() if name.isupper()]
+
+
+def example_commands(texts: Sequence[str] = TEXTS) -> list[list[str]]:
+    joined = "\n".join(texts).replace("\\\n", " ")
     lines = [line.strip() for line in joined.splitlines()]
     return [shlex.split(line) for line in lines if re.match(r"equipoise [a-z]+ ?(--|\w|$)", line)]
 
 
 def test_examples_are_found() -> None:
-    assert len(example_commands()) == 12
+    assert len(TEXTS) == 1 + len(COMMANDS)
+    for text in TEXTS:
+        assert 2 <= len(example_commands([text])) <= 5
     assert {words[1] for words in example_commands()} == set(COMMANDS)
 
 
@@ -103,7 +108,7 @@ def test_examples_use_options_that_exist(words: list[str]) -> None:
 
 
 def test_example_lines_fit_a_terminal() -> None:
-    for text in (examples.PROGRAM, examples.COMPARE, examples.TRAIN, examples.RECONSTRUCT):
+    for text in TEXTS:
         assert max(map(len, text.splitlines())) < 79
 
 
@@ -147,6 +152,9 @@ def test_help_tells_the_defaults_that_hold() -> None:
         (["train", "--loss", "hubr"], "'huber'"),
         (["train", "--set", "filtres=3"], "'filters'"),
         (["train", "--device", "cdua"], "'cuda'"),
+        (["certify", "--regularizer", "tikhonv"], "'tikhonov'"),
+        (["certify", "--regularizer", "tv", "--task", "inpant"], "'inpaint'"),
+        (["certify", "--regularizer", "tv", "--set", "epsilonn=1"], "'epsilon'"),
         (["train", "--task", "deblur", "--kernel", "gausian:1.5"], "'gaussian'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -175,6 +183,13 @@ def test_unknown_names_get_the_nearest(
         (["compare", "--steps", "0"], "--steps"),
         (["compare", "--methods", "bilevel", "--regularizer", "untied-conv"], "equilibrium"),
         (["train", "--out", "weights.pt"], ".safetensors"),
+        (["certify"], "--weights FILE.safetensors or --regularizer NAME"),
+        (["certify", "--regularizer", "tv", "--weights", "w"], "--regularizer exclude each other"),
+        (["certify", "--weights", "w", "--set", "a=1"], "--set belongs to --regularizer"),
+        (["certify", "--regularizer", "tv", "--kernel", "motion:9"], "--task deblur"),
+        (["certify", "--regularizer", "tv", "--alpha", "-1"], "alpha"),
+        (["certify", "--regularizer", "tv", "--size", "4"], "--size"),
+        (["certify", "--regularizer", "tv", "--size", "1000"], "camera.png"),
         (["train", "--set", "filters"], "name=value"),
         (["train", "--learning-rate", "-1"], "--learning-rate"),
         (["train", "--task", "denoise", "--physics", "mine:blur"], "--task and --physics"),

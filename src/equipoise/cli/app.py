@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from equipoise.cli.certify import certify
 from equipoise.cli.compare import compare
-from equipoise.cli.examples import COMPARE, PROGRAM, RECONSTRUCT, TRAIN
+from equipoise.cli.examples import CERTIFY, COMPARE, PROGRAM, RECONSTRUCT, TRAIN
 from equipoise.cli.reconstruct import reconstruct
 from equipoise.cli.train import train
 
@@ -46,3 +47,4 @@ def program(
 app.command(epilog=COMPARE)(compare)
 app.command(epilog=TRAIN)(train)
 app.command(epilog=RECONSTRUCT)(reconstruct)
+app.command(epilog=CERTIFY)(certify)

@@ -5,6 +5,7 @@ PROGRAM = """[bold]Examples[/bold]
   equipoise compare --task denoise
   equipoise train --task denoise --out tied.safetensors
   equipoise reconstruct noisy.png --weights tied.safetensors
+  equipoise certify --weights tied.safetensors
 
 Each command explains itself: equipoise compare --help
 """
@@ -50,4 +51,17 @@ RECONSTRUCT = """[bold]Examples[/bold]
 
   Degrade a clean image first, restore it, and compare (PSNR):
   equipoise reconstruct clean.png --weights tied.safetensors --simulate
+"""
+
+CERTIFY = """[bold]Examples[/bold]
+
+  Learned weights, with the problem that they were trained for, as a page:
+  equipoise certify --weights tied.safetensors --out results/certificate
+
+  A regulariser as it is built, your own photograph as the truth:
+  equipoise certify --regularizer contractive --task inpaint \\
+      --mask-fraction 0.5 --truth photo.png
+
+  For programs:
+  equipoise certify --regularizer tikhonov --alpha 0.1 --size 128 --json
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -88,6 +89,26 @@ def is_typed(context: typer.Context, name: str) -> bool:
     """Whether an option stands on the command line (and not in the file or as a default)."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def typed_command(context: typer.Context) -> str:
+    """The command with every option that was given, in the file or on the command line."""
+    words = ["equipoise", str(context.info_name)]
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        value = context.params.get(name)
+        if name == "config" or source is None or value is None:
+            continue
+        if source.name not in ("COMMANDLINE", "DEFAULT_MAP"):
+            continue
+        flag = parameter.opts[0]
+        if isinstance(value, bool):
+            words += [flag] if value else []
+        else:
+            values = value if isinstance(value, (list, tuple)) else [value]
+            words += [word for entry in values for word in (flag, str(entry))]
+    return shlex.join(words)
 
 
 def mask_text(mask: str | None, mask_fraction: float | None) -> str | None:

@@ -31,8 +31,26 @@ def write_summary(comparison: Comparison, path: Path) -> None:
         "seconds": comparison.seconds,
         "runs": [run.summary.model_dump() for task in comparison.tasks for run in task.runs],
     }
-    text = json.dumps(_strict(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_json(content, path)
+
+
+def write_json(content: object, path: Path) -> None:
+    """Write strict JSON, replacing the file in one step; numbers JSON lacks become ``null``.
+
+    Args:
+        content: dictionaries, lists, texts and numbers.
+        path: file to write; its folder must exist.
+
+    Raises:
+        OutputError: if the file cannot be written.
+    """
+    text = json_text(content) + "\n"
     atomic_write(path, lambda temporary: _write(temporary, text))
+
+
+def json_text(content: object) -> str:
+    """Strict JSON of dictionaries, lists, texts and numbers; NaN and infinity become ``null``."""
+    return json.dumps(_strict(content), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,0 +1,179 @@
+"""One certificate from options: measure a photograph, restore it, certify."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from equipoise.bounds import inflate
+from equipoise.certify import Certificate, certify
+from equipoise.cli.learning import named_regularizer
+from equipoise.cli.tasks import TaskOptions
+from equipoise.compare.evaluate import picture
+from equipoise.equation import Equation
+from equipoise.errors import UsageError
+from equipoise.images import read_image, to_colour
+from equipoise.learn import psnr
+from equipoise.problems.datasplit import centre_crop
+from equipoise.problems.photographs import photograph_file
+from equipoise.regularizers import Regularizer, build, load_regularizer
+from equipoise.report.certificate_page import Example
+from equipoise.solve import solve
+from equipoise.status import Solution
+from equipoise.vectors import norm
+
+#: The embedded photograph, for gray and for colour fields; no training uses either.
+EMBEDDED = {1: "camera.png", 3: "astronaut.png"}
+#: Side of its crop.
+EMBEDDED_SIZE = 256
+
+
+@dataclass(frozen=True)
+class NamedField:
+    """A regulariser with what a reader calls it.
+
+    Args:
+        regularizer: the field R.
+        words: name and origin, a phrase.
+        task: the problem that it was trained for, or None.
+    """
+
+    regularizer: Regularizer
+    words: str
+    task: TaskOptions | None
+
+
+@dataclass(frozen=True)
+class CertifyJob:
+    """What ``equipoise certify`` was asked to do.
+
+    Args:
+        field: the regulariser.
+        task: the inverse problem.
+        truth: image file that is measured; None takes an embedded photograph.
+        size: side of its central crop; None: see :data:`EMBEDDED_SIZE`, files whole.
+        alpha: regularisation strength.
+        tolerance: relative residual of the restoration.
+        max_evaluations: limit of its evaluations.
+        probes: random probes of each estimate.
+        seed: of noise, random masks and probes.
+    """
+
+    field: NamedField
+    task: TaskOptions
+    truth: Path | None
+    size: int | None
+    alpha: float
+    tolerance: float
+    max_evaluations: int
+    probes: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Certified:
+    """A certificate with the photograph that it was made with.
+
+    Args:
+        certificate: the statements.
+        example: the photograph and what was measured on it.
+        solution: its restoration.
+    """
+
+    certificate: Certificate
+    example: Example
+    solution: Solution
+
+
+def named_field(
+    weights: Path | None, name: str | None, settings: dict[str, Any], *, device: torch.device
+) -> NamedField:
+    """Load weights, or build a regulariser of the catalogue.
+
+    Args:
+        weights: a weights file; None takes the name.
+        name: of a regulariser, where there are no weights.
+        settings: constructor arguments that differ from the usual ones.
+        device: where it computes.
+
+    Raises:
+        UnknownNameError: with the nearest valid name.
+        WeightsError: if the file is unusable.
+    """
+    if weights is not None:
+        regularizer, record = load_regularizer(weights, device)
+        return NamedField(
+            regularizer, f"the regulariser of {weights.name}", TaskOptions.from_record(record)
+        )
+    assert name is not None
+    found, config = named_regularizer(name, settings)
+    said = "".join(f", {key} = {value}" for key, value in settings.items())
+    return NamedField(build(found, **config).to(device), f"{name}{said}, as built", None)
+
+
+def certify_job(job: CertifyJob) -> Certified:
+    """Measure the photograph, restore it, and certify equation and restoration.
+
+    Args:
+        job: what to do.
+
+    Raises:
+        InputError: if the photograph cannot be read or does not fit the problem.
+        UsageError: if regulariser and problem do not fit together.
+    """
+    regularizer = job.field.regularizer
+    like = next(regularizer.parameters(), torch.zeros(()))
+    truth, name = _photograph(job, regularizer.channels)
+    truth = truth.to(like)
+    problem = job.task.problem(
+        tuple(truth.shape[1:]), seed=job.seed, dtype=like.dtype, device=like.device
+    )
+    y = problem.measure(truth, torch.Generator().manual_seed(job.seed))
+    start = problem.start(y)
+    equation = Equation(problem.physics, y, regularizer, job.alpha)
+    solution = solve(equation, start, tolerance=job.tolerance, max_evaluations=job.max_evaluations)
+    with torch.no_grad():
+        noise = inflate(float(norm(y - problem.physics.A(truth))))
+    found = certify(
+        equation, x=solution.x, truth=truth, noise_norm=noise, probes=job.probes, seed=job.seed
+    )
+    channels, height, width = truth.shape[1:]
+    subject = (
+        f"{problem.description} R: {job.field.words}; alpha = {job.alpha:g}; "
+        f"{width} x {height} pixels{', colour' if channels == 3 else ''}."
+    )
+    notes = (
+        f"{name}: PSNR {float(psnr(start, truth)):.2f} dB at the starting point, "
+        f"{float(psnr(solution.x, truth)):.2f} dB restored; noise of norm {noise:.4g}.",
+        solution.summary(),
+        *problem.notes,
+    )
+    example = Example(
+        name=name,
+        truth=picture(truth),
+        degraded=picture(start),
+        reconstruction=picture(solution.x),
+        error=float(norm(solution.x - truth)),
+        notes=notes,
+    )
+    return Certified(Certificate(subject, found.sections), example, solution)
+
+
+def _photograph(job: CertifyJob, channels: int | None) -> tuple[Tensor, str]:
+    """The truth (1, C, H, W) and what it is called."""
+    file = photograph_file(EMBEDDED[3 if channels == 3 else 1]) if job.truth is None else job.truth
+    size = EMBEDDED_SIZE if job.truth is None and job.size is None else job.size
+    pixels = read_image(file).pixels
+    pixels = to_colour(pixels) if channels == 3 else pixels
+    height, width = pixels.shape[1:]
+    if size is not None and size > min(height, width):
+        raise UsageError(
+            f"--size {size} is more than '{file.name}' has ({width} x {height}); take a smaller "
+            "one, or a larger photograph with --truth IMAGE."
+        )
+    name = f"Embedded photograph {file.stem}" if job.truth is None else file.name
+    return (pixels if size is None else centre_crop(pixels, size))[None], name

@@ -1,0 +1,114 @@
+"""Certificates from the command line: statements, files, refusals, exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from programs import Run, save_weights
+
+KEYS = {"name", "value", "kind", "assumes", "holds", "source", "title", "words", "advice"}
+TIKHONOV = ("--regularizer", "tikhonov", "--size", 24)
+
+
+def statements(run: Run, *arguments: object) -> list[dict[str, Any]]:
+    result = run("certify", *arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert isinstance(found, list)
+    return found
+
+
+def by_name(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {statement["name"]: statement for statement in found}
+
+
+def test_json_is_a_list_of_statements_and_nothing_else(run: Run) -> None:
+    found = statements(run, *TIKHONOV, "--alpha", 0.25)
+    assert len(found) > 8
+    assert len(by_name(found)) == len(found)
+    for statement in found:
+        assert set(statement) == KEYS
+        assert statement["kind"] in ("PROVED", "ESTIMATED")
+        assert isinstance(statement["holds"], bool)
+        for key in ("name", "title", "assumes", "source", "words"):
+            assert statement[key]
+        if not statement["holds"]:
+            assert statement["value"] is None
+            assert statement["advice"]
+
+
+def test_files_hold_what_json_prints(run: Run, tmp_path: Path) -> None:
+    words = (*TIKHONOV, "--task", "inpaint", "--out", tmp_path / "out")
+    found = statements(run, *words)
+    files = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert files == ["certificate.html", "certificate.json"]
+    assert json.loads((tmp_path / "out" / "certificate.json").read_text()) == found
+    page = (tmp_path / "out" / "certificate.html").read_text()
+    for statement in found:
+        assert f'id="{statement["name"]}"' in page
+    assert "equipoise certify --regularizer tikhonov --size 24 --task inpaint" in page
+    again = run("certify", *words)
+    assert again.exit_code == 2
+    assert "--overwrite" in again.stderr
+    assert run("certify", *words, "--overwrite").exit_code == 0
+
+
+def test_the_table_names_every_statement(run: Run) -> None:
+    found = statements(run, *TIKHONOV)
+    result = run("certify", *TIKHONOV)
+    assert result.exit_code == 0
+    shown = " ".join(result.stdout.split())
+    assert "Embedded photograph camera" in shown
+    assert "24 x 24 pixels" in shown
+    for statement in found:
+        assert statement["title"].split()[0] in shown
+    for mark in {s["kind"] for s in found if s["holds"]}:
+        assert mark in shown
+
+
+def test_weights_bring_their_task_and_options_win(run: Run, tmp_path: Path, photos: Path) -> None:
+    file = save_weights(tmp_path / "tied.safetensors", "inpaint", mask="0.3")
+    result = run("certify", "--weights", file, "--truth", photos / "scene0.png")
+    assert result.exit_code == 0, result.stderr
+    assert "tied.safetensors" in result.stdout
+    assert "40 x 40 pixels" in result.stdout
+    assert "30 %" in result.stdout or "0.3" in result.stdout
+    other = run(
+        "certify", "--weights", file, "--task", "denoise", "--truth", photos / "scene0.png",
+        "--size", 16,
+    )  # fmt: skip
+    assert other.exit_code == 0, other.stderr
+    assert "16 x 16 pixels" in other.stdout
+
+
+def test_an_unsolved_equation_exits_with_4_and_keeps_its_certificate(
+    run: Run, tmp_path: Path
+) -> None:
+    words = ("--regularizer", "tv", "--size", 24, "--max-evaluations", 2, "--json")
+    result = run("certify", *words, "--out", tmp_path)
+    assert result.exit_code == 4
+    assert "ITERATION_LIMIT" in result.stderr
+    assert json.loads(result.stdout)
+    assert (tmp_path / "certificate.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--weights", "absent.safetensors"], 3),
+        (["--regularizer", "tv", "--truth", "absent.png"], 3),
+        (["--regularizer", "tv", "--task", "deblur", "--kernel", "absent.png"], 3),
+    ],
+    ids=" ".join,
+)
+def test_bad_files_exit_with_3(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: Any, code: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("certify", *words)
+    assert result.exit_code == code
+    assert "absent" in result.stderr
+    assert result.stdout == ""
