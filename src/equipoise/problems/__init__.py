@@ -13,19 +13,24 @@ from equipoise.problems.kernels import (
 from equipoise.problems.masks import FixedMask, Mask, RandomPixels, RandomRows, mask_from_text
 from equipoise.problems.mnist import digits, read_idx
 from equipoise.problems.patches import dihedral, sample_patches
+from equipoise.problems.phantoms import mosaic, phantoms, random_ellipses, shepp_logan
 from equipoise.problems.photographs import photographs
 from equipoise.problems.problem import Problem
 from equipoise.problems.tasks import deblur, denoise, from_physics, inpaint
+from equipoise.problems.tomography import ParallelBeam, tomography
 from equipoise.problems.user_physics import load_user_physics
+from equipoise.problems.views import Views, views_from_text
 
 __all__ = [
     "DataSplit",
     "FixedMask",
     "Kernel",
     "Mask",
+    "ParallelBeam",
     "Problem",
     "RandomPixels",
     "RandomRows",
+    "Views",
     "centre_crop",
     "check_adjoint",
     "deblur",
@@ -40,8 +45,14 @@ __all__ = [
     "kernel_from_text",
     "load_user_physics",
     "mask_from_text",
+    "mosaic",
     "motion_kernel",
+    "phantoms",
     "photographs",
+    "random_ellipses",
     "read_idx",
     "sample_patches",
+    "shepp_logan",
+    "tomography",
+    "views_from_text",
 ]

@@ -12,10 +12,13 @@ from equipoise.problems.folders import folder_images
 from equipoise.problems.photographs import photographs
 from equipoise.problems.problem import Problem, Shape
 from equipoise.problems.tasks import Padding, deblur, denoise, from_physics, inpaint
+from equipoise.problems.tomography import tomography
 from equipoise.problems.user_physics import load_user_physics
 
+#: The tasks of the comparison unless others are named: those of Riccio, Ehrhardt and Benning.
+USUAL_TASKS = ("denoise", "inpaint", "deblur")
 #: The tasks that have a name of their own.
-TASKS = ("denoise", "inpaint", "deblur")
+TASKS = (*USUAL_TASKS, "tomography")
 #: Word for a user's own operator.
 OWN = "physics"
 DEVICES = ("auto", "cpu", "cuda")
@@ -28,6 +31,8 @@ def pose(
     noise: float | None = None,
     mask: str | None = None,
     kernel: str | None = None,
+    angles: str | None = None,
+    unit_size: tuple[int, int] | None = None,
     physics: str | None = None,
     padding: Padding = "circular",
     seed: int = 0,
@@ -37,11 +42,13 @@ def pose(
     """Pose the problem that a task's name and options mean, for images of one shape.
 
     Args:
-        task: denoise, inpaint, deblur, or physics.
+        task: denoise, inpaint, deblur, tomography, or physics.
         image_shape: (C, H, W).
         noise: standard deviation of the noise; None is the task's own.
         mask: share of known pixels, ``rows:0.5``, or a mask image; None is the task's own.
         kernel: ``motion:9``, ``gaussian:1.5``, or an image; None is the task's own.
+        angles: of tomography, ``30`` or ``60:0-120``; None is the task's own.
+        unit_size: (H, W) of the images for which the tomograph has norm 1; None is their own.
         physics: ``module:function`` of a user's operator, for the task physics.
         padding: of the blur, circular or valid.
         seed: seed of a random mask.
@@ -65,6 +72,10 @@ def pose(
     if task == "deblur":
         blur = "motion:9" if kernel is None else kernel
         return deblur(image_shape, blur, **sigma, padding=padding, dtype=dtype, device=device)
+    if task == "tomography":
+        views = "30" if angles is None else angles
+        unit = None if unit_size is None else (unit_size[0], unit_size[1])
+        return tomography(image_shape, views, **sigma, unit_size=unit, dtype=dtype, device=device)
     if task == "denoise":
         return denoise(image_shape, **sigma, dtype=dtype, device=device)
     raise UnknownNameError("task", task, TASKS)

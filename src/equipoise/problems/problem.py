@@ -83,8 +83,9 @@ class Problem:
         """A cheap image near the answer: where solvers start, and what they must improve on.
 
         Denoising: y. Inpainting: missing pixels filled with local means of the known ones.
-        Deconvolution: y, continued at the border by its edge where the padding is valid. Any
-        other physics: ``t A^T y``, with the t that fits the data best.
+        Deconvolution: y, continued at the border by its edge where the padding is valid.
+        Tomography: filtered back-projection. Any other physics: ``t A^T y``, with the t that fits
+        the data best.
 
         Args:
             y: measurements of shape (B, ...).
@@ -165,9 +166,13 @@ def fitted_adjoint(physics: LinearPhysics, y: Tensor) -> Tensor:
 
     This t minimises ``||A (t A^T y) - y||``: the first step of steepest descent from zero.
     """
-    image = physics.A_adjoint(y)
+    return fitted(physics, y, physics.A_adjoint(y))
+
+
+def fitted(physics: LinearPhysics, y: Tensor, image: Tensor) -> Tensor:
+    """Compute ``t image`` with the t of each sample that minimises ``||A (t image) - y||``."""
     again = physics.A(image)
-    top, bottom = dot(image, image), dot(again, again)
+    top, bottom = dot(again, y), dot(again, again)
     t = torch.where(bottom > 0, top / bottom, torch.zeros_like(top))
     return expand(t, image) * image
 
