@@ -14,9 +14,10 @@ from deepinv.physics import LinearPhysics
 from torch import Tensor
 
 from equipoise.bounds import Bound
+from equipoise.circulant import Circulant, transfer
 from equipoise.data_term import DataTerm, data_term
 from equipoise.errors import InputError, UsageError
-from equipoise.regularizers.base import Constants, Linearization, Regularizer, Traits
+from equipoise.regularizers.base import Constants, Curvature, Linearization, Regularizer, Traits
 from equipoise.vectors import expand, norm
 
 
@@ -141,6 +142,33 @@ class Equation:
         vjp = jvp if inner.vjp is inner.jvp else add(inner.vjp)
         return Linearization(value, jvp, vjp)
 
+    def preconditioner(self, x: Tensor, curvature: Curvature = "secant") -> Circulant | None:
+        """A symmetric positive definite operator near ``J^{-1}`` that costs two FFTs.
+
+        Formula: ``F^* (S_A + alpha S_R)^{-1} F`` with the multiplier nearest to the physics' (exact
+        for circular convolutions, the mean for masks) and the power spectra of R's filters,
+        weighted by the mean over the pixels of the potentials' curvature at x.
+
+        Args:
+            x: the point, shape (B, C, ...).
+            curvature: as for :meth:`Regularizer.kernels`: ``"secant"`` for solving the equation,
+                ``"tangent"`` for systems with its Jacobian at x.
+
+        Returns:
+            A map of images that can be cut with ``select``, or None where R is like no convolution.
+        """
+        with torch.no_grad():
+            kernels = self.regularizer.kernels(x, self.constants, curvature)
+            if kernels is None:
+                return None
+            kernels = kernels.unflatten(0, (len(x), -1))
+            waves = transfer(self._weighted(kernels), x.shape[2:])
+            data = self.data.multiplier(x).unflatten(1, waves.shape[1:3])
+            if waves.shape[2] == 1:
+                return Circulant(waves.real + data.unsqueeze(2), tuple(x.shape[2:])).inverse()
+            data = torch.diag_embed(data.movedim(2, -1)).movedim((-2, -1), (2, 3))
+            return Circulant(waves + data, tuple(x.shape[2:])).inverse()
+
     def in_domain(self, x: Tensor) -> Tensor | None:
         """Boolean (B,), or None where the data fidelity is defined everywhere."""
         with torch.no_grad():
@@ -226,6 +254,19 @@ class Equation:
             adjoint_data=self.adjoint_data[keep],
         )
         return smaller
+
+    def with_measurements(self, y: Tensor) -> Equation:
+        """The same equation for other measurements; what does not depend on y is kept.
+
+        Args:
+            y: measurements, shape (B', ...); may require a gradient. B' may differ from B where
+                alpha is one number.
+        """
+        other = replace(self, y=y)
+        other.__dict__.update(constants=self.constants, traits=self.traits)
+        if type(self.data) is DataTerm:  # the curvature of other fidelities depends on y
+            other.data.__dict__.update(spectrum=self._spectrum)
+        return other
 
     @property
     def _spectrum(self) -> tuple[Bound, Bound]:
