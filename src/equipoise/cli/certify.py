@@ -47,6 +47,7 @@ def certify(
     mask: options.Mask = None,
     mask_fraction: options.MaskFraction = None,
     kernel: options.Kernel = None,
+    angles: options.Angles = None,
     physics: options.Physics = None,
     truth: Annotated[
         Path | None,
@@ -165,6 +166,7 @@ def certify(
                 mask=mask_text(**masks),
                 kernel=kernel,
                 physics=physics,
+                angles=angles,
             ),
             truth=truth,
             size=size,

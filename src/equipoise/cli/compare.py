@@ -32,7 +32,8 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="TASK",
-            help="denoise, inpaint, deblur, or all; several with commas. Default: all.",
+            help="denoise, inpaint, deblur, tomography; several with commas. "
+            "Default: all, which means the first three.",
             rich_help_panel=options.PROBLEM,
         ),
     ] = None,
@@ -41,6 +42,7 @@ def compare(
     mask: options.Mask = None,
     mask_fraction: options.MaskFraction = None,
     kernel: options.Kernel = None,
+    angles: options.Angles = None,
     physics: options.Physics = None,
     methods: Annotated[
         list[str] | None,
@@ -113,11 +115,12 @@ def compare(
         known = mask_text(**masks)
         seconds = duration(limits["time_budget"])
         given: dict[str, Any] = {
-            "tasks": compared_tasks(names(task), known, kernel, physics),
+            "tasks": compared_tasks(names(task), known, kernel, physics, angles),
             "data": data,
             "noise": noise,
             "mask": known,
             "kernel": kernel,
+            "angles": angles,
             "physics": physics,
             "methods": names(methods),
             "regularizers": names(regularizer),

@@ -23,7 +23,7 @@ USUAL = {"steps": 80, "crop": 256, "validation_crop": 128, "jacobian_penalty": 0
 Task = Annotated[
     str | None,
     typer.Option(
-        metavar="denoise|inpaint|deblur",
+        metavar="denoise|inpaint|deblur|tomography",
         help="The inverse problem. Default: that of the weights, or denoise.",
         rich_help_panel=PROBLEM,
     ),
@@ -68,6 +68,15 @@ Kernel = Annotated[
     typer.Option(
         metavar="IMAGE|NAME:SIZE",
         help="deblur: motion:9, gaussian:1.5, or an image of the kernel.",
+        rich_help_panel=PROBLEM,
+    ),
+]
+Angles = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|N:FROM-TO",
+        help="tomography: 30 directions over 0 to 180 degrees, or 60:0-120 for a limited range. "
+        "Default: 30.",
         rich_help_panel=PROBLEM,
     ),
 ]

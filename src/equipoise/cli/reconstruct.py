@@ -49,6 +49,7 @@ def reconstruct(
     mask: options.Mask = None,
     mask_fraction: options.MaskFraction = None,
     kernel: options.Kernel = None,
+    angles: options.Angles = None,
     padding: Annotated[
         str,
         typer.Option(
@@ -129,6 +130,7 @@ def reconstruct(
             mask=mask_text(**masks),
             kernel=kernel,
             physics=physics,
+            angles=angles,
         )
         require_known_mask(chosen, simulate)
         jobs = plan_jobs(images, out, simulate)

@@ -16,6 +16,7 @@ from equipoise.learn import psnr
 from equipoise.problems import Problem
 from equipoise.problems.problem import Shape
 from equipoise.problems.tasks import Padding
+from equipoise.problems.tomography import image_side
 from equipoise.reconstructor import EquilibriumReconstructor
 from equipoise.status import Status
 
@@ -96,6 +97,12 @@ class Restorer:
             InputError: if the image cannot be read or does not fit the problem.
         """
         image = read_image(job.source)
+        if self._sinograms and image.depth.maximum is not None:
+            raise InputError(
+                f"'{job.source}' holds integers: measurements of tomography are floating-point "
+                "files (NPY or TIFF) of shape (detectors, directions). To try the weights on a "
+                "clean image, add --simulate."
+            )
         pixels = image.pixels[None].to(self._like())
         problem = self._problem(tuple(pixels.shape[1:]), job.source)
         if image.alpha is not None and problem.image_shape[1:] != pixels.shape[2:]:
@@ -110,7 +117,9 @@ class Restorer:
         solution = self.model.solve(y, problem.physics, start)
         write_image(job.restored, _filled(image, solution.x), never=inputs)
         if job.degraded is not None:
-            write_image(job.degraded, _filled(image, _viewable(y, start)), never=inputs)
+            clipped = self.task.task == "tomography" and image.depth.maximum is not None
+            shown = start if clipped else _viewable(y, start)
+            write_image(job.degraded, _filled(image, shown), never=inputs)
         bound = solution.error_bound
         return Restored(
             job=job,
@@ -133,6 +142,8 @@ class Restorer:
         Raises:
             InputError: if no image shape fits.
         """
+        if self._sinograms:
+            return self._tomograph(file_shape, source)
         problem = self._posed(file_shape)
         measured = _measured_shape(problem)
         if self.simulate or measured == file_shape:
@@ -144,6 +155,28 @@ class Restorer:
         raise InputError(
             f"'{source}' of shape {file_shape} is no measurement of {problem.name}: images of "
             f"that shape give measurements of shape {measured}."
+        )
+
+    @property
+    def _sinograms(self) -> bool:
+        """Whether the files hold measurements of a tomograph, no images."""
+        return self.task.task == "tomography" and not self.simulate
+
+    def _tomograph(self, file_shape: Shape, source: Path) -> Problem:
+        """The tomograph whose measurements have the file's shape; its images are square.
+
+        Raises:
+            InputError: if there is none.
+        """
+        side = image_side(file_shape[1])
+        if side is not None:
+            problem = self._posed((file_shape[0], side, side))
+            if _measured_shape(problem) == file_shape:
+                return problem
+        raise InputError(
+            f"'{source}' of shape {file_shape} is no measurement of tomography: its files hold "
+            "(detectors, directions) with the directions of --angles, and as many detectors as the "
+            "square image's side times the root of two, rounded up (182 for 128 pixels)."
         )
 
     def _like(self) -> Tensor:

@@ -10,8 +10,9 @@ import torch
 
 from equipoise.errors import UnknownNameError, UsageError, WeightsError
 from equipoise.problems import Problem
-from equipoise.problems.pose import OWN, TASKS, pose
+from equipoise.problems.pose import OWN, TASKS, USUAL_TASKS, pose
 from equipoise.problems.tasks import Padding
+from equipoise.problems.views import views_from_text
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,13 @@ class TaskOptions:
     """One inverse problem as users name it; goes into weights files.
 
     Args:
-        task: denoise, inpaint, deblur, or physics.
+        task: denoise, inpaint, deblur, tomography, or physics.
         noise: standard deviation of the noise; None is the task's own.
         mask: share of known pixels, ``rows:0.5``, or a mask image; None is the task's own.
         kernel: ``motion:9``, ``gaussian:1.5``, or an image; None is the task's own.
         physics: ``module:function`` of a user's operator.
+        angles: ``30`` or ``60:0-120``; None is the task's own.
+        unit_size: (H, W) of the images for which a tomograph has norm 1; None is their own.
     """
 
     task: str
@@ -31,9 +34,21 @@ class TaskOptions:
     mask: str | None = None
     kernel: str | None = None
     physics: str | None = None
+    angles: str | None = None
+    unit_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        check_options((self.task,), self.mask, self.kernel, self.physics)
+        check_options((self.task,), self.mask, self.kernel, self.physics, self.angles)
+
+    def scaled_for(self, side: int) -> TaskOptions:
+        """The options with the scale of a tomograph fixed: norm 1 for squares of that side.
+
+        What is learned then has the right strength for images of every size, see
+        :func:`~equipoise.problems.tomography.tomography`. Other tasks have no such scale.
+        """
+        if self.task != "tomography" or self.unit_size is not None:
+            return self
+        return replace(self, unit_size=(side, side))
 
     def problem(
         self,
@@ -73,7 +88,8 @@ class TaskOptions:
             raise WeightsError(
                 "The task in the weights' record is damaged; name it with --task and its options."
             )
-        return cls(**found)
+        unit = found.get("unit_size")
+        return cls(**{**found, "unit_size": None if unit is None else (int(unit[0]), int(unit[1]))})
 
 
 def choose_task(
@@ -84,6 +100,7 @@ def choose_task(
     mask: str | None,
     kernel: str | None,
     physics: str | None,
+    angles: str | None = None,
 ) -> TaskOptions:
     """Complete what the user gave by the usual options, as long as the task is the same.
 
@@ -99,15 +116,25 @@ def choose_task(
         raise UsageError("--task and --physics exclude each other; give one of them.")
     name = task or (OWN if physics is not None else usual.task if usual else "denoise")
     if usual is None or usual.task != name:
-        return TaskOptions(name, noise, mask, kernel, physics)
-    given: dict[str, Any] = {"noise": noise, "mask": mask, "kernel": kernel, "physics": physics}
+        return TaskOptions(name, noise, mask, kernel, physics, angles)
+    given: dict[str, Any] = {
+        "noise": noise,
+        "mask": mask,
+        "kernel": kernel,
+        "physics": physics,
+        "angles": angles,
+    }
     return replace(usual, **{key: value for key, value in given.items() if value is not None})
 
 
 def compared_tasks(
-    tasks: tuple[str, ...] | None, mask: str | None, kernel: str | None, physics: str | None
+    tasks: tuple[str, ...] | None,
+    mask: str | None,
+    kernel: str | None,
+    physics: str | None,
+    angles: str | None = None,
 ) -> tuple[str, ...]:
-    """The tasks of a comparison; all three if none is named.
+    """The tasks of a comparison; the usual three if none is named, and for the word ``all``.
 
     Raises:
         UnknownNameError: if there is no such task.
@@ -118,19 +145,26 @@ def compared_tasks(
     if physics is not None:
         chosen: tuple[str, ...] = (OWN,)
     else:
-        chosen = TASKS if tasks is None or "all" in tasks else tasks
-    check_options(chosen, mask, kernel, physics)
+        spread = [USUAL_TASKS if name == "all" else (name,) for name in tasks or ("all",)]
+        chosen = tuple(dict.fromkeys(name for group in spread for name in group))
+    check_options(chosen, mask, kernel, physics, angles)
     return chosen
 
 
 def check_options(
-    tasks: tuple[str, ...], mask: str | None, kernel: str | None, physics: str | None
+    tasks: tuple[str, ...],
+    mask: str | None,
+    kernel: str | None,
+    physics: str | None,
+    angles: str | None = None,
 ) -> None:
     """Refuse unknown tasks and options that belong to none of the tasks.
 
     Raises:
         UnknownNameError: if there is no such task.
-        UsageError: if an option would be without effect, or the operator is missing.
+        UsageError: if an option would be without effect or cannot be read, or the operator is
+            missing.
+        InputError: if there are no such angles.
     """
     for name in tasks:
         if name not in (*TASKS, OWN):
@@ -141,3 +175,7 @@ def check_options(
         raise UsageError("--mask and --mask-fraction belong to --task inpaint.")
     if kernel is not None and "deblur" not in tasks:
         raise UsageError("--kernel belongs to --task deblur.")
+    if angles is not None:
+        if "tomography" not in tasks:
+            raise UsageError("--angles belongs to --task tomography.")
+        views_from_text(angles)

@@ -58,6 +58,7 @@ def train(
     mask: options.Mask = None,
     mask_fraction: options.MaskFraction = None,
     kernel: options.Kernel = None,
+    angles: options.Angles = None,
     physics: options.Physics = None,
     steps: options.Steps = None,
     time_budget: options.TimeBudget = None,
@@ -115,7 +116,13 @@ def train(
         from equipoise.cli.tasks import choose_task
 
         choice = choose_task(
-            None, task=task, noise=noise, mask=mask_text(**masks), kernel=kernel, physics=physics
+            None,
+            task=task,
+            noise=noise,
+            mask=mask_text(**masks),
+            kernel=kernel,
+            physics=physics,
+            angles=angles,
         )
         given: dict[str, Any] = {
             "mode": mode,
@@ -133,7 +140,7 @@ def train(
             LearningJob(
                 regularizer=regularizer,
                 arguments=arguments(set_),
-                task=choice,
+                task=choice.scaled_for(validation_crop or VALIDATION_CROP),
                 data=data,
                 settings={key: value for key, value in given.items() if value is not None},
                 validation_crop=validation_crop or VALIDATION_CROP,

@@ -6,18 +6,20 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from equipoise.compare.methods import specs
 from equipoise.errors import UnknownNameError
-from equipoise.problems.pose import OWN, TASKS
+from equipoise.problems.pose import OWN, TASKS, USUAL_TASKS
 
 
 class CompareSettings(BaseModel):
     """What is compared, on what, and how long each method may learn.
 
     Args:
-        tasks: any of denoise, inpaint, deblur; or ``physics`` alone for a user's operator.
+        tasks: any of denoise, inpaint, deblur, tomography; or ``physics`` alone for a user's
+            operator.
         data: folder of images; None takes the embedded photographs.
         noise: standard deviation of the noise on images in [0, 1]; None takes the task's own.
         mask: fraction of pixels kept (``0.5``), ``rows:0.5``, or a mask image.
         kernel: ``gaussian:1.5``, ``motion:9``, or an image.
+        angles: of tomography, ``30`` or ``60:0-120``.
         physics: ``module:function`` that returns a deepinv linear physics.
         methods: ways of learning and baselines, in the order of the report.
         regularizers: what every way of learning is applied to; None takes each one's default.
@@ -38,11 +40,12 @@ class CompareSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tasks: tuple[str, ...] = TASKS
+    tasks: tuple[str, ...] = USUAL_TASKS
     data: str | None = None
     noise: float | None = Field(None, ge=0)
     mask: str | None = None
     kernel: str | None = None
+    angles: str | None = None
     physics: str | None = None
     methods: tuple[str, ...] = ("tikhonov", "tv", "bilevel", "equilibrium")
     regularizers: tuple[str, ...] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
@@ -87,7 +88,14 @@ def tomography(
         device=torch.device(device),
         rebuild=partial(tomography, angles=views, sigma=sigma, unit_size=unit),
         first_guess=back_projected,
+        notes=(f"Measurements are sums along rays, in pixels, divided by {physics.scale:.6g}.",),
     )
+
+
+def image_side(detectors: int) -> int | None:
+    """Side of the square images that so many detectors measure; None if there is none."""
+    side = math.floor(detectors / math.sqrt(2.0))
+    return side if side > 0 and math.ceil(math.sqrt(2.0) * side) == detectors else None
 
 
 class ParallelBeam(LinearPhysics):
@@ -229,9 +237,7 @@ class _Apply(torch.autograd.Function):
         return _Apply.apply(g, ctx.back, ctx.there), None, None
 
 
-def _rays(
-    size: Size, views: Views, dtype: torch.dtype, device: str | torch.device
-) -> Tomography:
+def _rays(size: Size, views: Views, dtype: torch.dtype, device: str | torch.device) -> Tomography:
     return Tomography(
         angles=views.degrees().to(device),
         img_width=max(size),
