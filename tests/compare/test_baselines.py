@@ -12,7 +12,7 @@ from deepinv.physics import Denoising
 from scenery import noisy
 from torch import Tensor
 
-from equipoise.compare.baselines import STRIDE, as_double, climb, golden_section, tune_alpha
+from equipoise.compare.baselines import as_double, tune_baseline
 from equipoise.compare.methods import specs
 from equipoise.compare.run import BASELINE_TOLERANCE
 from equipoise.equation import Equation
@@ -44,7 +44,7 @@ def test_tikhonov_is_tuned_to_the_optimum_of_its_closed_form(sigma: float) -> No
     # Strengths far below and far above 1: the search goes where it must.
     validation = noisy(sigma, side=12)
     grid = [10.0 ** (k / 20) for k in range(-120, 60)]
-    found = tune_alpha(
+    found = tune_baseline(
         baseline("tikhonov"), validation, tolerance=BASELINE_TOLERANCE, max_evaluations=3000
     )
     assert found.psnr == pytest.approx(closed_form(validation, found.alpha), abs=2e-3)
@@ -54,7 +54,9 @@ def test_tikhonov_is_tuned_to_the_optimum_of_its_closed_form(sigma: float) -> No
 
 def test_total_variation_is_tuned_to_within_a_fiftieth_of_a_decibel() -> None:
     validation, regularizer = noisy(0.1, side=16), baseline("tv")
-    found = tune_alpha(regularizer, validation, tolerance=BASELINE_TOLERANCE, max_evaluations=3000)
+    found = tune_baseline(
+        regularizer, validation, tolerance=BASELINE_TOLERANCE, max_evaluations=3000
+    )
     x, best = validation.x, -math.inf
     for k in range(-40, 41, 4):
         equation = Equation(
@@ -73,56 +75,9 @@ def test_very_strong_regularisation_does_not_end_the_search() -> None:
     # On small images total variation at 1 and below gives the same constant.
     validation = noisy(0.02, side=12)
     regularizer = baseline("tv")
-    found = tune_alpha(regularizer, validation, tolerance=1e-5, max_evaluations=3000)
+    found = tune_baseline(regularizer, validation, tolerance=1e-5, max_evaluations=3000)
     assert found.alpha < 0.05
     assert found.psnr > float(psnr(validation.y, validation.truth).mean())
-
-
-# ---- search in one dimension -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("top", [-0.7, 0.0, 0.31, 2.4])
-def test_golden_section_brackets_a_maximum(top: float) -> None:
-    visited: set[float] = set()
-
-    def value(place: float) -> float:
-        visited.add(place)
-        return -(abs(place - top) ** 1.5)
-
-    low, high = golden_section(value, -1.0, 3.0, 0.01)
-    assert low <= top <= high
-    assert high - low <= 0.01
-    assert len(visited) == 14  # two to start with, one more for each cut by 0.618
-
-
-def test_golden_section_finds_maxima_at_the_ends() -> None:
-    for sign, end in ((1.0, 3.0), (-1.0, -1.0)):
-        low, high = golden_section(lambda t, sign=sign: sign * t, -1.0, 3.0, 0.01)
-        assert low <= end <= high
-
-
-@pytest.mark.parametrize("top", [-4.2, -1.0, -0.2, 0.0, 0.2, 2.6])
-def test_climb_comes_within_a_stride(top: float) -> None:
-    best = climb(lambda t: -((t - top) ** 2), 0.0, STRIDE, 6.0)
-    assert abs(best - top) <= STRIDE / 2 + 1e-9
-
-
-def test_climb_crosses_plateaus_and_single_dips_and_stops_at_its_limit() -> None:
-    def terrace(t: float) -> float:
-        return 0.0 if t > -1.6 else 1.0 - abs(t + 3.0)
-
-    assert climb(terrace, 0.0, STRIDE, 6.0) == -3.0
-    dip = {-0.5: 1.0, -1.0: 0.5, -1.5: 2.0}
-    assert climb(lambda t: dip.get(t, 0.0), 0.0, STRIDE, 6.0) == -1.5
-    assert climb(lambda t: -t, 0.0, STRIDE, 2.0) == -2.0
-    visited: list[float] = []
-
-    def falling(t: float) -> float:
-        visited.append(t)
-        return -abs(t)
-
-    assert climb(falling, 0.0, STRIDE, 6.0) == 0.0
-    assert set(visited) == {0.0, -0.5, -1.0, 0.5, 1.0}
 
 
 # ---- against deepinv ---------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from equipoise.errors import UnknownNameError
 from equipoise.learn import LOSSES, TrainSettings, make_validation, psnr, upper_loss
-from equipoise.learn.trainer import learning_rate_at, minibatch, share_done, tolerance_at
+from equipoise.learn.schedules import learning_rate_at, minibatch, share_done, tolerance_at
 
 
 def pair() -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from equipoise.learn.bank import fill_bank
 from equipoise.learn.calibrate import calibrate
+from equipoise.learn.log import Progress, TrainingResult
 from equipoise.learn.settings import TrainSettings
 from equipoise.learn.step import check_mode
-from equipoise.learn.trainer import Progress, TrainingResult, train
+from equipoise.learn.trainer import train
 from equipoise.learn.validation import make_validation
 from equipoise.problems import Problem
 from equipoise.regularizers import Scaled, build

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Mode = Literal["bilevel", "equilibrium", "jacobian-free", "unrolled"]
+Mode = Literal["bilevel", "equilibrium", "jacobian-free", "unrolled", "source-condition"]
 Loss = Literal["mse", "l1", "huber", "ssim"]
 Schedule = Literal["constant", "cosine", "step"]
+
+#: The mode without a lower-level solve.
+SOURCE: Literal["source-condition"] = "source-condition"
 
 
 class TrainSettings(BaseModel):
@@ -17,7 +20,8 @@ class TrainSettings(BaseModel):
     Args:
         mode: ``bilevel`` (gradient field, conjugate gradients), ``equilibrium`` (any R, exact
             adjoint), ``jacobian-free`` (Neumann series of ``neumann_terms``), ``unrolled``
-            (back-propagation through ``unrolled_steps`` gradient steps).
+            (back-propagation through ``unrolled_steps`` gradient steps), ``source-condition``
+            (no lower-level solve at all: see :mod:`equipoise.learn.source_condition`).
         steps: optimisation steps; training is reproducible for a fixed number of steps.
         time_budget: seconds of training after which it ends early, or None; the schedules of
             learning rate and tolerance then follow the clock if it runs out before the steps do.
@@ -44,6 +48,13 @@ class TrainSettings(BaseModel):
         monotonicity_margin: the share of the largest data curvature that the penalty asks for.
         norm_control: whether an untied pair is held within the distance from a tied one that
             proves uniqueness, where the physics allows such a proof.
+        source_beta: beta of the source condition's loss; None takes the rule for the noise level
+            (see :func:`equipoise.learn.source_condition.usual_beta`).
+        margin_weight: lambda, the weight of the margin in mode ``source-condition``.
+        margin: kappa, the monotonicity that the margin asks of R along sampled directions.
+        pretrain: ``source-condition`` puts training by its loss before that of the mode.
+        pretrain_steps: steps of this pretraining, on top of ``steps``; with a time budget it takes
+            at most half of it.
         validate_every: steps between two validations.
         patience: validations without gain before training stops early; None never stops.
         checkpoint_seconds: time between two checkpoints.
@@ -75,6 +86,22 @@ class TrainSettings(BaseModel):
     jacobian_penalty: float = Field(0.0, ge=0)
     monotonicity_margin: float = Field(0.0, ge=0)
     norm_control: bool = True
+    source_beta: float | None = Field(None, gt=0)
+    margin_weight: float = Field(1.0, ge=0)
+    margin: float = Field(1.0, ge=0)
+    pretrain: Literal["source-condition"] | None = None
+    pretrain_steps: int = Field(200, ge=1)
     validate_every: int = Field(20, ge=1)
     patience: int | None = Field(None, ge=1)
     checkpoint_seconds: float = Field(120.0, gt=0)
+
+    @model_validator(mode="after")
+    def _another_mode_follows(self) -> TrainSettings:
+        if self.pretrain == self.mode:
+            raise ValueError("Pretraining by the source condition comes before another mode.")
+        return self
+
+    @property
+    def total_steps(self) -> int:
+        """Optimisation steps including those of pretraining."""
+        return self.steps + (self.pretrain_steps if self.pretrain else 0)

@@ -18,11 +18,13 @@ from equipoise.differentiate import (
     unroll,
 )
 from equipoise.equation import Equation
-from equipoise.errors import HypothesisError
+from equipoise.errors import HypothesisError, UsageError
 from equipoise.learn.bank import PatchBank
 from equipoise.learn.losses import upper_loss
-from equipoise.learn.settings import TrainSettings
+from equipoise.learn.settings import SOURCE, TrainSettings
+from equipoise.learn.source_condition import SourceLoss
 from equipoise.learn.stability import monotonicity_penalty
+from equipoise.regularizers import Scaled
 from equipoise.regularizers.base import Regularizer
 from equipoise.solve import solve
 from equipoise.vectors import expand
@@ -36,9 +38,9 @@ class StepReport:
     """What one step measured.
 
     Args:
-        loss: upper-level loss over the usable samples.
-        mse: mean squared error over the usable samples.
-        forward_evaluations: mean over the mini-batch.
+        loss: upper-level loss over the usable samples; the source condition's in its mode.
+        mse: mean squared error over the usable samples, NaN where nothing is reconstructed.
+        forward_evaluations: mean over the mini-batch, 0 where nothing was solved.
         adjoint_products: mean over the mini-batch, 0 where nothing was solved.
         converged: share of samples whose lower-level solve converged.
         adjoint_converged: share of samples whose adjoint solve converged (1 where truncated).
@@ -55,15 +57,21 @@ class StepReport:
 
 
 def check_mode(regularizer: Regularizer, settings: TrainSettings) -> None:
-    """Refuse bilevel training of a field that is not a gradient.
+    """Refuse bilevel training of a field that is not a gradient, and what cannot be tuned.
 
     Raises:
         HypothesisError: saying which mode to use.
+        UsageError: if the source condition is to train a field that is not ``Scaled``.
     """
     if settings.mode == "bilevel" and not regularizer.traits().gradient_field:
         raise HypothesisError(
             "Bilevel learning needs a potential, but this regularizer is not a gradient field: "
             "train it in mode equilibrium or jacobian-free."
+        )
+    if SOURCE in (settings.mode, settings.pretrain) and not isinstance(regularizer, Scaled):
+        raise UsageError(
+            "The source condition leaves the strength to be tuned afterwards: wrap the "
+            "regularizer as equipoise.Scaled(regularizer)."
         )
 
 
@@ -127,6 +135,33 @@ def accumulate_gradient(
         if adjoint and method.exact
         else 1.0,
         usable=float(usable.double().mean()),
+    )
+
+
+def accumulate_source_gradient(
+    regularizer: Regularizer, bank: PatchBank, rows: Tensor, source: SourceLoss, step: int
+) -> StepReport:
+    """Add the gradient of the source condition's loss to the parameters' ``grad``.
+
+    R is evaluated at two stacked batches with one graph; nothing is solved for the images.
+
+    Args:
+        regularizer: the field that is trained.
+        bank: patches and measurements.
+        rows: which patches form the mini-batch.
+        source: the loss.
+        step: number of the step, from which the directions are drawn.
+    """
+    loss = source.of(source.terms(regularizer, *source.sample(bank, rows, step)))
+    loss.backward()
+    return StepReport(
+        loss=float(loss.detach()),
+        mse=float("nan"),
+        forward_evaluations=0.0,
+        adjoint_products=0.0,
+        converged=float("nan"),
+        adjoint_converged=float("nan"),
+        usable=1.0,
     )
 
 

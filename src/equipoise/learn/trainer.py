@@ -6,11 +6,9 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from equipoise.equation import Equation
 from equipoise.errors import ConvergenceError, UsageError, WeightsError
@@ -23,86 +21,21 @@ from equipoise.learn.checkpoint import (
     restore_optimizer,
     write_checkpoint,
 )
-from equipoise.learn.settings import TrainSettings
+from equipoise.learn.log import Log, Progress, TrainingResult
+from equipoise.learn.phases import main_phase, pretraining_phase
+from equipoise.learn.schedules import learning_rate_at, minibatch, tolerance_at
+from equipoise.learn.settings import SOURCE, TrainSettings
+from equipoise.learn.source_condition import SourceLoss, fix_size, settle_strength
 from equipoise.learn.stability import hold_uniqueness
-from equipoise.learn.step import StepReport, accumulate_gradient, check_mode
+from equipoise.learn.step import (
+    StepReport,
+    accumulate_gradient,
+    accumulate_source_gradient,
+    check_mode,
+)
 from equipoise.learn.validation import Validation
+from equipoise.regularizers import Scaled
 from equipoise.regularizers.base import Regularizer
-
-#: Gap that the learning rate's cosine ends at, relative to its start.
-FINAL_RATE = 0.02
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a progress bar shows after each step.
-
-    Args:
-        step: steps done.
-        steps: steps in all.
-        report: what the step measured.
-        psnr: latest validation PSNR in dB, NaN before the first.
-        seconds: training seconds so far (validation not counted).
-    """
-
-    step: int
-    steps: int
-    report: StepReport
-    psnr: float
-    seconds: float
-
-
-@dataclass
-class Log:
-    """One entry per step, or per validation where the name says so."""
-
-    loss: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    forward: list[float] = field(default_factory=list)
-    adjoint: list[float] = field(default_factory=list)
-    converged: list[float] = field(default_factory=list)
-    usable: list[float] = field(default_factory=list)
-    validation_step: list[int] = field(default_factory=list)
-    validation_psnr: list[float] = field(default_factory=list)
-    validation_converged: list[float] = field(default_factory=list)
-
-    def add(self, report: StepReport, seconds: float) -> None:
-        """Append one step."""
-        self.loss.append(report.loss)
-        self.seconds.append(seconds)
-        self.forward.append(report.forward_evaluations)
-        self.adjoint.append(report.adjoint_products)
-        self.converged.append(report.converged)
-        self.usable.append(report.usable)
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """A trained regulariser and how it came about.
-
-    Args:
-        regularizer: the field with the chosen weights: the latest under which every validation
-            image converged or, with early stopping, those of them with the best PSNR.
-        log: what was measured at every step.
-        seconds: training time without validation.
-        steps: steps taken.
-        best_step: step whose weights were chosen.
-        best_psnr: their validation PSNR in dB.
-        stopped: why training ended, in words.
-    """
-
-    regularizer: Regularizer
-    log: Log
-    seconds: float
-    steps: int
-    best_step: int
-    best_psnr: float
-    stopped: str
-
-    def mean(self, what: str) -> float:
-        """Mean over steps of one of the log's lists, NaN entries left out."""
-        values = [v for v in getattr(self.log, what) if math.isfinite(v)]
-        return sum(values) / len(values) if values else float("nan")
 
 
 def train(
@@ -117,7 +50,9 @@ def train(
     """Learn R so that solutions of the equation come close to the truth.
 
     Formula: minimise ``mean_i loss(x_i, truth_i)`` over R's parameters, where
-    ``grad D(A x_i, y_i) + R(x_i) = 0`` (alpha = 1: the strength is learned in R).
+    ``grad D(A x_i, y_i) + R(x_i) = 0`` (alpha = 1: the strength is learned in R). In mode
+    ``source-condition`` minimise :class:`SourceLoss` instead; the strength is then searched for on
+    training patches, at every validation and in the end.
 
     Args:
         regularizer: the field; trained in place.
@@ -133,6 +68,7 @@ def train(
 
     Raises:
         HypothesisError: if the mode does not suit the regulariser.
+        UsageError: if the source condition is to train a field that is not ``Scaled``.
         WeightsError: if the checkpoint is unreadable or belongs to other settings.
         ConvergenceError: if no weights were found under which every validation image converges.
     """
@@ -141,6 +77,7 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         run.restore(read_checkpoint(checkpoint), checkpoint)
     else:
+        run.prepare()
         run.validate()
     saved = time.perf_counter()
     while (stopped := run.reason_to_stop()) is None:
@@ -173,32 +110,87 @@ class _Training:
         self.best_step, self.best_psnr = -1, -math.inf
         self.best = copy.deepcopy(regularizer.state_dict())
         self.report: StepReport | None = None
+        self.phase = pretraining_phase(settings) or main_phase(settings, 0, 0.0)
+        #: The strength on top of R's own, which the source condition leaves open.
+        self.alpha = 1.0
+        self.source: SourceLoss | None = None
+        if SOURCE in (settings.mode, settings.pretrain):
+            self.source = SourceLoss(bank.problem, bank.truth[:1], settings)
+
+    @property
+    def sourcing(self) -> bool:
+        """Whether the source condition's loss is minimised now."""
+        return self.phase.settings.mode == SOURCE
+
+    def prepare(self) -> None:
+        """Give R the size that the source condition's loss asks for, alpha the inverse."""
+        if self.source is not None:
+            assert isinstance(self.regularizer, Scaled)
+            self.alpha = fix_size(self.regularizer, self.source, self.bank)
 
     def advance(self) -> None:
         """Take one optimisation step."""
         started = time.perf_counter()
-        settings = self.settings
+        settings = self.phase.settings
         self.optimizer.zero_grad(set_to_none=True)
-        share = share_done(self.step, self.seconds, settings)
+        share = self.phase.share_done(self.step, self.seconds)
         rows = minibatch(self.step, len(self.bank), settings.batch_size, settings.seed)
-        self.report = accumulate_gradient(
-            self.regularizer, self.bank, rows, settings, tolerance_at(share, settings)
-        )
+        if self.sourcing:
+            assert self.source is not None
+            self.report = accumulate_source_gradient(
+                self.regularizer, self.bank, rows, self.source, self.step
+            )
+        else:
+            self.report = accumulate_gradient(
+                self.regularizer, self.bank, rows, settings, tolerance_at(share, settings)
+            )
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         if gradients and all(bool(torch.isfinite(g).all()) for g in gradients):
             torch.nn.utils.clip_grad_norm_(self.parameters, settings.clip)
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate_at(self.step, share, settings)
+                group["lr"] = learning_rate_at(self.step - self.phase.first_step, share, settings)
             self.optimizer.step()
-            if settings.norm_control:
-                equation = Equation(self.bank.physics, self.bank.y[:1], self.regularizer)
-                hold_uniqueness(self.regularizer, equation)
+            self.restrain()
         self.step += 1
         self.seconds += time.perf_counter() - started
         self.log.add(self.report, self.seconds)
+        if not self.phase.last and self.phase.limit_reached(self.step, self.seconds):
+            self.end_pretraining()
+
+    def restrain(self) -> None:
+        """Hold an untied pair where uniqueness is proved."""
+        if self.settings.norm_control:
+            physics, y = self.bank.physics, self.bank.y[:1]
+            hold_uniqueness(self.regularizer, Equation(physics, y, self.regularizer, self.alpha))
+
+    def settle(self) -> None:
+        """Search for alpha on training patches and make it part of R's strength."""
+        assert isinstance(self.regularizer, Scaled)
+        alpha = settle_strength(self.regularizer, self.bank, self.alpha)
+        self.alpha = 1.0
+        self.restrain()
+        self.alpha = alpha
+
+    def end_pretraining(self) -> None:
+        """Go over to the mode itself: the strength becomes part of R, the optimiser a new one."""
+        started = time.perf_counter()
+        self.settle()
+        self.alpha = 1.0
+        self.optimizer = torch.optim.Adam(self.parameters, lr=self.settings.learning_rate)
+        self.seconds += time.perf_counter() - started
+        self.phase = main_phase(self.settings, self.step, self.seconds)
 
     def validate(self) -> None:
-        """Measure held-out images; remember the weights if all converge (and are the best)."""
+        """Measure held-out images; remember the weights if all converge (and are the best).
+
+        In the mode ``source-condition`` the strength is searched for before; only the last search,
+        which makes the weights that are returned, counts as training time.
+        """
+        untuned = copy.deepcopy(self.regularizer.state_dict()) if self.sourcing else None
+        if untuned is not None:
+            last, started = self.reason_to_stop() is not None, time.perf_counter()
+            self.settle()
+            self.seconds += (time.perf_counter() - started) if last else 0.0
         value, converged = self.validation.measure(self.regularizer)
         self.log.validation_step.append(self.step)
         self.log.validation_psnr.append(value)
@@ -207,20 +199,25 @@ class _Training:
         if converged == 1.0 and better:
             self.best_psnr, self.best_step = value, self.step
             self.best = copy.deepcopy(self.regularizer.state_dict())
+        if untuned is not None:
+            self.regularizer.load_state_dict(untuned)
 
     def due_for_validation(self) -> bool:
-        """Whether this step ends a validation interval or the training."""
-        return self.step % self.settings.validate_every == 0 or self.reason_to_stop() is not None
+        """Whether this step ends a validation interval, pretraining, or the training."""
+        begins = self.step == self.phase.first_step
+        interval = self.step % self.settings.validate_every == 0
+        return begins or interval or self.reason_to_stop() is not None
 
     def reason_to_stop(self) -> str | None:
         """Why training ends now, or None."""
+        if not self.phase.last:
+            return None
+        reached = self.phase.limit_reached(self.step, self.seconds)
+        if reached is not None:
+            return reached
         settings = self.settings
-        if self.step >= settings.steps:
-            return f"{settings.steps} steps done"
-        if settings.time_budget is not None and self.seconds >= settings.time_budget:
-            return f"time budget of {settings.time_budget:g} s spent"
         if settings.patience is not None:
-            since = self.step - max(self.best_step, 0)
+            since = self.step - max(self.best_step, self.phase.first_step)
             if since >= settings.patience * settings.validate_every:
                 return f"no gain on the validation images for {settings.patience} validations"
         return None
@@ -229,7 +226,7 @@ class _Training:
         """What a progress bar shows now."""
         assert self.report is not None
         latest = self.log.validation_psnr[-1] if self.log.validation_psnr else float("nan")
-        return Progress(self.step, self.settings.steps, self.report, latest, self.seconds)
+        return Progress(self.step, self.settings.total_steps, self.report, latest, self.seconds)
 
     def finish(self, stopped: str) -> TrainingResult:
         """Put the best weights back."""
@@ -247,6 +244,8 @@ class _Training:
             self.best_step,
             self.best_psnr,
             stopped,
+            self.phase.first_step,
+            self.phase.first_second,
         )
 
     def snapshot(self) -> Checkpoint:
@@ -266,6 +265,9 @@ class _Training:
             "seconds": self.seconds,
             "best_step": self.best_step,
             "best_psnr": self.best_psnr,
+            "alpha": self.alpha,
+            "pretraining": not self.phase.last,
+            "phase_began": [self.phase.first_step, self.phase.first_second],
             "log": vars(self.log),
         }
         return Checkpoint(tensors, facts)
@@ -286,6 +288,11 @@ class _Training:
         self.step, self.seconds = int(str(facts["step"])), float(str(facts["seconds"]))
         self.best_step = int(str(facts["best_step"]))
         self.best_psnr = float(str(facts["best_psnr"]))
+        self.alpha = float(str(facts["alpha"]))
+        if not facts["pretraining"]:
+            began = facts["phase_began"]
+            assert isinstance(began, list)
+            self.phase = main_phase(self.settings, int(began[0]), float(began[1]))
         log = facts["log"]
         assert isinstance(log, dict)
         self.log = Log(**log)
@@ -312,37 +319,3 @@ def _described(regularizer: Regularizer) -> object:
         return regularizer.config
     except UsageError:
         return repr(regularizer)
-
-
-def minibatch(step: int, count: int, size: int, seed: int) -> Tensor:
-    """Rows of a step's mini-batch: epochs of random permutations, a function of the step alone."""
-    size = min(size, count)
-    per_epoch = count // size
-    epoch, position = divmod(step, per_epoch)
-    generator = torch.Generator().manual_seed(1_000_003 * (seed + 1) + epoch)
-    order = torch.randperm(count, generator=generator)
-    return order[position * size : (position + 1) * size]
-
-
-def share_done(step: int, seconds: float, settings: TrainSettings) -> float:
-    """Share of the training that is done, in [0, 1], by steps or by time if that ends sooner."""
-    by_steps = step / settings.steps
-    by_time = seconds / settings.time_budget if settings.time_budget is not None else 0.0
-    return min(1.0, max(by_steps, by_time))
-
-
-def tolerance_at(share: float, settings: TrainSettings) -> float:
-    """Relative residual asked for at a share of the training: geometric over its first half."""
-    share = min(1.0, 2.0 * share)
-    first = max(settings.first_tolerance, settings.tolerance)
-    return float(first ** (1.0 - share) * settings.tolerance**share)
-
-
-def learning_rate_at(step: int, share: float, settings: TrainSettings) -> float:
-    """Learning rate of a step at a share of the training, with linear warm-up over steps."""
-    rate = settings.learning_rate * min(1.0, (step + 1) / (settings.warmup + 1))
-    if settings.schedule == "cosine":
-        return rate * (FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * share)))
-    if settings.schedule == "step":
-        return rate * (1.0 if share < 0.5 else 1 / 3 if share < 0.75 else 1 / 9)
-    return rate
