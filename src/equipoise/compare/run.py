@@ -13,7 +13,7 @@ import torch
 
 from equipoise import __version__
 from equipoise.compare.anatomy import anatomy
-from equipoise.compare.baselines import as_double, tune_alpha
+from equipoise.compare.baselines import as_double, tune_baseline
 from equipoise.compare.bootstrap import bootstrap_interval
 from equipoise.compare.evaluate import Evaluation, TestImage, evaluate, measure_tests, picture
 from equipoise.compare.methods import MethodSpec, specs
@@ -161,7 +161,7 @@ def _baseline(
     )
     regularizer = build(spec.regularizer, **spec.config)
     limit = settings.max_evaluations
-    tuned = tune_alpha(
+    tuned = tune_baseline(
         regularizer, as_double(validation), tolerance=BASELINE_TOLERANCE, max_evaluations=limit
     )
     seconds = time.perf_counter() - started
