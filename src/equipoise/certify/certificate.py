@@ -1,0 +1,82 @@
+"""Everything that is known of one equation, gathered in one certificate."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from equipoise.certify.constants import physics_constants, regularizer_constants
+from equipoise.certify.constants_section import constants_section
+from equipoise.certify.existence import existence_section
+from equipoise.certify.posteriori_section import posteriori_section
+from equipoise.certify.setting import setting
+from equipoise.certify.stability import stability_section
+from equipoise.certify.statement import Certificate
+from equipoise.certify.steps import solving_section
+from equipoise.equation import Equation
+from equipoise.errors import UsageError
+
+
+def certify(
+    equation: Equation,
+    *,
+    x: Tensor | None = None,
+    truth: Tensor | None = None,
+    noise_norm: float | Tensor | None = None,
+    probes: int = 8,
+    seed: int = 0,
+) -> Certificate:
+    """State what is proved, and what only measured, of an equation and its equilibria.
+
+    Constants of A and R, existence and uniqueness, sure steps, stability; for a reconstruction its
+    distance to the equilibrium; for a ground truth the source condition and the error that no
+    noise level and no alpha can go below. Where a hypothesis fails there is no number, but the
+    hypothesis, by how much it fails, and what would mend it. Numbers hold for every sample of a
+    batch.
+
+    Args:
+        equation: with the squared norm as data fidelity; y and alpha as usual.
+        x: reconstructions, shape (B, C, ...); None leaves out what is said of one.
+        truth: ground truth images, shape (B, C, ...); None leaves out what is said of one.
+        noise_norm: at least ``||y - A truth||``, a number or one a sample; None: it is computed.
+            Only with a truth.
+        probes: random probes of the symmetry defect, at least 2.
+        seed: of all random vectors.
+
+    Returns:
+        The certificate; the number of one name is ``certificate.find(name)``.
+
+    Raises:
+        HypothesisError: for another data fidelity, or if R contradicts its declared traits.
+        InputError: if x, truth or noise_norm do not match the equation.
+        UsageError: if noise_norm is given without a truth, or probes is below 2.
+    """
+    if noise_norm is not None and truth is None:
+        raise UsageError("noise_norm bounds the noise of a ground truth: give truth as well.")
+    if probes < 2:
+        raise UsageError(f"A standard error needs at least 2 probes, got {probes}.")
+    known = setting(equation)
+    physics = physics_constants(equation, seed=seed)
+    image = equation.adjoint_data if x is None else x
+    field = regularizer_constants(equation.regularizer, image, probes=probes, seed=seed)
+    invertible = equation.data.shifted_inverse(1.0) is not None
+    sections = [
+        constants_section(physics, field, equation.traits),
+        existence_section(known),
+        solving_section(known, invertible=invertible),
+        stability_section(known),
+    ]
+    if x is not None:
+        sections.append(posteriori_section(equation, known, x))
+    return Certificate(_subject(equation), tuple(sections))
+
+
+def _subject(equation: Equation) -> str:
+    """Physics, regulariser, alpha and image size in one sentence."""
+    batch, *shape = equation.image_shape
+    low, high = setting(equation).alpha
+    alpha = f"alpha = {low:.4g}" if low == high else f"alpha from {low:.4g} to {high:.4g}"
+    samples = "" if batch == 1 else f", {batch} samples"
+    return (
+        f"{type(equation.physics).__name__} and {type(equation.regularizer).__name__} with "
+        f"{alpha} on images of shape {' x '.join(str(n) for n in shape)}{samples}."
+    )

@@ -1,0 +1,312 @@
+"""The constants of A and of R, each between a number from below and one from above."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from deepinv.physics import LinearPhysics
+from torch import Tensor
+
+from equipoise.bounds import Bound, estimated, inflate, proved
+from equipoise.certify.shifted import SpectralCalculus, spectral_calculus
+from equipoise.certify.symmetry import SymmetryDefect, symmetry_defect
+from equipoise.equation import Equation
+from equipoise.errors import HypothesisError
+from equipoise.linear.lanczos import ritz_values
+from equipoise.regularizers.base import Linearization, Regularizer
+from equipoise.vectors import norm
+
+#: Products with ``A^T A`` that approach the ends of an unknown spectrum.
+PHYSICS_STEPS = 30
+#: Products with the Jacobian of R at each point where it is measured.
+FIELD_STEPS = 16
+#: Pixels of the central crop on which fields that take any size are measured.
+CROP = 128 * 128
+#: Amplitude of the noise added to an image to get a further point, on the scale of [0, 1].
+FURTHER = 0.1
+#: Units of rounding by which a measurement may exceed a proved constant.
+CONTRADICTION = 1e3
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """A number between two others, each with its standing; None where nothing is known.
+
+    Args:
+        below: at most the number.
+        above: at least the number.
+    """
+
+    below: Bound | None
+    above: Bound | None
+
+
+@dataclass(frozen=True)
+class PhysicsConstants:
+    """What is known of A: of the operator itself, without the weight of the data fidelity.
+
+    Args:
+        norm: ``||A||``.
+        least: the smallest singular value s_-, 0 where A has a kernel.
+        kernel: dimension of the kernel, real dimensions of one sample.
+        unknowns: real numbers in one image.
+        measurements: real numbers in the measurements of one sample.
+    """
+
+    norm: Bracket
+    least: Bracket
+    kernel: Bracket
+    unknowns: int
+    measurements: int
+
+
+@dataclass(frozen=True)
+class FieldConstants:
+    """What is known of R: proved from its traits, estimated at a few images.
+
+    Args:
+        lipschitz: the Lipschitz constant.
+        modulus: the largest mu with ``<R(x) - R(z), x - z> >= mu ||x - z||^2``.
+        defect: symmetry defect of the Jacobian at the first image.
+        where: images at which the Jacobian was measured, a phrase.
+        products: number of products with the Jacobian or its transpose that this took.
+    """
+
+    lipschitz: Bracket
+    modulus: Bracket
+    defect: SymmetryDefect
+    where: str
+    products: int
+
+
+def physics_constants(equation: Equation, *, seed: int = 0) -> PhysicsConstants:
+    """Bound the singular values of A and the dimension of its kernel.
+
+    Exact (proved) for a decomposable physics whose decomposition holds and attains its extremes.
+    Otherwise ``s_- >= 0`` is proved and Lanczos' method on ``A^T A`` estimates the rest: each of
+    its values lies inside the spectrum, so that the norm may be larger and s_- smaller than found.
+    ``s_- = 0`` and a kernel are proved where there are fewer measurements than unknowns.
+
+    Args:
+        equation: any equation; its y and regulariser do not matter.
+        seed: of Lanczos' starting vector.
+
+    Returns:
+        The brackets (theory, summary).
+    """
+    with torch.no_grad():
+        like = equation.physics.A_adjoint(equation.y[:1].detach())
+        unknowns = like[0].numel()
+        measurements = equation.y[0].numel() * (2 if equation.y.is_complex() else 1)
+        calculus = spectral_calculus(equation.physics, like)
+        if calculus is None:
+            return _estimated_physics(equation.physics, like, measurements, seed)
+        return _exact_physics(calculus, like, unknowns, measurements)
+
+
+def _exact_physics(
+    calculus: SpectralCalculus, like: Tensor, unknowns: int, measurements: int
+) -> PhysicsConstants:
+    coefficients = calculus.physics.V_adjoint(like)
+    values = calculus.values.broadcast_to(
+        torch.broadcast_shapes(calculus.values.shape, coefficients.shape)
+    )
+    top, bottom = float(values.max()), float(values.min())
+    slack = calculus.rounding
+    why = "decomposition"
+    complete = _reals(coefficients) == unknowns  # then V is unitary: every value is attained
+    norm_above = proved(inflate(top), why)
+    least_below = proved(max(0.0, bottom - slack) / inflate(1.0), why)
+    found_top = complete or _attained(calculus, coefficients, values, int(values.argmax()))
+    found_bottom = complete or _attained(calculus, coefficients, values, int(values.argmin()))
+    norm_below = (proved if found_top else estimated)(max(0.0, top - slack) / inflate(1.0), why)
+    exact_zero = bottom == 0.0 and found_bottom
+    least_above = (proved if found_bottom else estimated)(
+        0.0 if exact_zero else inflate(bottom + slack), why
+    )
+    if least_below.value > 0:
+        kernel = Bracket(proved(0.0, why), proved(0.0, why))
+    elif complete and calculus.kernel_is_exact:
+        zeros = float((values == 0).sum()) / len(values)
+        exact = proved(zeros, "singular values that are exactly zero")
+        kernel = Bracket(exact, exact if bool((values == 0).flatten(1).any(1).all()) else None)
+    else:
+        kernel = Bracket(proved(max(0, unknowns - measurements), "count of measurements"), None)
+    return PhysicsConstants(
+        Bracket(norm_below, norm_above),
+        Bracket(least_below, least_above),
+        kernel,
+        unknowns,
+        measurements,
+    )
+
+
+def _attained(calculus: SpectralCalculus, coefficients: Tensor, values: Tensor, index: int) -> bool:
+    """Whether the singular value at a place belongs to an image, tried on the one it points to."""
+    spike = torch.zeros(values.shape, dtype=coefficients.dtype, device=coefficients.device)
+    spike.view(-1)[index] = 1.0
+    image = calculus.physics.V(spike)
+    size, value = float(norm(image).max()), float(values.reshape(-1)[index])
+    if size < 1e-3:
+        return False
+    image = image / size
+    gain = float(norm(calculus.physics.A(image)).max())
+    return abs(gain - value) <= 100.0 * calculus.rounding
+
+
+def _reals(v: Tensor) -> int:
+    """Real numbers in one sample."""
+    return v[0].numel() * (2 if v.is_complex() else 1)
+
+
+def _estimated_physics(
+    physics: LinearPhysics, like: Tensor, measurements: int, seed: int
+) -> PhysicsConstants:
+    unknowns = like[0].numel()
+    found = ritz_values(
+        lambda v: physics.A_adjoint(physics.A(v)), _random_like(like, seed), PHYSICS_STEPS
+    )
+    why = f"{found.products} steps of Lanczos' method"
+    top = float(found.highest.clamp_min(0.0).sqrt().max())
+    bottom = float(found.lowest.clamp_min(0.0).sqrt().min())
+    missing = max(0, unknowns - measurements)
+    count = proved(float(missing), "count of measurements")
+    least = proved(0.0, "fewer measurements than unknowns") if missing else estimated(bottom, why)
+    return PhysicsConstants(
+        Bracket(estimated(top, why), None),
+        Bracket(proved(0.0, "any linear A"), least),
+        Bracket(count, None),
+        unknowns,
+        measurements,
+    )
+
+
+def regularizer_constants(
+    regularizer: Regularizer,
+    x: Tensor,
+    *,
+    steps: int = FIELD_STEPS,
+    probes: int = 8,
+    seed: int = 0,
+) -> FieldConstants:
+    """Bound the Lipschitz constant and the modulus of R from both sides.
+
+    The traits give what is proved. Lanczos' method on the Jacobian's symmetric part (and, where R
+    is no gradient, on ``J^T J``) at x, at the flat image of its means and at x with noise gives a
+    Lipschitz constant that is reached and a modulus that is not exceeded: the truth lies between.
+    A field that takes images of any size is measured on a central crop, to bound the cost.
+
+    Args:
+        regularizer: the field R.
+        x: images, shape (B, C, ...), of which the first is used.
+        steps: products at each point.
+        probes: probes of the symmetry defect.
+        seed: of the starting vectors, the noise and the probes.
+
+    Returns:
+        The brackets (theory, section 10), PROVED as far as the traits are.
+
+    Raises:
+        HypothesisError: if what is measured contradicts a trait that is declared to be proved.
+    """
+    one = x[:1].detach() if regularizer.image_shape else central_crop(x[:1].detach())
+    traits = regularizer.traits()
+    with torch.no_grad():
+        constants = tuple(c.detach() for c in regularizer.constants())
+        points = _points(one, seed)
+        size, low, products = 0.0, torch.inf, 0
+        for number, point in enumerate(points):
+            near = regularizer.linearize(point, constants)
+            start = _random_like(point, seed + number)
+            measured = _field_ends(near, start, steps)
+            size, low = max(size, measured[0]), min(low, measured[1])
+            products += measured[2]
+            del near  # before the next one is made: it may hold a graph or features
+    defect = symmetry_defect(regularizer, one, probes=probes, seed=seed)
+    where = f"{len(points)} images of {' x '.join(str(n) for n in one.shape[2:])} pixels"
+    why = f"Lanczos' method at {where}"
+    above, below = traits.lipschitz, modulus_from_traits(regularizer)
+    if above is not None:
+        above = Bound(inflate(above.value), above.kind, above.why)
+    _refuse_contradiction(regularizer, size, low, CONTRADICTION * torch.finfo(one.dtype).eps)
+    if above is not None and above.proved:
+        size = min(size, above.value)
+    if below is not None and below.proved:
+        low = max(low, below.value)
+    return FieldConstants(
+        Bracket(estimated(size, why), above),
+        Bracket(below, estimated(low, why)),
+        defect,
+        where,
+        products,
+    )
+
+
+def central_crop(x: Tensor) -> Tensor:
+    """The middle of images of shape (B, C, *spatial), at most :data:`CROP` pixels.
+
+    Sides are cut to multiples of 8, which networks that change resolution want.
+    """
+    spatial = x.shape[2:]
+    if spatial.numel() <= CROP:
+        return x
+    side = 8 * int(round(CROP ** (1.0 / len(spatial))) // 8)
+    for axis, size in enumerate(spatial, start=2):
+        keep = min(size, side)
+        x = x.narrow(axis, (size - keep) // 2, keep)
+    return x.contiguous()
+
+
+def _refuse_contradiction(
+    regularizer: Regularizer, size: float, low: float, rounding: float
+) -> None:
+    traits, name = regularizer.traits(), type(regularizer).__name__
+    high, mu = traits.lipschitz, traits.modulus
+    advice = "Its traits are wrong; equipoise.testing.check_regularizer finds out where."
+    if high is not None and high.proved and size > high.value + rounding * size:
+        raise HypothesisError(
+            f"{name} declares the Lipschitz constant {high}, but {size:.8g} was measured. {advice}"
+        )
+    if mu is not None and mu.proved and low < mu.value - rounding * size:
+        raise HypothesisError(
+            f"{name} declares the modulus {mu}, but {low:.8g} was measured. {advice}"
+        )
+
+
+def modulus_from_traits(regularizer: Regularizer) -> Bound | None:
+    """The modulus that R declares, rounded down; ``mu >= -L`` where it declares L alone."""
+    traits = regularizer.traits()
+    bound = traits.modulus
+    if bound is None:
+        if traits.lipschitz is None:
+            return None
+        high = traits.lipschitz
+        return Bound(-inflate(high.value), high.kind, "Cauchy-Schwarz and the Lipschitz constant")
+    rounded = bound.value / inflate(1.0) if bound.value > 0 else -inflate(-bound.value)
+    return Bound(0.0 + rounded, bound.kind, bound.why)
+
+
+def _points(one: Tensor, seed: int) -> list[Tensor]:
+    flat = one.flatten(2).mean(2).reshape(1, -1, *[1] * (one.dim() - 2)).expand_as(one)
+    return [one, flat.contiguous(), one + FURTHER * _random_like(one, seed + 100)]
+
+
+def _field_ends(near: Linearization, start: Tensor, steps: int) -> tuple[float, float, int]:
+    """Largest ``||J v||`` and smallest ``<J v, v>`` found over unit v, and the products spent."""
+    if near.vjp is near.jvp:
+        found = ritz_values(near.jvp, start, steps)
+        largest = torch.maximum(found.highest.abs(), found.lowest.abs())
+        return float(largest.max()), float(found.lowest.min()), found.products
+    symmetric = ritz_values(lambda v: 0.5 * (near.jvp(v) + near.vjp(v)), start, steps)
+    squared = ritz_values(lambda v: near.vjp(near.jvp(v)), start, steps)
+    return (
+        float(squared.highest.clamp_min(0.0).sqrt().max()),
+        float(symmetric.lowest.min()),
+        2 * (symmetric.products + squared.products),
+    )
+
+
+def _random_like(image: Tensor, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(image.shape, generator=generator, dtype=torch.float64).to(image)

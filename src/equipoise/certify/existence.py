@@ -1,0 +1,164 @@
+r"""Existence and uniqueness of the equilibrium: which hypothesis holds, or fails and by how much.
+
+Beyond strong monotonicity, existence is proved in two cases that the fields declare as traits.
+
+*Attaining potentials.* R = grad r with ``r(x) = sum_k psi_k(<a_k, x> + b_k)`` over finitely many k.
+Put ``f(x) = ||A x - y||^2 / 2 + alpha r(x)`` and let N be the intersection of ``ker A`` with all
+``a_k^\perp``; f does not change along N. (a) If every psi_k is continuous and tends to infinity on
+both sides, all terms are bounded below, so on a sublevel set of f all of them, hence ``||A x||``
+and all ``|<a_k, x>|``, are bounded: its intersection with the complement of N is compact, and f
+attains its minimum. (b) If every psi_k is continuous, quadratic on finitely many intervals and
+bounded below, f is quadratic on each of finitely many polyhedra and bounded below; a quadratic
+function that is bounded below on a polyhedron attains its minimum there (Frank and Wolfe 1956), so
+f does. In both cases the minimiser solves E(x) = 0. R need not be monotone.
+
+*Bounded fields.* If ``||R|| <= B`` and ``s_- > 0``, then
+``<E(x), x> >= s_-^2 ||x||^2 - (||A^T y|| + alpha B) ||x||`` is positive on large spheres, and the
+argument of Prop 1(i) (Brouwer) gives an equilibrium for every alpha.
+"""
+
+from __future__ import annotations
+
+import math
+
+from equipoise.bounds import Bound, Kind, inflate, proved
+from equipoise.certify.claims import claim, refusal, text
+from equipoise.certify.setting import Setting
+from equipoise.certify.statement import Section, Statement
+
+_STRONG = "m = s_-^2 + alpha mu > 0"
+_PARAMETRISATION = (
+    "a field that is strongly monotone by construction, such as 'contractive' (R = Id - N with "
+    "Lip(N) <= q < 1)"
+)
+
+
+def existence_section(known: Setting) -> Section:
+    """State what is known of the number of equilibria (theory, Prop 1).
+
+    Args:
+        known: the constants of the equation.
+    """
+    return Section(
+        "Existence and uniqueness",
+        (
+            _strong_monotonicity(known),
+            _existence(known),
+            _uniqueness(known),
+            _unique_data(known),
+            _alpha_limit(known),
+        ),
+    )
+
+
+def alpha_limit(known: Setting) -> Bound:
+    """The alpha below which m > 0 is known: ``s_-^2 / -mu``, rounded down.
+
+    Infinite where every alpha will do, 0 where none is known to.
+    """
+    if known.mu is None:
+        return Bound(0.0, Kind.ESTIMATED, "no constant of R is known")
+    kind = Kind.PROVED if known.mu.proved and known.low.proved else Kind.ESTIMATED
+    why = known.low.why if known.mu.proved else known.mu.why
+    if known.mu.value > 0 or (known.mu.value == 0 and known.low.value > 0):
+        return Bound(math.inf, kind, why)
+    if known.low.value <= 0:
+        return Bound(0.0, kind, why)
+    return Bound(known.low.value / inflate(-known.mu.value), kind, why)
+
+
+def failing(known: Setting) -> tuple[str, str]:
+    """Why m > 0 is not known, and what would mend it; both empty where it is."""
+    if known.strong:
+        return "", ""
+    if known.mu is None or known.modulus is None or known.pull is None:
+        words = "No modulus and no Lipschitz constant of R is known, so m cannot be bounded."
+        return words, f"Use {_PARAMETRISATION}, or declare traits() that can be proved."
+    low, pull, limit = known.low.value, known.pull.value, alpha_limit(known).value
+    if known.mu.value == 0:
+        words = "R is monotone, but not strongly (mu = 0), and s_- > 0 is not known: m = 0."
+        return words, f"Add a multiple of Tikhonov's regulariser to R, or use {_PARAMETRISATION}."
+    words = (
+        f"R is only known to be monotone up to {text(-known.mu.value)}: "
+        f"alpha times that is {text(-pull)}, but s_-^2 is only known to be at least {text(low)}; "
+        f"m > 0 fails by {text(-(low + pull))}."
+    )
+    if limit > 0:
+        return words, f"Take alpha <= {limit:.8g}, which makes m > 0, or {_PARAMETRISATION}."
+    return words, (
+        f"No alpha helps, because s_- > 0 is not known for this physics. Use {_PARAMETRISATION}, "
+        f"or add {text(-known.mu.value)} times x, or more, to R."
+    )
+
+
+def _strong_monotonicity(known: Setting) -> Statement:
+    name, title = "strong_monotonicity", "Strong monotonicity m of the equation"
+    source = "theory, Prop 1(iii)"
+    if known.strong:
+        assert known.modulus is not None
+        words = "<E(x) - E(z), x - z> >= m ||x - z||^2 for all images x and z."
+        return claim(name, title, known.modulus, _STRONG, source, words)
+    words, advice = failing(known)
+    return refusal(name, title, _STRONG, source, words, advice)
+
+
+def _existence(known: Setting) -> Statement:
+    name, title = "existence", "Least number of equilibria"
+    source = "theory, Prop 1"
+    one = "There is at least one equilibrium for every y: "
+    if known.strong:
+        assert known.modulus is not None
+        bound = Bound(1.0, known.modulus.kind, known.modulus.why)
+        return claim(name, title, bound, _STRONG, source, one + "E is strongly monotone.")
+    if known.attaining:
+        assumes = (
+            "R = grad r with potentials that grow on both sides, or are piecewise quadratic and "
+            "bounded below"
+        )
+        words = one + "the energy ||A x - y||^2 / 2 + alpha r(x) attains its minimum."
+        return claim(name, title, proved(1.0), assumes, source, words)
+    if known.bounded and known.low.value > 0:
+        bound = Bound(1.0, known.low.kind, known.low.why)
+        words = one + "A^T A x outgrows the bounded field R far away."
+        return claim(name, title, bound, "R bounded and s_- > 0", source, words)
+    words, advice = failing(known)
+    assumes = f"{_STRONG}; or an energy that attains its minimum; or R bounded and s_- > 0"
+    return refusal(name, title, assumes, source, f"Existence is not known. {words}", advice)
+
+
+def _uniqueness(known: Setting) -> Statement:
+    name, title, source = "uniqueness", "Greatest number of equilibria", "theory, Prop 1(iii)"
+    if known.strong:
+        assert known.modulus is not None
+        bound = Bound(1.0, known.modulus.kind, known.modulus.why)
+        words = "There is at most one equilibrium for every y."
+        return claim(name, title, bound, _STRONG, source, words)
+    words, advice = failing(known)
+    return refusal(name, title, _STRONG, source, f"Uniqueness is not known. {words}", advice)
+
+
+def _unique_data(known: Setting) -> Statement:
+    name, title = "unique_data", "Greatest number of values that A x takes at equilibria"
+    assumes, source = "R monotone, or m > 0", "theory, Prop 1(ii)"
+    if known.monotone or known.strong:
+        decisive = known.modulus if not known.monotone else known.mu
+        assert decisive is not None
+        bound = Bound(1.0, decisive.kind, decisive.why)
+        words = "A x is the same for all equilibria of one y: they differ in the kernel of A alone."
+        return claim(name, title, bound, assumes, source, words)
+    words, advice = failing(known)
+    return refusal(name, title, assumes, source, words, advice)
+
+
+def _alpha_limit(known: Setting) -> Statement:
+    name, title = "alpha_limit", "Largest alpha with a proved unique equilibrium"
+    assumes, source = "s_- > 0 or mu > 0", "theory, Prop 1(iii)"
+    limit = alpha_limit(known)
+    if limit.value == math.inf:
+        words = "There is exactly one equilibrium for every alpha."
+        return claim(name, title, limit, assumes, source, words)
+    if limit.value > 0:
+        words = "There is exactly one equilibrium for every alpha up to this one."
+        return claim(name, title, limit, assumes, source, words)
+    words, advice = failing(known)
+    return refusal(name, title, assumes, source, words, advice)

@@ -1,0 +1,230 @@
+"""How fast simple iterations are sure to converge: the table of the theory's section 2."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from equipoise.bounds import Bound, Kind, inflate
+from equipoise.certify.claims import claim, refusal, text
+from equipoise.certify.existence import failing
+from equipoise.certify.setting import Setting
+from equipoise.certify.statement import Section, Statement
+
+#: Error, relative to that of the starting point, for which steps are counted.
+ACCURACY = 1e-3
+#: Rounding of a factor below 1 that is computed as 1 minus a small number.
+UNIT = 8 * 2.0**-52
+
+_GRADIENT, _RESOLVENT = "Gradient step", "Resolvent step"
+_SOURCE = "theory, section 2"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A fixed-point map whose factor of contraction is known.
+
+    Args:
+        parameter: tau of ``x - tau E(x)`` or c of ``x - (A^T A + c I)^{-1} E(x)``, the best one.
+        factor: Lipschitz constant of the map, below 1.
+        kind: PROVED if all constants behind it are.
+        assumes: its hypotheses.
+    """
+
+    parameter: float
+    factor: float
+    kind: Kind
+    assumes: str
+
+    def steps(self, accuracy: float) -> int:
+        """Steps after which the error is at most ``accuracy`` times the first one.
+
+        Formula: ``log(accuracy) / log(factor)``, rounded up.
+        """
+        if self.factor <= 0.0:
+            return 1
+        return math.ceil(inflate(math.log(accuracy) / math.log(self.factor)))
+
+
+def gradient_factor(known: Setting, tau: float) -> float:
+    """Lipschitz constant of ``x -> x - tau E(x)`` for a given step size, rounded up.
+
+    Formula: ``max(|1 - tau m|, |1 - tau L_E|)`` under (D), else
+    ``sqrt(1 - 2 tau m + tau^2 L_E^2)``; infinite where m or L_E are unknown.
+    """
+    m, largest = known.modulus, known.largest
+    if m is None or largest is None:
+        return math.inf
+    if known.disc:
+        factor = max(abs(1.0 - tau * m.value), abs(1.0 - tau * largest.value))
+    else:
+        square = 1.0 - 2.0 * tau * m.value + (tau * largest.value) ** 2
+        factor = math.sqrt(max(0.0, square))
+    return factor + UNIT
+
+
+def resolvent_factor(known: Setting, c: float) -> float:
+    """Lipschitz constant of ``x -> x - (A^T A + c I)^{-1} E(x)``, rounded up.
+
+    Formula: ``max(|c - alpha mu|, |c - alpha L|) / (s_-^2 + c)`` under (D), else
+    ``sqrt(c^2 - 2 c alpha mu + alpha^2 L^2) / (s_-^2 + c)``, for the worst alpha of the batch;
+    infinite where mu or L are unknown.
+    """
+    if known.mu is None or known.lipschitz is None or known.low.value + c <= 0:
+        return math.inf
+    mu, high = known.mu.value, known.lipschitz.value
+
+    def reach(alpha: float) -> float:  # convex in alpha: largest at an end
+        if known.disc:
+            return max(abs(c - alpha * mu), abs(c - alpha * high))
+        return math.sqrt(max(0.0, c * c - 2.0 * c * alpha * mu + (alpha * high) ** 2))
+
+    return max(reach(alpha) for alpha in known.alpha) / (known.low.value + c) + UNIT
+
+
+def gradient_step(known: Setting) -> Step | None:
+    """The best certified gradient step, or None where m > 0 is not known.
+
+    Formula: ``tau = 2 / (m + L_E)`` under (D), else ``tau = m / L_E^2``.
+    """
+    m, largest = known.modulus, known.largest
+    if m is None or largest is None or m.value <= 0 or not math.isfinite(largest.value):
+        return None
+    tau = 2.0 / (m.value + largest.value) if known.disc else m.value / largest.value**2
+    factor = gradient_factor(known, tau)
+    return _step(tau, factor, (m, largest), known.disc)
+
+
+def resolvent_step(known: Setting) -> Step | None:
+    """The best certified resolvent step, or None where none is known to contract.
+
+    Formula: ``c = alpha (mu + L) / 2`` under (D), else ``c = alpha (mu s_-^2 + alpha L^2) / m``,
+    but not negative.
+    """
+    m = known.modulus
+    if m is None or known.mu is None or known.lipschitz is None or m.value <= 0:
+        return None
+    mu, high, alpha = known.mu.value, known.lipschitz.value, known.alpha[1]
+    if known.disc:
+        pulls = [a * value for a in known.alpha for value in (mu, high)]
+        c = 0.5 * (min(pulls) + max(pulls))
+    else:
+        c = alpha * (mu * known.low.value + alpha * high**2) / m.value
+    c = max(c, 0.0)
+    factor = resolvent_factor(known, c)
+    return _step(c, factor, (known.low, known.mu, known.lipschitz), known.disc)
+
+
+def _step(parameter: float, factor: float, used: tuple[Bound, ...], disc: bool) -> Step | None:
+    if not factor < 1.0:
+        return None
+    kind = Kind.PROVED if all(bound.proved for bound in used) else Kind.ESTIMATED
+    extra = ", hypothesis (D)" if disc else ", R Lipschitz"
+    return Step(parameter, factor, kind, f"m > 0{extra}")
+
+
+def solving_section(known: Setting, *, invertible: bool) -> Section:
+    """State step sizes, contraction factors and worst-case numbers of steps.
+
+    Args:
+        known: the constants of the equation.
+        invertible: whether ``(A^T A + c I)^{-1}`` is available exactly.
+    """
+    gradient, resolvent = gradient_step(known), resolvent_step(known)
+    statements = [_best(known, gradient, resolvent if invertible else None)]
+    statements += [_largest_step(known), *_describe(known, gradient, "gradient")]
+    statements += _describe(known, resolvent, "resolvent")
+    return Section("Solving", tuple(statements))
+
+
+def _best(known: Setting, gradient: Step | None, resolvent: Step | None) -> Statement:
+    """The better of the two maps, for which the section's first number stands."""
+    name, title = "contraction_factor", "Worst-case factor of the error per step"
+    pairs = [(_GRADIENT, gradient), (_RESOLVENT, resolvent)]
+    found = [(step.factor, what, step) for what, step in pairs if step is not None]
+    proved = [entry for entry in found if entry[2].kind is Kind.PROVED]
+    if not found:
+        words, advice = _why_not(known)
+        return refusal(name, title, "m > 0, R Lipschitz", _SOURCE, words, advice)
+    factor, what, step = min(proved or found, key=lambda entry: entry[0])
+    words = (
+        f"{what}: every step brings any point at least this much nearer to the equilibrium; "
+        f"{step.steps(0.1)} steps a decimal digit, {step.steps(ACCURACY)} steps for an error of "
+        f"{ACCURACY:g} of the first one."
+    )
+    return claim(name, title, Bound(factor, step.kind), step.assumes, _SOURCE, words)
+
+
+def _largest_step(known: Setting) -> Statement:
+    name, title = "gradient_step_limit", "Gradient step: step sizes that converge, upper limit"
+    m, largest = known.modulus, known.largest
+    if m is not None and largest is not None and math.isfinite(largest.value):
+        kind = Kind.PROVED if m.proved and largest.proved else Kind.ESTIMATED
+        why = largest.why if m.proved else m.why
+        if known.disc and m.value >= 0 and largest.value > 0:
+            limit = Bound(2.0 / inflate(largest.value), kind, why)
+            words = "x - tau E(x) converges for every positive tau below 2 / L_E"
+            words += (
+                "." if m.value > 0 else " if there is an equilibrium; no rate is proved (m = 0)."
+            )
+            return claim(name, title, limit, "R monotone or m > 0, (D)", _SOURCE, words)
+        if m.value > 0:
+            limit = Bound(2.0 * m.value / inflate(largest.value**2), kind, why)
+            words = "x - tau E(x) is a contraction for every positive tau below 2 m / L_E^2."
+            return claim(name, title, limit, "m > 0, R Lipschitz", _SOURCE, words)
+    words, advice = _why_not(known)
+    return refusal(name, title, "m > 0, R Lipschitz", _SOURCE, words, advice)
+
+
+def _describe(known: Setting, step: Step | None, which: str) -> list[Statement]:
+    """Parameter, factor and numbers of steps of one map."""
+    gradient = which == "gradient"
+    map_, letter = (_GRADIENT, "tau") if gradient else (_RESOLVENT, "c")
+    parameter = f"{which}_step" if gradient else f"{which}_shift"
+    rows = (
+        (parameter, f"{map_}: best {letter}"),
+        (f"{which}_factor", f"{map_}: factor of the error per step"),
+        (f"{which}_steps_per_digit", f"{map_}: steps per decimal digit"),
+        (f"{which}_steps", f"{map_}: steps to {ACCURACY:g} of the first error"),
+    )
+    if step is None:
+        words, advice = _why_not(known)
+        name, title = rows[1]
+        return [refusal(name, title, "m > 0, R Lipschitz", _SOURCE, words, advice)]
+    values = (step.parameter, step.factor, step.steps(0.1), step.steps(ACCURACY))
+    words = (
+        f"The parameter with the smallest proved factor for {formula}.",
+        f"{formula} brings two points nearer by at least this factor, with {letter} = "
+        f"{text(step.parameter)}.",
+        "In the worst case the error falls tenfold in this many steps.",
+        "In the worst case the error relative to the starting point's falls to that in so many "
+        "steps.",
+    )
+    why = _estimate(known)
+    return [
+        claim(name, title, Bound(float(value), step.kind, why), step.assumes, _SOURCE, said)
+        for (name, title), value, said in zip(rows, values, words, strict=True)
+    ]
+
+
+def _estimate(known: Setting) -> str:
+    """Which constant is only estimated."""
+    named = {"m": known.modulus, "||A||": known.high, "L": known.lipschitz}
+    loose = [f"{name}: {b.why}" for name, b in named.items() if b is not None and not b.proved]
+    return "; ".join(loose)
+
+
+def _why_not(known: Setting) -> tuple[str, str]:
+    """Why no contraction is known, and what would mend it."""
+    if not known.strong:
+        words, advice = failing(known)
+        return f"No contraction is proved. {words}", advice
+    if known.lipschitz is None or not math.isfinite(known.lipschitz.value):
+        return (
+            "No Lipschitz constant of R is known.",
+            "Declare one in traits(), or use a field from the catalogue.",
+        )
+    return (
+        "The proved constants leave no factor that is distinguishable from 1.",
+        "Use a smoother field (smaller L) or a larger alpha mu.",
+    )
