@@ -20,9 +20,9 @@ from equipoise.study.settings import OWN, PHYSICS, StudySettings
 SPARSE, LIMITED = 0.35, "0-120"
 #: Pixels up to which a tomograph becomes a matrix with its singular value decomposition.
 MATRIX_PIXELS = 48 * 48
-#: Standard deviation of the blur in pixels. Its singular values fall from 1 to 1e-8 (64 pixels),
-#: evenly on a logarithmic scale in two dimensions: ``exp(-c |k|^2)`` at frequency k.
-BLUR = 2.0
+#: Standard deviation of the blur in pixels. Its singular values ``exp(-c |k|^2)`` at frequency k
+#: fall from 1 to 2e-10, evenly on a logarithmic scale in two dimensions: no kernel, no gap.
+BLUR = 1.5
 
 
 @dataclass(frozen=True, eq=False)

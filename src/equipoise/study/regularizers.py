@@ -15,7 +15,7 @@ from equipoise.study.settings import LOADED, REGULARIZERS, StudySettings
 
 #: Contraction factor of the contractive residual network.
 CONTRACTION = 0.9
-#: Inverse of the filter response at which the convex ridge potentials turn from quadratic to linear.
+#: Inverse of the filter response at which the ridge potentials turn from quadratic to linear.
 RIDGE_SCALE = 10.0
 #: Gain of the unconstrained network: above 1, so that R = Id - N is not monotone.
 GAIN = 3.0

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from equipoise.equation import Equation
-from equipoise.solve import Anderson, default_solver, solve
+from equipoise.solve import Anderson, Resolvent, Solver, default_solver, solve
 from equipoise.status import Solution, Status
 from equipoise.study.cases import Case
 from equipoise.study.settings import StudySettings
 
 #: Smallest relative residual that float64 reaches reliably.
 FLOOR = 2e-14
+#: Evaluations without progress after which a solve has stagnated: flows pass saddles slowly.
+PATIENCE = 600
 
 
 def equation_of(case: Case, y: Tensor, alpha: float | Tensor) -> Equation:
@@ -44,15 +46,25 @@ def solve_case(
     equation = equation_of(case, y, alpha)
     start = torch.zeros_like(equation.adjoint_data) if x0 is None else x0
     weakest = float(torch.as_tensor(alpha).min())
-    # With an exact inverse of A^T A + c I, Anderson's method does not see the conditioning of A.
-    exact = equation.resolvent() is not None
     return solve(
         equation,
         start,
-        Anderson() if exact else default_solver(equation),
+        _solver(equation),
         tolerance=max(FLOOR, settings.tolerance * min(1.0, weakest)),
         max_evaluations=settings.max_evaluations,
+        patience=PATIENCE,
     )
+
+
+def _solver(equation: Equation) -> Solver:
+    """With an exact inverse of ``A^T A + c I`` no method sees the conditioning of A.
+
+    Anderson's method is fastest then; but where R is not known to be monotone it may get stuck
+    where the residual is small and not zero, and plain steps go on.
+    """
+    if equation.resolvent() is None:
+        return default_solver(equation)
+    return Anderson() if equation.traits.monotone else Resolvent()
 
 
 def worst_status(statuses: Iterable[Status]) -> str:

@@ -1,0 +1,103 @@
+"""Where the exponents of theory are sharp: which case of the spectrum a study is in."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from equipoise.certify.shifted import spectral_calculus
+from equipoise.equation import Equation
+
+#: ``across``: the spectrum reaches from above ``sqrt(alpha L)`` to below ``sqrt(alpha mu)`` for all
+#: alpha of the study; ``gap``: every nonzero singular value is above; ``between``: neither.
+Regime = Literal["across", "gap", "between", "unknown"]
+
+#: How far beyond ``sqrt(alpha mu)`` (factor) a spectrum must reach to count as reaching across.
+MARGIN = 4.0
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Case of a study.
+
+    Args:
+        regime: see :data:`Regime`.
+        smallest: the smallest nonzero singular value of A, or NaN where it is not known.
+        kernel: whether A has a kernel; None where it is not known.
+        words: the same in one sentence.
+    """
+
+    regime: Regime
+    smallest: float
+    kernel: bool | None
+    words: str
+
+    def exponents(self, power: float) -> dict[str, float | None]:
+        """Exponents of theory for ``alpha = c delta^power`` (theory, Thm 5, and the gap case).
+
+        For ``residual`` and ``data`` both terms of ``delta + alpha ||w||`` count; ``bregman`` and
+        ``norm`` follow from them, squared and divided by alpha or by the gap.
+        """
+        shift = min(1.0, power)
+        if self.regime == "gap":
+            return {"residual": shift, "bregman": 2 * shift, "norm": shift}
+        return {
+            "residual": shift,
+            "bregman": 2 * shift - power,
+            "norm": shift - 0.5 * power,
+        }
+
+
+def spectrum_of(equation: Equation, alphas: torch.Tensor) -> Spectrum:
+    """Say which case the spectrum of A is in for a range of alpha.
+
+    Args:
+        equation: physics, regulariser and data.
+        alphas: all strengths of the study.
+    """
+    calculus = spectral_calculus(equation.physics, equation.adjoint_data[:1])
+    if calculus is None:
+        words = "The singular values of A are not known, so no case of the theory is claimed."
+        return Spectrum("unknown", math.nan, None, words)
+    values = calculus.values
+    floor = calculus.rounding
+    seen = values[values > floor]
+    smallest, largest = float(seen.min()), float(seen.max())
+    kernel = bool((values <= floor).any())
+    mu = equation.traits.modulus
+    known = mu is not None and mu.value > 0
+    weight = mu.value if mu is not None and known else 1.0
+    low = math.sqrt(weight * float(alphas.min()))
+    high = math.sqrt(weight * float(alphas.max()))
+    nature = "with a kernel" if kernel else "with trivial kernel"
+    facts = (
+        f"singular values from {largest:.2g} down to {smallest:.2g} {nature}; "
+        f"sqrt(alpha mu) runs from {high:.2g} to {low:.2g}"
+        + ("" if known else " (taking mu = 1, as none is known)")
+    )
+    if smallest > high:
+        return Spectrum(
+            "gap",
+            smallest,
+            kernel,
+            f"Gap case: {facts}, below all nonzero ones. Norm and data error then go with delta, "
+            "the Bregman distance with delta squared.",
+        )
+    if smallest * MARGIN < low and largest > MARGIN * low:
+        return Spectrum(
+            "across",
+            smallest,
+            kernel,
+            f"Spectrum reaching across: {facts}. Here theory's exponents (1/2 in norm for "
+            "alpha = c delta, 1 in the Bregman distance) can be sharp; they are if the singular "
+            "values are spread evenly on a logarithmic scale, as those of a Gaussian blur are.",
+        )
+    return Spectrum(
+        "between",
+        smallest,
+        kernel,
+        f"Between the cases: {facts}. Theory's exponents are lower bounds only.",
+    )

@@ -1,0 +1,90 @@
+"""Ground truths that satisfy the source condition exactly, made without circularity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from equipoise.status import Status
+from equipoise.study.cases import Case
+from equipoise.study.settings import StudySettings
+from equipoise.study.solving import equation_of, solve_case
+from equipoise.vectors import expand, norm
+
+#: Strength and noise (relative to the clean data) of the equation whose solution is the truth.
+STRENGTH, NOISE = 0.1, 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class SourceTruth:
+    """``R(x) = A^T w + rho`` with rho of the size of a solve's residual, and ``y = A x``.
+
+    Args:
+        x: the truth, shape (N, C, H, W).
+        y: exact data ``A x``, shape (N, ...).
+        w: the source element, shape of y.
+        residual: rho, shape of x.
+        status: of the solve that made it.
+        truth_of: name of the image it was made from, N of them.
+    """
+
+    x: Tensor
+    y: Tensor
+    w: Tensor
+    residual: Tensor
+    status: tuple[Status, ...]
+    truth_of: tuple[str, ...]
+
+    @property
+    def w_norm(self) -> Tensor:
+        """``||w||``, shape (N,)."""
+        return norm(self.w)
+
+    def repeated(self, times: int) -> SourceTruth:
+        """Every truth ``times`` times, for as many noise draws."""
+        x, y, w, rho = (
+            tensor.repeat_interleave(times, 0) for tensor in (self.x, self.y, self.w, self.residual)
+        )
+        status = tuple(s for s in self.status for _ in range(times))
+        names = tuple(name for name in self.truth_of for _ in range(times))
+        return SourceTruth(x, y, w, rho, status, names)
+
+
+def source_truth(case: Case, settings: StudySettings) -> SourceTruth:
+    """Take the equilibrium of noisy data as the truth.
+
+    Formula: ``x`` solves ``A^T(A x - y~) + a R(x) = 0``; then ``R(x) = A^T w`` with
+    ``w = (y~ - A x) / a`` (theory, section 5: a source element is a shift of the data). The noise
+    in ``y~`` spreads w over the whole spectrum, as a generic w is.
+
+    Args:
+        case: physics, regulariser and images.
+        settings: seed and accuracy.
+    """
+    generator = torch.Generator().manual_seed(settings.seed)
+    clean = case.physics.A(case.images)
+    data = clean + draw_noise(case, clean, NOISE * norm(clean), generator)
+    found = solve_case(case, data, STRENGTH, settings, case.images)
+    with torch.no_grad():
+        y = case.physics.A(found.x)
+        rho = equation_of(case, data, STRENGTH).residual(found.x) / STRENGTH
+    w = (data - y) / STRENGTH
+    return SourceTruth(found.x, y, w, rho, tuple(found.statuses), case.image_names)
+
+
+def draw_noise(case: Case, like: Tensor, size: Tensor, generator: torch.Generator) -> Tensor:
+    """White noise of exactly the given norms, only where the physics looks.
+
+    Args:
+        case: for its physics.
+        like: data of shape (B, ...).
+        size: norm of each sample's noise, shape (B,).
+        generator: of the noise.
+    """
+    shape = (*like.shape, 2) if like.is_complex() else like.shape
+    draw = torch.randn(shape, generator=generator, dtype=torch.float64)
+    noise = torch.view_as_complex(draw) if like.is_complex() else draw
+    noise = case.observed(noise.to(like))
+    return expand(size / norm(noise), noise) * noise
