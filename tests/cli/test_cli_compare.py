@@ -60,6 +60,21 @@ def test_command_in_the_summary_gives_the_same_numbers(
     assert [r["psnr_mean"] for r in summary["runs"]] == [r["psnr_mean"] for r in again["runs"]]
 
 
+def test_tomography_is_compared_when_it_is_named(run: Run, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    result = run(
+        "compare", "--task", "tomography", "--angles", "9:0-120", "--data", photos, *TINY,
+        "--methods", "tikhonov,bilevel", "--regularizer", "tied-conv", "--out", out,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    summary = json.loads((out / "summary.json").read_text())
+    assert [entry["task"] for entry in summary["runs"]] == ["tomography"] * 2
+    assert all(entry["psnr_mean"] > entry["psnr_input"] for entry in summary["runs"])
+    assert "--angles 9:0-120" in summary["command"]
+    page = (out / "report.html").read_text()
+    assert "parallel rays from 9 directions over 0 to 120 degrees" in page
+
+
 def test_own_operator(
     run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

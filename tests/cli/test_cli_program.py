@@ -135,6 +135,7 @@ def test_help_tells_the_defaults_that_hold() -> None:
     assert {name: getattr(settings, name) for name in USUAL} == USUAL
     assert TrainSettings().steps == USUAL["steps"]
     assert settings.methods == ("tikhonov", "tv", "bilevel", "equilibrium")
+    assert settings.tasks == ("denoise", "inpaint", "deblur")
     assert TrainSettings().loss == "mse"
 
 
@@ -147,6 +148,7 @@ def test_help_tells_the_defaults_that_hold() -> None:
         (["compare", "--methods", "tv,bilevell"], "'bilevel'"),
         (["compare", "--regularizer", "tied-cnv", "--methods", "bilevel"], "'tied-conv'"),
         (["train", "--task", "deblurr"], "'deblur'"),
+        (["train", "--task", "tomografy"], "'tomography'"),
         (["train", "--mode", "equilibrum"], "'equilibrium'"),
         (["train", "--regularizer", "untied-con"], "'untied-conv'"),
         (["train", "--loss", "hubr"], "'huber'"),
@@ -178,6 +180,9 @@ def test_unknown_names_get_the_nearest(
         (["compare", "--task", "denoise", "--kernel", "motion:9"], "--task deblur"),
         (["compare", "--task", "deblur", "--mask-fraction", "0.5"], "--task inpaint"),
         (["compare", "--task", "denoise", "--physics", "mine:blur"], "--task and --physics"),
+        (["compare", "--angles", "30"], "--task tomography"),
+        (["compare", "--task", "tomography", "--angles", "30:120"], "60:0-120"),
+        (["train", "--task", "inpaint", "--angles", "30"], "--task tomography"),
         (["compare", "--task", "physics"], "module:function"),
         (["compare", "--time-budget", "soon"], "120s, 2m, 1h"),
         (["compare", "--steps", "0"], "--steps"),

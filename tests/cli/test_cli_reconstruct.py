@@ -12,7 +12,7 @@ import torch
 from programs import Run, pattern, save_weights
 
 from equipoise.images import Depth, Image, read_image, write_image
-from equipoise.problems import denoise
+from equipoise.problems import denoise, tomography
 from equipoise.reconstructor import EquilibriumReconstructor, SolveOptions
 from equipoise.regularizers import Scaled, build, load_regularizer, save_regularizer
 
@@ -153,6 +153,55 @@ def test_record_says_the_task_and_options_change_it(run: Run, tmp_path: Path) ->
     a, b, c = (np.load(folder / "truth_degraded.npy") for folder in out)
     assert np.array_equal(a, b)
     assert not np.allclose(a, c, atol=1e-2)
+
+
+def test_sinograms_are_restored_to_the_square_that_they_measure(run: Run, tmp_path: Path) -> None:
+    options = {"angles": "9", "unit_size": (16, 16)}
+    weights = save_weights(tmp_path / "ct.safetensors", "tomography", **options)
+    problem = tomography((1, 20, 20), 9, unit_size=(16, 16))
+    y = problem.measure(GRAY[None], torch.Generator().manual_seed(0))
+    file = tmp_path / "scan.npy"
+    np.save(file, y[0, 0].numpy())
+    result = run("reconstruct", file, "--weights", weights)
+    assert result.exit_code == 0, result.stderr
+    restored = np.load(tmp_path / "scan_restored.npy")
+    assert restored.shape == (20, 20)
+    regularizer, _ = load_regularizer(weights)
+    model = EquilibriumReconstructor(regularizer, options=SolveOptions(tolerance=1e-4))
+    expected = model.solve(y, problem.physics, problem.start(y)).x[0, 0]
+    assert np.allclose(restored, expected.numpy(), atol=1e-6)
+
+    truth = tmp_path / "truth.npy"
+    np.save(truth, GRAY[0].numpy())
+    words = ("reconstruct", truth, "--weights", weights, "--simulate", "--noise", 0.01)
+    assert run(*words).exit_code == 0
+    simulated = np.load(tmp_path / "truth_degraded.npy")
+    assert np.allclose(simulated, problem.physics.A(GRAY[None])[0, 0].numpy(), atol=0.06)
+    assert run("reconstruct", tmp_path / "truth_degraded.npy", "--weights", weights).exit_code == 0
+    again = np.load(tmp_path / "truth_degraded_restored.npy")
+    assert np.allclose(again, np.load(tmp_path / "truth_restored.npy"), atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(29, 8), (28, 9), (20, 20), (4, 9)])
+def test_other_files_are_no_sinograms(run: Run, tmp_path: Path, shape: tuple[int, int]) -> None:
+    weights = save_weights(tmp_path / "ct.safetensors", "tomography", angles="9")
+    file = tmp_path / "scan.npy"
+    np.save(file, np.ones(shape))
+    result = run("reconstruct", file, "--weights", weights)
+    assert result.exit_code == 3
+    assert "(detectors, directions)" in result.stderr
+    assert not (tmp_path / "scan_restored.npy").exists()
+
+
+def test_integer_images_are_no_sinograms_but_may_be_measured(
+    run: Run, tmp_path: Path, gray: Path
+) -> None:
+    weights = save_weights(tmp_path / "ct.safetensors", "tomography", angles="9")
+    result = run("reconstruct", gray, "--weights", weights)
+    assert result.exit_code == 3
+    assert "--simulate" in result.stderr
+    assert run("reconstruct", gray, "--weights", weights, "--simulate").exit_code == 0
+    assert read_image(tmp_path / "photo_degraded.png").pixels.shape == (1, 20, 20)
 
 
 def test_options_from_a_file_and_notes_on_them(run: Run, tmp_path: Path, gray: Path) -> None:

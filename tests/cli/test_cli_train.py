@@ -16,6 +16,7 @@ from equipoise.cli.learning import LearningJob, learn_and_save
 from equipoise.cli.progress import TrainingBars
 from equipoise.cli.tasks import TaskOptions
 from equipoise.errors import WeightsError
+from equipoise.problems import tomography
 from equipoise.regularizers import load_regularizer
 
 SMALL = ("--patch-size", 16, "--patches", 8, "--batch-size", 4, "--validation-crop", 24)
@@ -39,6 +40,7 @@ def test_train_writes_one_file_with_its_record(run: Run, photos: Path, tmp_path:
     record = record_of(out)
     assert record["task"] == {
         "task": "denoise", "noise": 0.08, "mask": None, "kernel": None, "physics": None,
+        "angles": None, "unit_size": None,
     }  # fmt: skip
     assert record["settings"]["mode"] == "bilevel"
     assert record["settings"]["seed"] == 5
@@ -87,6 +89,27 @@ def test_mode_follows_the_field_and_file_options_yield_to_typed_ones(
     assert record["settings"]["seed"] == 9
     assert record["settings"]["patch_size"] == 16
     assert record["task"]["mask"] == "0.7"
+
+
+def test_weights_for_tomography_remember_directions_and_scale(
+    run: Run, photos: Path, tmp_path: Path
+) -> None:
+    weights, image = tmp_path / "ct.safetensors", next(iter(sorted(photos.iterdir())))
+    result = run(
+        "train", "--task", "tomography", "--angles", "9:0-120", "--data", photos, "--steps", 2,
+        *SMALL, *FILTERS, "--out", weights,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    task = record_of(weights)["task"]
+    assert (task["task"], task["angles"], task["noise"]) == ("tomography", "9:0-120", 0.01)
+    assert task["unit_size"] == [24, 24]  # the validation crop's
+    words = ("reconstruct", image, "--weights", weights, "--simulate", "--out", tmp_path)
+    result = run(*words)
+    assert result.exit_code == 0, result.stderr
+    expected = tomography((1, 40, 40), "9:0-120", unit_size=(24, 24))
+    assert f"divided by {expected.physics.scale:.6g}" in result.stdout
+    other = tomography((1, 40, 40), "9:0-120")
+    assert f"{other.physics.scale:.6g}" not in result.stdout
 
 
 def test_time_budget_ends_training(run: Run, photos: Path, tmp_path: Path) -> None:

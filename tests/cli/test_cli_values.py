@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -113,13 +114,28 @@ def test_options_complete_the_record_of_the_same_task() -> None:
     assert other == TaskOptions("inpaint")
     own = choose_task(usual, **{**nothing, "physics": "mine:blur"})
     assert own == TaskOptions("physics", physics="mine:blur")
+    scan = TaskOptions("tomography", angles="30", unit_size=(64, 64))
+    fewer = choose_task(scan, **nothing, angles="20")
+    assert fewer == TaskOptions("tomography", angles="20", unit_size=(64, 64))
+
+
+def test_only_a_tomograph_has_a_scale() -> None:
+    scan = TaskOptions("tomography").scaled_for(32)
+    assert scan.unit_size == (32, 32)
+    assert scan.scaled_for(48) == scan
+    assert TaskOptions("denoise").scaled_for(32) == TaskOptions("denoise")
 
 
 def test_records_without_or_with_a_damaged_task() -> None:
     usual = TaskOptions("inpaint", mask="0.3")
     assert TaskOptions.from_record({"task": usual.as_record()}) == usual
     assert TaskOptions.from_record({}) is None
-    for damaged in ("inpaint", {"noise": 1}, {"task": "inpaint", "colour": 3}):
+    scan = TaskOptions("tomography", angles="60:0-120", unit_size=(32, 48))
+    assert TaskOptions.from_record(json.loads(json.dumps({"task": scan.as_record()}))) == scan
+    older = {"task": "deblur", "noise": 0.1, "mask": None, "kernel": "motion:9", "physics": None}
+    assert TaskOptions.from_record({"task": older}) == TaskOptions("deblur", 0.1, None, "motion:9")
+    sizes = ({"task": "tomography", "unit_size": size} for size in ([32], "32", 32, ["a", 3]))
+    for damaged in ("inpaint", {"noise": 1}, {"task": "inpaint", "colour": 3}, *sizes):
         with pytest.raises(WeightsError, match="--task"):
             TaskOptions.from_record({"task": damaged})
 
@@ -130,3 +146,5 @@ def test_tasks_of_a_comparison() -> None:
     assert compared_tasks(("all",), "0.5", "motion:9", None) == everything
     assert compared_tasks(("deblur",), None, "motion:9", None) == ("deblur",)
     assert compared_tasks(None, None, None, "mine:blur") == ("physics",)
+    assert compared_tasks(("tomography",), None, None, None, "60:0-120") == ("tomography",)
+    assert compared_tasks(("all", "tomography"), None, None, None) == (*everything, "tomography")

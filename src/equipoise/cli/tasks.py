@@ -83,13 +83,18 @@ class TaskOptions:
         found = record.get("task")
         if found is None:
             return None
+        damaged = WeightsError(
+            "The task in the weights' record is damaged; name it with --task and its options."
+        )
         known = {field.name for field in fields(cls)}
         if not isinstance(found, dict) or "task" not in found or not set(found) <= known:
-            raise WeightsError(
-                "The task in the weights' record is damaged; name it with --task and its options."
-            )
+            raise damaged
         unit = found.get("unit_size")
-        return cls(**{**found, "unit_size": None if unit is None else (int(unit[0]), int(unit[1]))})
+        if unit is not None:
+            if not (isinstance(unit, (list, tuple)) and [type(n) for n in unit] == [int, int]):
+                raise damaged
+            unit = (unit[0], unit[1])
+        return cls(**{**found, "unit_size": unit})
 
 
 def choose_task(
