@@ -1,0 +1,253 @@
+"""What the theorems need of an equation: its constants, sample by sample, in whitened data.
+
+The weight ``1 / sigma^2`` of ``L2(sigma)`` is moved into the physics and the data: with
+``B = A / sigma`` and ``b = y / sigma`` the equation is ``B^T (B x - b) + alpha R(x) = 0``, so that
+every theorem holds of B and b, and norms of data are divided by sigma.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from equipoise.bounds import Bound, Kind
+from equipoise.certify.rounding import allowance, length
+from equipoise.certify.shifted import SpectralCalculus, spectral_calculus
+from equipoise.data_term import DataTerm
+from equipoise.equation import Equation
+from equipoise.errors import HypothesisError, InputError
+
+#: Advice where a positive modulus of R is missing.
+STRONGER = "Use a regulariser with a proved positive modulus, for example a contractive one."
+
+
+@dataclass(frozen=True, eq=False)
+class Hypotheses:
+    """The constants of one equation; every tensor has shape (B,) and is float64.
+
+    Args:
+        equation: an equation with the squared-norm data fidelity.
+
+    Raises:
+        HypothesisError: for any other data fidelity.
+    """
+
+    equation: Equation
+
+    def __post_init__(self) -> None:
+        if type(self.equation.data) is not DataTerm:
+            name = type(self.equation.data_fidelity).__name__
+            raise HypothesisError(
+                f"These bounds are proved for the squared norm, not for {name}: "
+                "use deepinv.optim.L2(sigma) as data fidelity."
+            )
+
+    @property
+    def weight(self) -> float:
+        """``1 / sigma^2``."""
+        return self.equation.data.weight
+
+    @property
+    def whitening(self) -> float:
+        """``1 / sigma``: what norms of data are multiplied by."""
+        return math.sqrt(self.weight)
+
+    @cached_property
+    def alpha(self) -> Tensor:
+        """alpha of each sample."""
+        alpha = torch.as_tensor(self.equation.alpha, dtype=torch.float64).detach().cpu()
+        return alpha.reshape(-1).expand(len(self.equation.y)).to(self.equation.y.device)
+
+    @cached_property
+    def _spectrum(self) -> tuple[Bound, Bound]:
+        with torch.no_grad():
+            return self.equation.data.spectrum
+
+    @property
+    def low(self) -> Bound:
+        """``s_-^2``, from below."""
+        return self._spectrum[0]
+
+    @property
+    def high(self) -> Bound:
+        """``s_+^2``; proved from above, or estimated."""
+        return self._spectrum[1]
+
+    @property
+    def proved_high(self) -> float:
+        """``s_+^2`` where it is proved, else infinity, which is safe."""
+        return self.high.value if self.high.proved else math.inf
+
+    @property
+    def modulus(self) -> Bound | None:
+        """The modulus mu of R."""
+        return self.equation.traits.modulus
+
+    @property
+    def lipschitz(self) -> Bound | None:
+        """The Lipschitz constant L of R."""
+        return self.equation.traits.lipschitz
+
+    @property
+    def lipschitz_is_finite(self) -> bool:
+        """Whether some finite L is known."""
+        return self.lipschitz is not None and math.isfinite(self.lipschitz.value)
+
+    @cached_property
+    def beta(self) -> Tensor | None:
+        """``alpha mu``, or None where mu is unknown or infinite."""
+        if self.modulus is None or not math.isfinite(self.modulus.value):
+            return None
+        return self.alpha * self.modulus.value
+
+    @property
+    def monotone(self) -> bool:
+        """Whether R is monotone, proved or estimated."""
+        return self.modulus is not None and self.modulus.value >= 0
+
+    @property
+    def m(self) -> Tensor | None:
+        """``m = s_-^2 + alpha mu`` where it is positive for every sample, else None."""
+        if self.beta is None:
+            return None
+        m = self.low.value + self.beta
+        return m if bool((m > 0).all()) else None
+
+    @property
+    def failure(self) -> str:
+        """Why there is no :attr:`m`, in words."""
+        if self.modulus is None:
+            return "No modulus of R is known."
+        worst = self.low.value + float((self.alpha * self.modulus.value).min())
+        return f"m = s_-^2 + alpha mu = {worst:.3g} is not positive."
+
+    @property
+    def advice(self) -> str:
+        """What would make :attr:`m` positive."""
+        low, mu = self.low.value, self.modulus
+        if mu is not None and mu.value < 0 < low:
+            return f"Use alpha < {low / -mu.value:.3g}, or a contractive regulariser."
+        return STRONGER
+
+    @property
+    def kind(self) -> Kind:
+        """Standing of whatever rests on mu and s_-."""
+        return standing(self.modulus, self.low)
+
+    def gain(self) -> Tensor:
+        """``gamma = max s / (s^2 + alpha mu)`` over ``s_- <= s <= s_+`` (theory, Thm 2).
+
+        Needs :attr:`m`.
+        """
+        beta = self._required_beta()
+        s = beta.clamp_min(0.0).sqrt().clamp(self.low.value**0.5, self.proved_high**0.5)
+        gain = s / (s.square() + beta)
+        return torch.where(s > 0, gain, 0.0)  # s_- = s_+ = 0: nothing is measured
+
+    @cached_property
+    def calculus(self) -> SpectralCalculus | None:
+        """Functions of ``A^T A`` (not whitened), where the physics is decomposable."""
+        return spectral_calculus(self.equation.physics, self.equation.adjoint_data)
+
+    def dual_norm(self, e: Tensor) -> Tensor | None:
+        """``||e||_{M^{-1}}`` with ``M = A^T A / sigma^2 + alpha mu I``; None without a basis.
+
+        Formula: ``sqrt(<e, M^{-1} e>)``. Needs :attr:`m`.
+        """
+        if self.calculus is None:
+            return None
+        low, weight = self.low.value, self.weight
+
+        def root(s: Tensor, beta: Tensor) -> Tensor:
+            return ((weight * s.square()).clamp_min(low) + beta).rsqrt()
+
+        return length(self.calculus.apply(root, e, self._required_beta()))
+
+    def divided(self, e: Tensor, slack: Tensor) -> Tensor:
+        """The distance that a perturbation e of the equation can cause, the best of two bounds.
+
+        Formula: ``min(||e|| / m, ||e||_{M^{-1}} / sqrt(m))`` with ``slack`` added to ``||e||``.
+        Needs :attr:`m`.
+        """
+        m = self.m
+        assert m is not None
+        plain, dual = (length(e) + slack) / m, self.dual_norm(e)
+        return plain if dual is None else torch.minimum(plain, dual / m.sqrt() + slack / m)
+
+    def rounding(self, x: Tensor, field: Tensor) -> Tensor:
+        """Allowance for the rounding of ``E(x)``.
+
+        Formula: ``16 eps (s_+^2 ||x|| + s_+ ||y|| / sigma + alpha (||R(x)|| + L ||x||))``: each
+        product with A or its adjoint loses a few units relative to its norm, R what its Lipschitz
+        constant makes of a change of x in the last digit.
+        """
+        top, size = self.high.value, length(x)
+        data = top * size + math.sqrt(top) * self.whitening * length(self.equation.y)
+        return allowance(data + self.alpha * self.field_size(x, field), x.dtype)
+
+    def field_size(self, x: Tensor, field: Tensor) -> Tensor:
+        """``||R(x)|| + L ||x||``, which the rounding of R(x) is relative to (L = 1 if unknown)."""
+        bound = self.lipschitz
+        slope = 1.0 if bound is None or not math.isfinite(bound.value) else bound.value
+        return length(field) + slope * length(x)
+
+    def field(self, x: Tensor) -> Tensor:
+        """``R(x)`` without a graph."""
+        with torch.no_grad():
+            return self.equation.regularizer.field(x, self.equation.constants)
+
+    def check_images(self, **images: Tensor) -> None:
+        """Refuse images that are not those of the equation.
+
+        Raises:
+            InputError: naming the image and both shapes or dtypes.
+        """
+        like = self.equation.adjoint_data
+        for name, image in images.items():
+            if image.shape != like.shape or image.dtype != like.dtype:
+                raise InputError(
+                    f"{name} must match the equation's images, shape {tuple(like.shape)} and "
+                    f"{like.dtype}, got {tuple(image.shape)} and {image.dtype}."
+                )
+            if not bool(torch.isfinite(image).all()):
+                raise InputError(f"{name} has values that are NaN or infinite.")
+
+    def noise(self, noise_norm: float | Tensor) -> Tensor:
+        """The bound on the noise of each sample, shape (B,).
+
+        Raises:
+            InputError: if it is negative, not finite, or of another shape.
+        """
+        delta = torch.as_tensor(noise_norm, dtype=torch.float64)
+        if delta.dim() > 1 or not bool((torch.isfinite(delta) & (delta >= 0)).all()):
+            raise InputError(
+                f"noise_norm must be a number >= 0 or one for each sample, got {delta.tolist()}."
+            )
+        if delta.dim() == 1 and len(delta) not in (1, len(self.alpha)):
+            raise InputError(f"noise_norm has {len(delta)} entries, for {len(self.alpha)} samples.")
+        return delta.to(self.alpha.device).reshape(-1).expand(len(self.alpha))
+
+    def _required_beta(self) -> Tensor:
+        assert self.beta is not None
+        return self.beta
+
+
+def standing(*bounds: Bound | None) -> Kind:
+    """PROVED if every bound is known and proved."""
+    good = all(bound is not None and bound.proved for bound in bounds)
+    return Kind.PROVED if good else Kind.ESTIMATED
+
+
+def require_strong(known: Hypotheses) -> Tensor:
+    """``m`` of each sample, or a refusal.
+
+    Raises:
+        HypothesisError: if ``m = s_-^2 + alpha mu`` is unknown or not positive.
+    """
+    if known.m is None:
+        raise HypothesisError(f"{known.failure} {known.advice}")
+    return known.m
