@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from equipoise.certify.constants import physics_constants, regularizer_constants
 from equipoise.certify.constants_section import constants_section
 from equipoise.certify.existence import existence_section
-from equipoise.certify.posteriori_section import posteriori_section
+from equipoise.certify.hypotheses import Hypotheses
+from equipoise.certify.image_statements import (
+    lower_bound_statements,
+    posterior_statements,
+    source_statements,
+)
+from equipoise.certify.rounding import length, up
 from equipoise.certify.setting import setting
 from equipoise.certify.stability import stability_section
-from equipoise.certify.statement import Certificate
+from equipoise.certify.statement import Certificate, Section
 from equipoise.certify.steps import solving_section
 from equipoise.equation import Equation
 from equipoise.errors import UsageError
@@ -66,8 +73,23 @@ def certify(
         stability_section(known),
     ]
     if x is not None:
-        sections.append(posteriori_section(equation, known, x))
+        sections.append(Section("A posteriori", posterior_statements(equation, x)))
+    if truth is not None:
+        noise = _noise(equation, truth, noise_norm)
+        lower = lower_bound_statements(equation, truth, noise)
+        sections.append(Section("Lower bound", lower))
+        sections.append(Section("Source condition", source_statements(equation, truth, noise)))
     return Certificate(_subject(equation), tuple(sections))
+
+
+def _noise(equation: Equation, truth: Tensor, noise_norm: float | Tensor | None) -> Tensor:
+    """The bound on the noise of each sample; the noise itself, rounded up, where none is given."""
+    numbers = Hypotheses(equation)
+    numbers.check_images(truth=truth)
+    if noise_norm is not None:
+        return numbers.noise(noise_norm)
+    with torch.no_grad():
+        return up(length(equation.y - equation.physics.A(truth)))
 
 
 def _subject(equation: Equation) -> str:

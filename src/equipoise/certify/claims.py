@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from equipoise.bounds import Bound, Kind
 from equipoise.certify.statement import Statement
 
@@ -32,8 +30,3 @@ def refusal(name: str, title: str, assumes: str, source: str, words: str, advice
 def text(value: float) -> str:
     """A number as it is quoted in sentences."""
     return f"{value:.4g}"
-
-
-def worst(values: Tensor) -> float:
-    """The largest number of a batch."""
-    return float(values.max())

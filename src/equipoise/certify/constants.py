@@ -132,7 +132,9 @@ def _exact_physics(
         exact = proved(zeros, "singular values that are exactly zero")
         kernel = Bracket(exact, exact if bool((values == 0).flatten(1).any(1).all()) else None)
     else:
-        kernel = Bracket(proved(max(0, unknowns - measurements), "count of measurements"), None)
+        count = proved(max(0, unknowns - measurements), "count of measurements")
+        seen = proved(1.0, "a singular value that is exactly zero")
+        kernel = Bracket(seen if exact_zero and count.value < 1 else count, None)
     return PhysicsConstants(
         Bracket(norm_below, norm_above),
         Bracket(least_below, least_above),

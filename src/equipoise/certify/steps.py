@@ -191,6 +191,7 @@ def _describe(known: Setting, step: Step | None, which: str) -> list[Statement]:
         words, advice = _why_not(known)
         name, title = rows[1]
         return [refusal(name, title, "m > 0, R Lipschitz", _SOURCE, words, advice)]
+    formula = "x - tau E(x)" if gradient else "x - (A^T A + c I)^{-1} E(x)"
     values = (step.parameter, step.factor, step.steps(0.1), step.steps(ACCURACY))
     words = (
         f"The parameter with the smallest proved factor for {formula}.",
