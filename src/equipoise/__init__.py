@@ -27,7 +27,15 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from equipoise.learn import TrainSettings
-    from equipoise.problems import Problem, deblur, denoise, from_physics, inpaint, photographs
+    from equipoise.problems import (
+        Problem,
+        deblur,
+        denoise,
+        from_physics,
+        inpaint,
+        photographs,
+        tomography,
+    )
     from equipoise.reconstructor import EquilibriumReconstructor, SolveOptions
     from equipoise.regularizers import (
         ContractiveResidual,
@@ -76,6 +84,7 @@ _HOMES = {
         "from_physics",
         "inpaint",
         "photographs",
+        "tomography",
     ),
     "equipoise.reconstructor": ("EquilibriumReconstructor", "SolveOptions"),
     "equipoise.regularizers": (
@@ -148,6 +157,7 @@ __all__ = [
     "load_regularizer",
     "photographs",
     "save_regularizer",
+    "tomography",
 ]
 
 

@@ -23,6 +23,9 @@ COMPARE = """[bold]Examples[/bold]
   equipoise compare --task deblur --kernel gaussian:1.5 \\
       --methods tikhonov,bilevel,jacobian-free --regularizer tied-conv
 
+  Tomography from 30 directions, which is not among the usual three tasks:
+  equipoise compare --task tomography --angles 30 --crop 128
+
   Options from a file (task: inpaint, mask-fraction: 0.3, ...):
   equipoise compare --config comparison.yaml --out results/mine
 """
