@@ -290,6 +290,7 @@ def test_unusable_folders_are_refused(tmp_path: Path) -> None:
         {"tasks": ("denoise", "deblur"), "kernel": "motion:9:45", "noise": 0.02},
         {"tasks": ("inpaint",), "mask": "0.3", "seed": 4, "seeds": 3, "device": "cpu"},
         {"tasks": ("inpaint",), "mask": "rows:0.5"},
+        {"tasks": ("tomography",), "angles": "60:0-120"},
         {"data": "my photos/it's (1)", "crop": 64, "validation_crop": 48},
         {"tasks": ("physics",), "physics": "my folder/mine.py:blur", "noise": 0.05},
         {"methods": ("tv", "jacobian-free"), "regularizers": ("untied-conv", "contractive")},
