@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from equipoise.bounds import Bound, Kind
+from equipoise.bounds import Bound, Kind, inflate
 from equipoise.certify.rounding import allowance, length
 from equipoise.certify.shifted import SpectralCalculus, spectral_calculus
 from equipoise.data_term import DataTerm
@@ -84,8 +84,13 @@ class Hypotheses:
 
     @property
     def modulus(self) -> Bound | None:
-        """The modulus mu of R."""
-        return self.equation.traits.modulus
+        """The modulus mu of R, rounded down."""
+        bound = self.equation.traits.modulus
+        if bound is None:
+            return None
+        one = inflate(1.0)
+        value = bound.value / one if bound.value > 0 else bound.value * one
+        return Bound(value, bound.kind, bound.why)
 
     @property
     def lipschitz(self) -> Bound | None:
