@@ -8,14 +8,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from equipoise.bounds import inflate
-from equipoise.differentiate import BackwardRecord, attach_gradient, default_adjoint
+from equipoise.bounds import Kind
+from equipoise.certify.hypotheses import Hypotheses
+from equipoise.certify.posteriori import error_bound
+from equipoise.certify.rounding import length, up
+from equipoise.differentiate import BackwardRecord, attach_gradient
 from equipoise.equation import Equation
 from equipoise.errors import InputError
 from equipoise.solve import solve
 from equipoise.solve.solver import Solver
 from equipoise.status import Solution
-from equipoise.study.sensitivity import check_squared_norm, top_directions
+from equipoise.study.sensitivity import check_squared_norm, sensitivity_adjoint, top_directions
 from equipoise.vectors import dot, expand, norm, where
 
 #: What an attack makes large: ``||d|| / ||dy||``, ``||A d|| / ||dy||`` or ``alpha D / ||dy||^2``
@@ -23,6 +26,8 @@ from equipoise.vectors import dot, expand, norm, where
 Quantity = Literal["norm", "data", "bregman"]
 #: Radii of the spheres that are searched, as shares of the radius of the ball.
 SPHERES = (1.0, 0.1)
+#: Tolerance of the adjoint solves: a direction of ascent need not be exact.
+SLOPE = 1e-5
 #: A restart is left alone when its step is shorter than this or gains less than the second.
 SHORTEST, GAIN = 2.0**-8, 1e-9
 
@@ -86,12 +91,12 @@ def attack(
     ``||dy|| <= radius`` by projected gradient ascent on spheres. The derivative is the implicit one
     with an exact adjoint. A step of length t goes from u on the unit sphere to
     ``(1 - t) u + t g / ||g||``, back on the sphere; t = 1 is the generalised power method, t is
-    halved where that loses. All restarts are samples of one batch. Random starts are ``A`` of random
-    images, and gradients lie in the range of A, so entries that A never fills are left alone.
+    halved where that loses. All restarts are samples of one batch. Random starts are ``A`` of
+    random images and gradients lie in the range of A: entries that A never fills are left alone.
 
     ``reached`` under R monotone, with e the difference of the two residuals (theory, Thm 2 with
-    ``A^T dy + e`` in place of ``A^T dy``): norm, if E is strongly monotone with modulus m,
-    ``||d|| - (||E_1|| + ||E_2||) / m``; data, ``||A d|| - ||e|| ||d|| / (w ||A d||)``; bregman,
+    ``A^T dy + e`` in place of ``A^T dy``): norm, if E is strongly monotone, ``||d||`` less the a
+    posteriori errors of both solutions; data, ``||A d|| - ||e|| ||d|| / (w ||A d||)``; bregman,
     ``alpha D - ||e|| ||d||``; w is the weight of the squared norm, 1 by default. What is reached
     for the norm is a lower bound of the Lipschitz constant of y -> x.
 
@@ -186,11 +191,9 @@ class _Ascent:
         self.history: list[Tensor] = []
         self.statuses: list[Tensor] = []
         self.book = BackwardRecord()
-        mu, m = equation.traits.modulus, equation.modulus
-        monotone = mu is not None and mu.proved and mu.value >= 0
-        strong = monotone and m is not None and m.proved and m.value > 0
-        self.modulus = m.value if strong and m is not None else None
-        self.proved = strong if quantity == "norm" else monotone
+        known = Hypotheses(equation)
+        strong = known.m is not None and known.kind is Kind.PROVED
+        self.proved = strong if quantity == "norm" else equation.traits.monotone
 
     @property
     def finished(self) -> bool:
@@ -228,7 +231,7 @@ class _Ascent:
 
     def _value_and_gradient(self, equation: Equation, x: Tensor) -> tuple[Tensor, Tensor]:
         """The quantity of each restart and its gradient in y."""
-        adjoint = default_adjoint(equation, tolerance=1e-8, max_products=5000)
+        adjoint = sensitivity_adjoint(equation, SLOPE)
         with torch.enable_grad():
             live = attach_gradient(equation, x, adjoint, on_failure="ignore", record=self.book)
             value = self._value(live)
@@ -251,25 +254,18 @@ class _Ascent:
         """The quantity less what residuals and rounding can account for."""
         if not self.proved:
             return value
-        e = inflate(1.0) * (self._error(equation, x) + self._error(self.equation, self.base.x))
-        d = norm(x - self.base.x)
         if self.quantity == "norm":
-            assert self.modulus is not None
-            return value - e / (self.modulus * self.radii)
-        if self.quantity == "data":
-            weight = self.equation.data.weight
-            image = (value * self.radii).clamp_min(torch.finfo(value.dtype).tiny)
-            return value - e * d / (weight * image * self.radii)
-        return value - e * d / self.radii.square()
+            error = error_bound(equation, x) + error_bound(self.equation, self.base.x)
+            return value - up(error).to(value) / self.radii
+        work = up(self._residual(equation, x) + self._residual(self.equation, self.base.x))
+        work = work.to(value) * norm(x - self.base.x)
+        if self.quantity == "bregman":
+            return value - work / self.radii.square()
+        image = (value * self.radii).clamp_min(torch.finfo(value.dtype).tiny)
+        return value - work / (equation.data.weight * image * self.radii)
 
-    def _error(self, equation: Equation, x: Tensor) -> Tensor:
-        """``||E(x)||`` plus an allowance for its rounding.
-
-        Each of the three terms of E is a sum of products whose rounding is a few units of its own
-        size; 64 units cover sums and transforms of up to a million entries.
-        """
-        with torch.no_grad():
-            gram, pull = equation.data.hessian(x)(x), equation.regularizer.field(x)
-            sizes = norm(gram) + equation.data.weight * norm(equation.adjoint_data)
-            sizes = sizes + self._alpha() * norm(pull)
-            return norm(equation.residual(x)) + 64 * torch.finfo(x.dtype).eps * sizes
+    @staticmethod
+    def _residual(equation: Equation, x: Tensor) -> Tensor:
+        """``||E(x)||`` and what its rounding may hide."""
+        known = Hypotheses(equation)
+        return length(equation.residual(x)) + known.rounding(x, known.field(x))
