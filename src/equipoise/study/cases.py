@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from deepinv.physics import Inpainting, LinearPhysics
 from torch import Tensor
 

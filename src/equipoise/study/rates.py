@@ -8,22 +8,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from equipoise.bounds import Kind
-from equipoise.certify.bregman import absolute_bregman_distance
-from equipoise.certify.hypotheses import Hypotheses
-from equipoise.certify.perturbation import PairBounds, pair_bounds
-from equipoise.certify.rounding import length, up
+from equipoise.bounds import Kind, inflate
+from equipoise.certify import absolute_bregman_distance, rate_bounds
 from equipoise.equation import Equation
 from equipoise.status import Solution, Status
 from equipoise.study.cases import Case
 from equipoise.study.closed_form import closed_form_difference
+from equipoise.study.gap import gap_bound
 from equipoise.study.records import CaseRecord, Number, Panel, Series
 from equipoise.study.regimes import Spectrum, spectrum_of
 from equipoise.study.settings import StudySettings
 from equipoise.study.slopes import Interval, geometric_mean, slope_interval
 from equipoise.study.solving import equation_of, solve_case, worst_status
 from equipoise.study.truths import SourceTruth, draw_noise, source_truth
-from equipoise.vectors import expand, norm
+from equipoise.vectors import norm
 
 #: Noise relative to the clean data, three decades and a half.
 LEVELS = tuple(10.0 ** (-1.0 - k / 2) for k in range(8))
@@ -100,7 +98,7 @@ def run_case(case: Case, settings: StudySettings) -> CaseRecord:
         regularizer=case.regularizer_name,
         description=case.description,
         panels=tuple(_panel(name, levels, measured) for name in QUANTITIES),
-        numbers=(_source_number(truth), *_closed_form_number(measured), *numbers),
+        numbers=(_source_number(truth), *_closed_form_number(measured[BEST.name]), *numbers),
         findings=_findings(levels, spectrum, numbers),
         unsolved=sum(s is not Status.CONVERGED for s in (*statuses, *truth.status)),
         solves=len(statuses) + len(truth.status),
@@ -121,7 +119,7 @@ def measure(
     """
     generator = torch.Generator().manual_seed(settings.seed + 1)
     size = float(norm(truth.y).mean())
-    first = float(levels[0]) * size / float(truth.w_norm.mean())
+    first = float(levels[0]) * size / float(truth.element.w_norm.mean())
     values: dict[str, list[Tensor]] = {name: [] for name in QUANTITIES}
     bounds: dict[str, list[Tensor]] = {}
     alphas, statuses, kind, start = [], [], Kind.PROVED, truth.x
@@ -134,7 +132,7 @@ def measure(
         equation = equation_of(case, truth.y + eta, alpha)
         for name, value in _errors(equation, found, truth).items():
             values[name].append(value)
-        limits, kind = _limits(equation, found, truth, eta)
+        limits, kind = _limits(equation, found, truth)
         for name, value in limits.items():
             bounds.setdefault(name, []).append(value)
         off = _worse(off, case, equation.y, alpha, found.x)
@@ -168,63 +166,29 @@ def _errors(equation: Equation, found: Solution, truth: SourceTruth) -> dict[str
 
 
 def _limits(
-    equation: Equation, found: Solution, truth: SourceTruth, eta: Tensor
+    equation: Equation, found: Solution, truth: SourceTruth
 ) -> tuple[dict[str, Tensor], Kind]:
-    """Bounds of the lemma of theory, section 3, with ``u = eta - alpha w``: Thm 5 with the
-    residuals of both solves paid for. Where singular values have a gap, the distance is also
-    bounded through it (see :func:`gap_bound`), and the smaller bound counts."""
-    known = Hypotheses(equation)
-    alpha = known.alpha
-    shift = expand(alpha, eta) * truth.w
-    e = equation.residual(found.x) - expand(alpha, found.x) * truth.residual
-    slack = known.rounding(found.x, known.field(found.x))
-    slack = slack + known.rounding(truth.x, known.field(truth.x))
-    pair = pair_bounds(equation, found.x, truth.x, eta - shift, e, slack)
+    """Bounds of Thm 5 with the residuals of both solves paid for. Where the singular values have a
+    gap, norm and Bregman distance are also bounded through it, and the smaller bound counts."""
+    pair = rate_bounds(equation, found.x, truth.x, truth.element)
     limits: dict[str, Tensor] = {}
-    if pair.bregman is not None:
-        limits["bregman"] = pair.bregman
-        ball = 0.5 * length(eta + shift) + (alpha * pair.bregman).sqrt()
-        limits["residual"] = up(ball) / norm(truth.y)
-    if pair.distance is not None:
-        limits["norm"] = pair.distance
-        gap = gap_bound(known, pair, length(e) + slack)
-        if gap is not None:
-            limits["norm"] = torch.minimum(gap, pair.distance)
-            limits["bregman"] = torch.minimum(limits["bregman"], _times_gap(known, gap))
-        limits["norm"] = limits["norm"] / norm(truth.x)
+    if pair.bregman is None or pair.data is None or pair.residual is None:
+        return limits, pair.kind
+    limits["bregman"] = pair.bregman
+    limits["residual"] = pair.residual / norm(truth.y)
+    if pair.distance is None:
+        return limits, pair.kind
+    distance = pair.distance
+    gap = gap_bound(equation, found.x, truth.x, truth.element, pair.data)
+    if gap is not None:
+        distance = torch.minimum(gap, distance)
+        lipschitz = equation.traits.lipschitz
+        assert lipschitz is not None, "gap_bound needs it"
+        limits["bregman"] = torch.minimum(
+            pair.bregman, inflate(lipschitz.value) * distance.square()
+        )
+    limits["norm"] = distance / norm(truth.x)
     return limits, pair.kind
-
-
-def gap_bound(known: Hypotheses, pair: PairBounds, e: Tensor) -> Tensor | None:
-    """Bound the distance to a truth with a source element through the gap above 0 of the spectrum.
-
-    Formula: ``||d|| <= (L ||A d|| / s + ||e|| / alpha) / mu`` with s the smallest nonzero singular
-    value: R(x) - R(z) is ``e / alpha`` up to the range of A^T, so ``mu ||d||^2 <= <R(x) - R(z), d>``
-    is at most ``L ||d|| ||P d|| + ||e|| ||d|| / alpha``, P the projection on that range, and
-    ``||P d|| <= ||A d|| / s``. It goes with delta, where Thm 5's goes with its root.
-
-    Args:
-        known: constants of the equation.
-        pair: bounds of the lemma.
-        e: ``||e||`` of the lemma with rounding, shape (B,).
-
-    Returns:
-        Bounds (B,), or None where s, mu or L is not known.
-    """
-    mu, high, calculus = known.modulus, known.lipschitz, known.calculus
-    if mu is None or not mu.value > 0 or high is None or calculus is None or pair.data is None:
-        return None
-    seen = calculus.values[calculus.values > calculus.rounding]
-    smallest = float(seen.min()) - calculus.rounding
-    if not smallest > 0 or not math.isfinite(high.value):
-        return None
-    return up((high.value * pair.data / smallest + e / known.alpha) / mu.value)
-
-
-def _times_gap(known: Hypotheses, distance: Tensor) -> Tensor:
-    """``D <= L ||d||^2``."""
-    assert known.lipschitz is not None
-    return up(known.lipschitz.value * distance.square())
 
 
 def _panel(quantity: str, levels: Tensor, measured: dict[str, Measurement]) -> Panel:
@@ -257,19 +221,18 @@ def _source_number(truth: SourceTruth) -> Number:
     return Number(
         "source_element_norm",
         "‖w‖, largest of the truths",
-        float(truth.w_norm.max()),
+        float(truth.element.w_norm.max()),
         status=worst_status(truth.status),
         words="R(x†) = Aᵀw by construction, up to the residual of one solve: "
-        f"{float(norm(truth.residual).max()):.1e}.",
+        f"{float(truth.element.residual_norm.max()):.1e}.",
     )
 
 
-def _closed_form_number(measured: dict[str, Measurement]) -> tuple[Number, ...]:
-    offs = [found.off for found in measured.values() if found.off is not None]
-    if not offs:
+def _closed_form_number(found: Measurement) -> tuple[Number, ...]:
+    if found.off is None:
         return ()
-    title = "largest relative difference from the closed form"
-    return (Number("closed_form_difference", title, max(offs), theory=0.0),)
+    title = f"{BEST.label}: largest relative difference from the closed form"
+    return (Number("closed_form_difference", title, found.off, theory=0.0),)
 
 
 def _numbers(

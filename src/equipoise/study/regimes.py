@@ -75,9 +75,16 @@ def spectrum_of(equation: Equation, alphas: torch.Tensor) -> Spectrum:
     nature = "with a kernel" if kernel else "with trivial kernel"
     facts = (
         f"singular values from {largest:.2g} down to {smallest:.2g} {nature}; "
-        f"sqrt(alpha mu) runs from {high:.2g} to {low:.2g}"
-        + ("" if known else " (taking mu = 1, as none is known)")
+        f"sqrt(alpha mu) runs from {high:.2g} to {low:.2g}" + ("" if known else " if mu were 1")
     )
+    if not known:
+        return Spectrum(
+            "between",
+            smallest,
+            kernel,
+            f"R is not known to be strongly monotone ({facts}): theory bounds the Bregman distance "
+            "and the data residual if R is monotone, never the norm.",
+        )
     if smallest > high:
         return Spectrum(
             "gap",
@@ -99,5 +106,6 @@ def spectrum_of(equation: Equation, alphas: torch.Tensor) -> Spectrum:
         "between",
         smallest,
         kernel,
-        f"Between the cases: {facts}. Theory's exponents are lower bounds only.",
+        f"Between the cases: {facts}. Theory's exponents are what is guaranteed; measured ones may "
+        "be larger.",
     )

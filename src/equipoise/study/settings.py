@@ -47,7 +47,7 @@ class StudySettings(BaseModel):
     data: str | None = None
     size: int = Field(48, ge=8)
     noise_levels: tuple[float, ...] | None = None
-    repeats: int = Field(4, ge=2)
+    repeats: int = Field(3, ge=2)
     seed: int = Field(0, ge=0)
     tolerance: float = Field(1e-6, gt=0)
     max_evaluations: int = Field(5000, ge=1)

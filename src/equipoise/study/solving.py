@@ -17,7 +17,7 @@ from equipoise.study.settings import StudySettings
 #: Smallest relative residual that float64 reaches reliably.
 FLOOR = 2e-14
 #: Evaluations without progress after which a solve has stagnated: flows pass saddles slowly.
-PATIENCE = 600
+PATIENCE = 400
 
 
 def equation_of(case: Case, y: Tensor, alpha: float | Tensor) -> Equation:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from equipoise.certify import SourceElement
 from equipoise.status import Status
 from equipoise.study.cases import Case
 from equipoise.study.settings import StudySettings
-from equipoise.study.solving import equation_of, solve_case
+from equipoise.study.solving import solve_case
 from equipoise.vectors import expand, norm
 
 #: Strength and noise (relative to the clean data) of the equation whose solution is the truth.
@@ -24,32 +25,26 @@ class SourceTruth:
     Args:
         x: the truth, shape (N, C, H, W).
         y: exact data ``A x``, shape (N, ...).
-        w: the source element, shape of y.
-        residual: rho, shape of x.
+        element: w and rho.
         status: of the solve that made it.
         truth_of: name of the image it was made from, N of them.
     """
 
     x: Tensor
     y: Tensor
-    w: Tensor
-    residual: Tensor
+    element: SourceElement
     status: tuple[Status, ...]
     truth_of: tuple[str, ...]
-
-    @property
-    def w_norm(self) -> Tensor:
-        """``||w||``, shape (N,)."""
-        return norm(self.w)
 
     def repeated(self, times: int) -> SourceTruth:
         """Every truth ``times`` times, for as many noise draws."""
         x, y, w, rho = (
-            tensor.repeat_interleave(times, 0) for tensor in (self.x, self.y, self.w, self.residual)
+            tensor.repeat_interleave(times, 0)
+            for tensor in (self.x, self.y, self.element.w, self.element.residual)
         )
         status = tuple(s for s in self.status for _ in range(times))
         names = tuple(name for name in self.truth_of for _ in range(times))
-        return SourceTruth(x, y, w, rho, status, names)
+        return SourceTruth(x, y, _element(w, rho), status, names)
 
 
 def source_truth(case: Case, settings: StudySettings) -> SourceTruth:
@@ -69,9 +64,16 @@ def source_truth(case: Case, settings: StudySettings) -> SourceTruth:
     found = solve_case(case, data, STRENGTH, settings, case.images)
     with torch.no_grad():
         y = case.physics.A(found.x)
-        rho = equation_of(case, data, STRENGTH).residual(found.x) / STRENGTH
-    w = (data - y) / STRENGTH
-    return SourceTruth(found.x, y, w, rho, tuple(found.statuses), case.image_names)
+        w = (data - y) / STRENGTH
+        field = case.regularizer.field(found.x)
+        rho = field - case.physics.A_adjoint(w)
+    return SourceTruth(found.x, y, _element(w, rho), tuple(found.statuses), case.image_names)
+
+
+def _element(w: Tensor, rho: Tensor) -> SourceElement:
+    zero = torch.zeros(len(rho), dtype=torch.float64)
+    square = norm(rho).double().square()
+    return SourceElement(w, rho, zero, square, torch.zeros_like(square), square, exact=False)
 
 
 def draw_noise(case: Case, like: Tensor, size: Tensor, generator: torch.Generator) -> Tensor:
