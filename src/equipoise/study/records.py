@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from equipoise.bounds import Kind
 
@@ -90,6 +93,23 @@ class Number:
     words: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One gray image; it is shown on the page and left out of the JSON file.
+
+    Args:
+        title: what it shows.
+        values: shape (H, W).
+        low: value that is drawn black.
+        high: value that is drawn white.
+    """
+
+    title: str
+    values: NDArray[np.floating]
+    low: float = 0.0
+    high: float = 1.0
+
+
 @dataclass(frozen=True)
 class CaseRecord:
     """What one study found in one case.
@@ -103,6 +123,7 @@ class CaseRecord:
         findings: plain sentences; those a reader should see first come first.
         unsolved: solves that did not reach the tolerance and were left out of slopes and means.
         solves: all solves.
+        pictures: images for the page.
     """
 
     physics: str
@@ -113,6 +134,7 @@ class CaseRecord:
     findings: tuple[str, ...]
     unsolved: int = 0
     solves: int = 0
+    pictures: tuple[Picture, ...] = field(default=(), repr=False)
 
     def number(self, name: str) -> Number | None:
         """The number of that name, or None."""
@@ -146,7 +168,11 @@ class StudyRecord:
 
     def record(self) -> dict[str, Any]:
         """JSON-able form; infinite numbers become texts and missing ones null."""
-        return _jsonable(asdict(self))
+        bare = [replace(case, pictures=()) for case in self.cases]
+        entries = asdict(replace(self, cases=tuple(bare)))
+        for case in entries["cases"]:
+            del case["pictures"]
+        return _jsonable(entries)
 
 
 def _jsonable(value: Any) -> Any:

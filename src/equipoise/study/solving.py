@@ -49,15 +49,17 @@ def solve_case(
     return solve(
         equation,
         start,
-        _solver(equation),
+        solver_for(equation),
         tolerance=max(FLOOR, settings.tolerance * min(1.0, weakest)),
         max_evaluations=settings.max_evaluations,
         patience=PATIENCE,
     )
 
 
-def _solver(equation: Equation) -> Solver:
-    """With an exact inverse of ``A^T A + c I`` no method sees the conditioning of A.
+def solver_for(equation: Equation) -> Solver:
+    """The solver of a study's solves.
+
+    With an exact inverse of ``A^T A + c I`` no method sees the conditioning of A.
 
     Anderson's method is fastest then; but where R is not known to be monotone it may get stuck
     where the residual is small and not zero, and plain steps go on.
