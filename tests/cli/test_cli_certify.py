@@ -49,7 +49,7 @@ def test_files_hold_what_json_prints(run: Run, tmp_path: Path) -> None:
     page = (tmp_path / "out" / "certificate.html").read_text()
     for statement in found:
         assert f'id="{statement["name"]}"' in page
-    assert "equipoise certify --regularizer tikhonov --size 24 --task inpaint" in page
+    assert "equipoise certify --regularizer tikhonov --task inpaint --size 24" in page
     again = run("certify", *words)
     assert again.exit_code == 2
     assert "--overwrite" in again.stderr
@@ -96,19 +96,25 @@ def test_an_unsolved_equation_exits_with_4_and_keeps_its_certificate(
 
 
 @pytest.mark.parametrize(
-    ("words", "code"),
+    "words",
     [
-        (["--weights", "absent.safetensors"], 3),
-        (["--regularizer", "tv", "--truth", "absent.png"], 3),
-        (["--regularizer", "tv", "--task", "deblur", "--kernel", "absent.png"], 3),
+        ["--weights", "absent.safetensors"],
+        ["--regularizer", "tv", "--truth", "absent.png"],
+        ["--regularizer", "tv", "--task", "deblur", "--kernel", "absent.png"],
     ],
     ids=" ".join,
 )
 def test_bad_files_exit_with_3(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: Any, code: int
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = run("certify", *words)
-    assert result.exit_code == code
+    assert result.exit_code == 3
     assert "absent" in result.stderr
     assert result.stdout == ""
+
+
+def test_an_alpha_that_is_not_positive_exits_with_3(run: Run) -> None:
+    result = run("certify", *TIKHONOV, "--alpha", -1)
+    assert result.exit_code == 3
+    assert "alpha" in result.stderr

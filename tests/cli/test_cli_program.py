@@ -192,7 +192,6 @@ def test_unknown_names_get_the_nearest(
         (["certify", "--regularizer", "tv", "--weights", "w"], "--regularizer exclude each other"),
         (["certify", "--weights", "w", "--set", "a=1"], "--set belongs to --regularizer"),
         (["certify", "--regularizer", "tv", "--kernel", "motion:9"], "--task deblur"),
-        (["certify", "--regularizer", "tv", "--alpha", "-1"], "alpha"),
         (["certify", "--regularizer", "tv", "--size", "4"], "--size"),
         (["certify", "--regularizer", "tv", "--size", "1000"], "camera.png"),
         (["train", "--set", "filters"], "name=value"),

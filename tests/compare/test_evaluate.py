@@ -50,6 +50,27 @@ def test_scores_are_those_of_the_exact_solution() -> None:
         np.testing.assert_allclose(found.reconstructions[test.name], x[0, 0].numpy(), atol=1e-7)
     assert found.defect == (0.0, 0.0)
     assert "one equilibrium" in found.certificate.sentence
+    certified = found.statements
+    modulus, lipschitz, distance, error = (
+        certified.find(name)
+        for name in (
+            "strong_monotonicity",
+            "lipschitz_upper",
+            "distance_upper",
+            "error_upper_bound",
+        )
+    )
+    assert modulus is not None
+    assert modulus.value == pytest.approx(1.25, rel=1e-5)
+    assert lipschitz is not None
+    assert lipschitz.value == pytest.approx(1.0, rel=1e-5)
+    assert distance is not None
+    assert distance.value is not None
+    assert 0.0 <= distance.value < 1e-6
+    first = found.scores[0]
+    assert error is not None
+    assert error.value is not None
+    assert error.value >= np.sqrt(24 * 24) * 10 ** (-first.psnr / 20)
     counts = [score.evaluations for score in found.scores]
     assert found.evaluations == pytest.approx(sum(counts) / 2)
     assert found.trace[0][-1] == counts[0]

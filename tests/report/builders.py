@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.random import Generator
 
+from equipoise.certify import Statement
 from equipoise.compare.bootstrap import bootstrap_interval
 from equipoise.compare.records import (
     Array,
@@ -42,6 +43,7 @@ class Kind:
     converged: float = 1.0
     certificate: str = "none"
     seed_shifts: Sequence[float] = field(default=(0.0,))
+    certificates: Sequence[Statement] = ()
 
 
 TIKHONOV = Kind("tikhonov", "tikhonov", "Tikhonov", 1, (5.0, 5.2, 4.9, 5.3), train_seconds=2)
@@ -144,6 +146,7 @@ def _run(
         steps=300 if kind.filters else 0,
         seed=seed,
         images=scores,
+        certificates=[statement.record() for statement in kind.certificates],
     )
     analysis = _filters(kind.filters, rng) if kind.filters else None
     t = np.linspace(-1, 1, 41)

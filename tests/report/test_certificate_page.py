@@ -59,7 +59,7 @@ def test_no_number_stands_where_a_hypothesis_fails() -> None:
     block = re.search(r'id="uniqueness">.*?</div></div>', render(build_certificate()), re.S)
     assert block is not None
     assert 'class="value"' not in block[0]
-    assert "Take alpha below 0.2" in block[0]
+    assert 'What would mend it: <a href="#remedy-1">1</a>' in block[0]
 
 
 def test_a_certificate_without_failures_has_no_such_section() -> None:
@@ -83,7 +83,8 @@ def test_the_page_fetches_nothing_and_is_safe() -> None:
     page = Page(text)
     assert "script" not in page.seen
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
-    assert not page.links
+    assert page.links
+    assert all(link.startswith("#") and link[1:] in page.identifiers for link in page.links)
     assert not re.search(r"https?://|url\(|@import", text)
     assert ATTACK in page.text
 
@@ -113,7 +114,8 @@ def test_the_table_says_the_same() -> None:
     for each in build_certificate():
         assert each.title in text
         assert standing(each) in text
-    assert "Take alpha below 0.2, or <b>R</b>." in text
+    assert "[1] Take alpha below 0.2, or <b>R</b>." in text
+    assert "Words about uniqueness. Remedy: [1]." in text
     assert "4.568" in text
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from equipoise.certify import Uniqueness, symmetry_defect, uniqueness
+from equipoise.certify import Certificate, Uniqueness, certify, symmetry_defect, uniqueness
 from equipoise.compare.records import Array, ImageScore
 from equipoise.equation import Equation
 from equipoise.learn.validation import psnr
@@ -20,6 +20,9 @@ from equipoise.solve import solve
 
 #: Side of the crop on which the symmetry defect is measured.
 DEFECT_CROP = 128
+
+#: Random probes of the certificate's estimates; few, because every method pays for them.
+CERTIFICATE_PROBES = 3
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Evaluation:
         trace: (evaluations, relative residual) on the first photograph.
         defect: symmetry defect of the Jacobian at the first reconstruction, with standard error.
         certificate: what is known of existence and uniqueness.
+        statements: everything that can be certified on the first photograph.
     """
 
     scores: list[ImageScore]
@@ -69,6 +73,7 @@ class Evaluation:
     trace: tuple[Array, Array]
     defect: tuple[float, float]
     certificate: Uniqueness
+    statements: Certificate
 
 
 def measure_tests(problem: Problem, images: dict[str, Tensor], seed: int) -> list[TestImage]:
@@ -110,6 +115,7 @@ def evaluate(
     scores, pictures, spent, seconds = [], {}, 0.0, 0.0
     trace: tuple[Array, Array] | None = None
     defect, certificate = (0.0, 0.0), Uniqueness(None, "")
+    statements = Certificate("", ())
     for test in tests:
         equation = Equation(test.problem.physics, test.y, regularizer, alpha)
         started = time.perf_counter()
@@ -147,9 +153,14 @@ def evaluate(
             found = symmetry_defect(regularizer, solution.x[..., :DEFECT_CROP, :DEFECT_CROP])
             defect = (found.value, found.standard_error)
             certificate = uniqueness(equation)
+            statements = certify(
+                equation, x=solution.x, truth=test.truth, probes=CERTIFICATE_PROBES
+            )
     assert trace is not None
     count = len(tests)
-    return Evaluation(scores, pictures, seconds / count, spent / count, trace, defect, certificate)
+    return Evaluation(
+        scores, pictures, seconds / count, spent / count, trace, defect, certificate, statements
+    )
 
 
 def picture(x: Tensor) -> Array:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Method = Literal[
     "bilevel", "equilibrium", "jacobian-free", "unrolled", "source-condition", "tv", "tikhonov"
@@ -45,7 +45,11 @@ class ImageScore(BaseModel):
 
 
 class RunSummary(BaseModel):
-    """One method on one task, as it stands in ``summary.json``."""
+    """One method on one task, as it stands in ``summary.json``.
+
+    ``certificates`` are the statements of ``equipoise certify`` for the first test photograph,
+    each in the form of :meth:`equipoise.certify.Statement.record`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -73,6 +77,7 @@ class RunSummary(BaseModel):
     steps: int
     seed: int
     images: list[ImageScore]
+    certificates: list[dict[str, Any]] = Field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -295,6 +295,7 @@ def _summary(
         steps=steps,
         seed=seed,
         images=found.scores,
+        certificates=found.statements.records(),
     )
 
 

@@ -11,7 +11,7 @@ from equipoise.certify.statement import Certificate, Section, Statement
 from equipoise.compare.records import Array
 from equipoise.files import atomic_write
 from equipoise.report.certificate_figures import error_figure, lipschitz_figure, steps_figure
-from equipoise.report.certificate_words import LEGEND, NOT_MET, quantity, standing
+from equipoise.report.certificate_words import LEGEND, NOT_MET, quantity, remedies, standing
 from equipoise.report.markup import escape, figures, prose, sentences
 from equipoise.report.pictures import centre_window, picture
 from equipoise.report.words import MISSING
@@ -83,7 +83,7 @@ def render_certificate(certificate: Certificate, *, command: str, example: Examp
             _counts(certificate),
             _failures(certificate),
             _figures(certificate, example),
-            *(_section(section) for section in certificate.sections),
+            *(_section(section, remedies(certificate)) for section in certificate.sections),
             _example(example),
             f"<h2>Command</h2><pre><code>{escape(command)}</code></pre>",
             "</main></body></html>\n",
@@ -101,14 +101,16 @@ def _counts(certificate: Certificate) -> str:
 
 def _failures(certificate: Certificate) -> str:
     """What fails and what would mend it, each advice once, before everything else."""
-    failing = [statement for statement in certificate if not statement.holds]
-    advice = dict.fromkeys(statement.advice for statement in failing if statement.advice)
-    if not failing:
+    titles = [statement.title for statement in certificate if not statement.holds]
+    if not titles:
         return ""
-    titles = ", ".join(statement.title for statement in failing)
-    lead = f"<p>{prose(f'No number is given where a hypothesis fails: {titles}.')}</p>"
-    mend = f"<p>What would mend it:</p>{sentences(advice)}" if advice else ""
-    return f"<h2>What is not met</h2>{lead}{mend}"
+    items = "".join(
+        f'<li id="remedy-{number}">{prose(advice)}</li>'
+        for number, advice in enumerate(remedies(certificate), 1)
+    )
+    mend = f"<p>What would mend it:</p><ol>{items}</ol>" if items else ""
+    lead = "<p>No number is given where a hypothesis fails:</p>"
+    return f"<h2>What is not met</h2>{lead}{sentences(titles)}{mend}"
 
 
 def _figures(certificate: Certificate, example: Example) -> str:
@@ -121,20 +123,24 @@ def _figures(certificate: Certificate, example: Example) -> str:
     return "<h2>At a glance</h2>" + figures(shown) if shown else ""
 
 
-def _section(section: Section) -> str:
-    return f"<h2>{escape(section.title)}</h2>" + "".join(map(_statement, section.statements))
+def _section(section: Section, advice: list[str]) -> str:
+    parts = (_statement(statement, advice) for statement in section.statements)
+    return f"<h2>{escape(section.title)}</h2>" + "".join(parts)
 
 
-def _statement(statement: Statement) -> str:
+def _statement(statement: Statement, advice: list[str]) -> str:
     mark = standing(statement)
     kind = {"PROVED": "proved", "ESTIMATED": "estimated"}.get(mark, "failing")
     number = "" if statement.value is None else f'<p class="value">{quantity(statement.value)}</p>'
-    advice = f'<p class="advice">{prose(statement.advice)}</p>' if statement.advice else ""
+    mend = ""
+    if not statement.holds and statement.advice:
+        place = advice.index(statement.advice) + 1
+        mend = f'<p class="advice">What would mend it: <a href="#remedy-{place}">{place}</a>.</p>'
     return (
         f'<div class="statement {kind}" id="{escape(statement.name)}">'
         f'<div><p class="claim">{prose(statement.title)}<span class="mark">{mark}</span></p>'
         f"{number}</div>"
-        f"<div><p>{prose(statement.words)}</p>{advice}"
+        f"<div><p>{prose(statement.words)}</p>{mend}"
         f'<p class="small">Assumes: {prose(statement.assumes or MISSING)}. '
         f"Source: {prose(statement.source)}.</p></div></div>"
     )

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from equipoise.certify.statement import Certificate, Section
-from equipoise.report.certificate_words import LEGEND, NOT_MET, quantity, standing
+from equipoise.report.certificate_words import LEGEND, NOT_MET, quantity, remedies, standing
 
 #: Colours of the standings; the words say the same.
 _COLOURS = {"PROVED": "green", "ESTIMATED": "yellow", NOT_MET: "red"}
@@ -21,15 +21,21 @@ def print_certificate(certificate: Certificate, console: Console) -> None:
         certificate: what is known of one equation.
         console: where to print.
     """
+    advice = remedies(certificate)
     console.print(Text(certificate.subject))
     for section in certificate.sections:
         console.print()
-        console.print(_table(section))
+        console.print(_table(section, advice))
+    if advice:
+        console.print()
+        console.print(Text("What would mend what is not met", style="bold"))
+        for number, words in enumerate(advice, 1):
+            console.print(Text(f"[{number}] {words}"))
     console.print()
     console.print(Text(LEGEND))
 
 
-def _table(section: Section) -> Table:
+def _table(section: Section, advice: list[str]) -> Table:
     table = Table(
         title=Text(section.title, style="bold"),
         title_justify="left",
@@ -43,7 +49,9 @@ def _table(section: Section) -> Table:
     table.add_column("Meaning", ratio=5, overflow="fold")
     for statement in section.statements:
         mark = standing(statement)
-        meaning = f"{statement.words} {statement.advice}".strip()
+        meaning = statement.words
+        if not statement.holds and statement.advice:
+            meaning += f" Remedy: [{advice.index(statement.advice) + 1}]."
         table.add_row(
             Text(statement.title),
             quantity(statement.value),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from equipoise.certify.statement import Statement
+from equipoise.certify.statement import Certificate, Statement
 from equipoise.report.words import MISSING
 
 #: Stands beside a statement one of whose hypotheses fails.
@@ -21,6 +21,12 @@ LEGEND = (
 def standing(statement: Statement) -> str:
     """Say how far a statement can be relied on: PROVED, ESTIMATED or NOT MET."""
     return str(statement.kind) if statement.holds else NOT_MET
+
+
+def remedies(certificate: Certificate) -> list[str]:
+    """Collect what would mend the hypotheses that fail, each advice once."""
+    failing = (statement for statement in certificate if not statement.holds)
+    return list(dict.fromkeys(statement.advice for statement in failing if statement.advice))
 
 
 def quantity(value: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from equipoise.compare.records import TaskResult
+from equipoise.report.certified import certificate_notes, certified_table
 from equipoise.report.figures_curves import (
     draw_losses,
     draw_potentials,
@@ -51,9 +52,13 @@ def task_section(task: TaskResult, anchor: str, styles: Styles, budget: int) -> 
             quality_table(groups),
             f'<div class="cost">{cost_table(groups)}</div>',
             seed_table(groups),
+            certified_table(groups),
         ]
         if task.notes or task.failures:
             parts.append(sentences([*task.failures, *task.notes]))
+        notes = certificate_notes(groups)
+        if notes:
+            parts.append(details("What is not certified, and what would mend it", notes))
         parts.append(details("Every photograph's numbers", photograph_table(groups)))
         parts += [_differences(groups, styles), "<h3>Reconstructions</h3>"]
         parts += [gallery(task, groups, budget), _curves(groups, styles), _learned(groups, styles)]
