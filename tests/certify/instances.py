@@ -291,7 +291,8 @@ def equilibrium(equation: Equation, x: Tensor | None = None, tolerance: float = 
         for _ in range(20):
             for _ in range(20):
                 e = equation.residual(x)
-                jacobian = gram + alpha * dense_field(equation.regularizer, x) + 1e-13 * one
+                damping = 1e-13 + 1e-3 * min(1.0, float(e.norm()))  # the Jacobian may be singular
+                jacobian = gram + alpha * dense_field(equation.regularizer, x) + damping * one
                 d = torch.linalg.lstsq(jacobian, e.flatten()).solution.view_as(x)
                 t = 1.0
                 while t > 1e-3 and not size(x - t * d) < (1.0 - 0.1 * t) * float(e.norm()):
