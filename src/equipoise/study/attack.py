@@ -11,14 +11,19 @@ from torch import Tensor
 from equipoise.bounds import Kind
 from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.posteriori import error_bound
-from equipoise.certify.rounding import length, up
+from equipoise.certify.rounding import up
 from equipoise.differentiate import BackwardRecord, attach_gradient
 from equipoise.equation import Equation
 from equipoise.errors import InputError
 from equipoise.solve import solve
 from equipoise.solve.solver import Solver
 from equipoise.status import Solution
-from equipoise.study.sensitivity import check_squared_norm, sensitivity_adjoint, top_directions
+from equipoise.study.sensitivity import (
+    check_squared_norm,
+    residual_norm,
+    sensitivity_adjoint,
+    top_directions,
+)
 from equipoise.vectors import dot, expand, norm, where
 
 #: What an attack makes large: ``||d|| / ||dy||``, ``||A d|| / ||dy||`` or ``alpha D / ||dy||^2``
@@ -67,8 +72,9 @@ class Attack:
 
     @property
     def best(self) -> int:
-        """The restart that reached most."""
-        return int(self.reached.argmax())
+        """The restart that reached most; that measured most, where residuals account for all."""
+        values = self.reached if bool((self.reached > 0).any()) else self.measured
+        return int(values.argmax())
 
 
 def attack(
@@ -208,12 +214,12 @@ class _Ascent:
         self.statuses.append(solution.status)
         equation = self.candidate_equation()
         value, gradient = self._value_and_gradient(equation, solution.x)
-        reached = self._corrected(equation, solution.x, value)
+        reached = self._corrected(equation, solution.x, value).clamp_min(0.0)
         good = solution.converged | torch.full_like(solution.converged, self.proved)
         good &= torch.isfinite(value)
         better = self.open & good & (value > self.best)
         gained = value > self.best + GAIN * value.abs()
-        more = better & (reached > self.reached)
+        more = better & (reached >= self.reached)
         self.reached = torch.where(more, reached, self.reached)
         self.measured = torch.where(more, value, self.measured)
         self.unit = where(better, self.candidate, self.unit)
@@ -257,15 +263,9 @@ class _Ascent:
         if self.quantity == "norm":
             error = error_bound(equation, x) + error_bound(self.equation, self.base.x)
             return value - up(error).to(value) / self.radii
-        work = up(self._residual(equation, x) + self._residual(self.equation, self.base.x))
+        work = residual_norm(equation, x) + residual_norm(self.equation, self.base.x)
         work = work.to(value) * norm(x - self.base.x)
         if self.quantity == "bregman":
             return value - work / self.radii.square()
         image = (value * self.radii).clamp_min(torch.finfo(value.dtype).tiny)
         return value - work / (equation.data.weight * image * self.radii)
-
-    @staticmethod
-    def _residual(equation: Equation, x: Tensor) -> Tensor:
-        """``||E(x)||`` and what its rounding may hide."""
-        known = Hypotheses(equation)
-        return length(equation.residual(x)) + known.rounding(x, known.field(x))

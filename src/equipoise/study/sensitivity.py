@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from equipoise.certify.hypotheses import Hypotheses
+from equipoise.certify.rounding import length, up
 from equipoise.data_term import DataTerm
 from equipoise.differentiate import KrylovAdjoint, default_adjoint
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
 from equipoise.linear.process import Product
-from equipoise.status import LinearSolution, Status
+from equipoise.status import LinearSolution
 
 #: A Ritz pair whose residual is below this share of the largest Ritz value has settled.
 SETTLED = 1e-10
@@ -27,7 +29,7 @@ class TopDirections:
     Args:
         values: singular values, shape (k,); from below (Rayleigh-Ritz).
         directions: right singular vectors (perturbations of the data), norm 1, shape (k, ...).
-        status: of the linear solves behind them, :class:`Status` codes.
+        status: of the linear solves behind them, codes of :class:`equipoise.status.Status`.
     """
 
     values: Tensor
@@ -143,6 +145,12 @@ def top_directions(
     return TopDirections(values[wanted].flip(0).clamp_min(0).sqrt(), directions, status)
 
 
+def residual_norm(equation: Equation, x: Tensor) -> Tensor:
+    """At least ``||E(x)||`` of the exact residual, shape (B,), float64: rounding is allowed for."""
+    known = Hypotheses(equation)
+    return up(length(equation.residual(x)) + known.rounding(x, known.field(x)))
+
+
 def flat(v: Tensor) -> Tensor:
     """One sample as a real vector."""
     return torch.view_as_real(v).flatten() if v.is_complex() else v.flatten()
@@ -153,8 +161,3 @@ def unflat(row: Tensor, like: Tensor) -> Tensor:
     if like.is_complex():
         return torch.view_as_complex(row.reshape(*like.shape, 2).contiguous())
     return row.reshape(like.shape)
-
-
-def all_converged(status: Tensor) -> bool:
-    """Whether every code says CONVERGED."""
-    return bool((status == Status.CONVERGED).all())
