@@ -18,6 +18,7 @@ from deepinv.physics import DecomposablePhysics, LinearPhysics
 from torch import Tensor
 
 from equipoise.bounds import Bound, estimated, inflate, proved
+from equipoise.circulant import nearest_multiplier
 from equipoise.errors import InputError, UsageError
 from equipoise.vectors import dot, expand, norm
 
@@ -62,6 +63,19 @@ class DataTerm:
         """Smallest and largest eigenvalue of ``f''``: exact where the physics is decomposable."""
         low, high = gram_bounds(self.physics, self._like_image())
         return low.times(self.weight), high.times(self.weight)
+
+    def multiplier(self, x: Tensor) -> Tensor:
+        """Fourier multiplier near ``f''(x)``, see :func:`equipoise.circulant.nearest_multiplier`.
+
+        Returns:
+            Tensor of shape (1 or B, C, *frequencies of a real FFT).
+        """
+        return self._multiplier
+
+    @cached_property
+    def _multiplier(self) -> Tensor:
+        like = self._like_image()
+        return nearest_multiplier(self.hessian(like), like)
 
     def shifted_inverse(self, c: float) -> Callable[[Tensor], Tensor] | None:
         """``v -> (f'' + c I)^{-1} v`` where a decomposition of the physics gives it, else None."""
@@ -174,6 +188,10 @@ class GeneralDataTerm(DataTerm):
             estimated(-math.inf, "unknown data fidelity"),
             estimated(math.inf, "unknown data fidelity"),
         )
+
+    def multiplier(self, x: Tensor) -> Tensor:
+        """As for the squared norm, but the Hessian depends on x."""
+        return nearest_multiplier(self.hessian(x), x)
 
     def shifted_inverse(self, c: float) -> Callable[[Tensor], Tensor] | None:
         """None: the Hessian depends on x."""

@@ -14,10 +14,10 @@ from deepinv.physics import LinearPhysics
 from torch import Tensor
 
 from equipoise.bounds import Bound
-from equipoise.circulant import Circulant, transfer
+from equipoise.circulant import LocalInverse, LocalKernels, local_inverse
 from equipoise.data_term import DataTerm, data_term
 from equipoise.errors import InputError, UsageError
-from equipoise.regularizers.base import Constants, Curvature, Linearization, Regularizer, Traits
+from equipoise.regularizers.base import Constants, Linearization, Regularizer, Traits
 from equipoise.vectors import expand, norm
 
 
@@ -142,32 +142,24 @@ class Equation:
         vjp = jvp if inner.vjp is inner.jvp else add(inner.vjp)
         return Linearization(value, jvp, vjp)
 
-    def preconditioner(self, x: Tensor, curvature: Curvature = "secant") -> Circulant | None:
-        """A symmetric positive definite operator near ``J^{-1}`` that costs two FFTs.
+    def preconditioner(self, x: Tensor) -> LocalInverse | None:
+        """A symmetric positive definite operator near ``J^{-1}`` at x that costs a few FFTs.
 
-        Formula: ``F^* (S_A + alpha S_R)^{-1} F`` with the multiplier nearest to the physics' (exact
-        for circular convolutions, the mean for masks) and the power spectra of R's filters,
-        weighted by the mean over the pixels of the potentials' curvature at x.
+        Formula: ``sum_j w_j F* (S_A + alpha S_j)^{-1} F w_j`` with the multiplier nearest to the
+        physics' (exact for circular convolutions, the mean for masks) and, for each part j of the
+        image, the power spectra of R's filters weighted by the mean curvature of the potentials.
 
         Args:
             x: the point, shape (B, C, ...).
-            curvature: as for :meth:`Regularizer.kernels`: ``"secant"`` for solving the equation,
-                ``"tangent"`` for systems with its Jacobian at x.
 
         Returns:
-            A map of images that can be cut with ``select``, or None where R is like no convolution.
+            A map of images that can be cut with ``select``; None where R is like no convolution.
         """
         with torch.no_grad():
-            kernels = self.regularizer.kernels(x, self.constants, curvature)
-            if kernels is None:
+            local = self.regularizer.local_kernels(x, self.constants)
+            if local is None:
                 return None
-            kernels = kernels.unflatten(0, (len(x), -1))
-            waves = transfer(self._weighted(kernels), x.shape[2:])
-            data = self.data.multiplier(x).unflatten(1, waves.shape[1:3])
-            if waves.shape[2] == 1:
-                return Circulant(waves.real + data.unsqueeze(2), tuple(x.shape[2:])).inverse()
-            data = torch.diag_embed(data.movedim(2, -1)).movedim((-2, -1), (2, 3))
-            return Circulant(waves + data, tuple(x.shape[2:])).inverse()
+            return local_inverse(local.times(self._folded_alpha(local)), self.data.multiplier(x))
 
     def in_domain(self, x: Tensor) -> Tensor | None:
         """Boolean (B,), or None where the data fidelity is defined everywhere."""
@@ -282,6 +274,14 @@ class Equation:
 
     def _weighted(self, field: Tensor) -> Tensor:
         return self._alpha(field) * field
+
+    def _folded_alpha(self, local: LocalKernels) -> Tensor | float:
+        """alpha for kernels whose first axis runs over samples and groups of channels."""
+        alpha = self._alpha(local.kernels.new_empty(len(self.y)))
+        if not isinstance(alpha, Tensor) or alpha.dim() == 0:
+            return alpha
+        groups = len(local.kernels) // len(self.y)
+        return expand(alpha.expand(len(self.y)).repeat_interleave(groups), local.kernels)
 
     def _extreme_alpha(self, largest: bool) -> float:
         if not isinstance(self.alpha, Tensor):

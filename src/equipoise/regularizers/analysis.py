@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.bounds import proved
+from equipoise.circulant import LocalKernels
 from equipoise.regularizers.base import Constants, Linearization, Regularizer, Traits
-from equipoise.regularizers.operators import AnalysisOperator
+from equipoise.regularizers.local_curvature import local_kernels
+from equipoise.regularizers.operators import AnalysisOperator, ConvolutionChain
 from equipoise.regularizers.profiles import Profile
 
 
@@ -60,6 +62,13 @@ class AnalysisRegularizer(Regularizer):
         slope, curvature = self.profile.slope_and_curvature(self._features(x, constants))
         product = congruence(self.operator, constants, curvature, self.operator, constants)
         return Linearization(self.operator.adjoint(slope, constants), product, product)
+
+    def _local_kernels(self, x: Tensor, constants: Constants) -> LocalKernels | None:
+        """``K^T diag(psi'') K`` with the mean of psi'' over each part of the image."""
+        if not isinstance(self.operator, ConvolutionChain):
+            return None
+        curvature = self.profile.curvature(self._features(x, constants))
+        return local_kernels(curvature, self.operator.autocorrelations(constants))
 
     def traits(self) -> Traits:
         """``J`` lies between ``-N^T N`` and ``P^T P`` with ``N^2, P^2 = diag(-+psi'')_+`` of K."""

@@ -12,6 +12,7 @@ from deepinv.optim.prior import Prior
 from torch import Tensor
 
 from equipoise.bounds import Bound
+from equipoise.circulant import LocalKernels
 from equipoise.errors import InputError, NoPotentialError, UsageError
 from equipoise.regularizers.proximal import solve_prox
 from equipoise.status import Solution
@@ -137,6 +138,10 @@ class Regularizer(Prior):
         """Value and Jacobian products at x; override where they are known analytically."""
         return autograd_linearization(lambda z: self._field(z, constants), x, self.gradient_field)
 
+    def _local_kernels(self, x: Tensor, constants: Constants) -> LocalKernels | None:
+        """Convolutions that act like ``J_R(x)``; None where R is like no convolution."""
+        return None
+
     def constants(self) -> Constants:
         """Whatever depends on the parameters alone, differentiably; computed once per solve."""
         return ()
@@ -203,6 +208,21 @@ class Regularizer(Prior):
         jvp = shaped(inner.jvp)
         vjp = jvp if inner.vjp is inner.jvp else shaped(inner.vjp)
         return Linearization(inner.value.reshape(x.shape), jvp, vjp)
+
+    def local_kernels(self, x: Tensor, constants: Constants | None = None) -> LocalKernels | None:
+        """Convolutions that act like the Jacobian near x, for preconditioning.
+
+        Args:
+            x: images of shape (B, C, *spatial).
+            constants: result of :meth:`constants`, to save recomputing it.
+
+        Returns:
+            A positive semi-definite operator on groups of c channels, its first axis of length
+            ``B * C / c``: ``c = channels`` where R mixes channels, else 1. None where R is no
+            gradient or like no convolution (a dense operator).
+        """
+        with torch.no_grad():
+            return self._local_kernels(self._fold(x), self._given(constants))
 
     # ---- deepinv's face ------------------------------------------------------------------------
 

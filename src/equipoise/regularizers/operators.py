@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.bounds import inflate
+from equipoise.circulant import transfer
 from equipoise.errors import InputError, UsageError
 from equipoise.regularizers.convolution import (
     Padding,
@@ -124,6 +125,24 @@ class ConvolutionChain(AnalysisOperator):
         for layer in reversed(weights):
             z = correlate_adjoint(z, layer, self.padding)
         return z
+
+    def autocorrelations(self, weights: Weights) -> Tensor:
+        """Centred kernels a_k with ``K^T diag(c) K = sum_k c_k a_k *`` away from the border.
+
+        Returns:
+            Tensor of shape (features, channels, channels, *sizes), odd sizes: those of the
+            collapsed filters with themselves.
+        """
+        spatial = range(2, weights[0].dim())
+        sizes = [1 + 2 * sum(layer.shape[d] - 1 for layer in weights) for d in spatial]
+        waves = transfer(weights[0].double(), sizes)
+        for layer in weights[1:]:
+            waves = torch.einsum("om...,mi...->oi...", transfer(layer.double(), sizes), waves)
+        # A correlation multiplies by the conjugate of the transfer function of its filters.
+        power = torch.einsum("kc...,kd...->kcd...", waves, waves.conj())
+        axes = tuple(range(-len(sizes), 0))
+        kernels = torch.fft.irfftn(power, s=sizes, dim=axes)
+        return kernels.roll([size // 2 for size in sizes], axes).to(weights[0])
 
     def norm(self, weights: Weights) -> float:
         """The product of the proved bounds of the convolutions."""

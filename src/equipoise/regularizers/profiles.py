@@ -63,7 +63,6 @@ class Profile(nn.Module, ABC):
         return self.slope(t), self.curvature(t)
 
 
-
 def per_channel(parameter: Tensor, t: Tensor) -> Tensor:
     """View (channels,) numbers so that they multiply features of shape (B, channels, ...)."""
     return parameter.reshape(-1, *[1] * (t.dim() - 2))

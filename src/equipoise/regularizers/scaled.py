@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from equipoise.circulant import LocalKernels
 from equipoise.errors import UsageError
 from equipoise.regularizers.base import (
     Constants,
@@ -118,6 +119,11 @@ class Scaled(Regularizer):
         a, s, *inner = constants
         value, field = self.regularizer.potential_and_field(s * x, tuple(inner))
         return a / s.square() * value, a / s * field
+
+    def _local_kernels(self, x: Tensor, constants: Constants) -> LocalKernels | None:
+        a, s, *inner = constants
+        local = self.regularizer.local_kernels(s * x, tuple(inner))
+        return None if local is None else local.times(a)
 
     def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
         with torch.no_grad():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from equipoise.errors import UsageError
 from equipoise.solve.solver import Solver, State, fresh_counters
-from equipoise.solve.system import System
+from equipoise.solve.system import Preconditionable, Preconditioner, System
 from equipoise.solve.trial import flat, inside
 from equipoise.vectors import dot, expand, norm, where
 
@@ -18,6 +18,8 @@ from equipoise.vectors import dot, expand, norm, where
 SUFFICIENT, SLOPE = 1e-4, 0.8
 #: Rejected trial points after which the memory is dropped, and after that the sample given up.
 MAX_REJECTIONS = 16
+#: Steps after which the preconditioner is made anew, and then whenever their number has doubled.
+FIRST_REFRESHES = (1, 3)
 
 
 @dataclass
@@ -34,6 +36,7 @@ class LBFGSState(State):
     y: Tensor
     rho: Tensor
     gamma: Tensor
+    initial: Preconditioner | None
     slot: int
 
 
@@ -55,6 +58,7 @@ class LBFGS(Solver):
     name: ClassVar[str] = "lbfgs"
     needs_potential: ClassVar[bool] = True
     memory: int = 10
+    preconditioned: bool = True
 
     def __post_init__(self) -> None:
         if self.memory < 1:
@@ -63,18 +67,20 @@ class LBFGS(Solver):
     def start(self, system: System, x: Tensor) -> LBFGSState:
         """Evaluate at x; the first direction is steepest descent."""
         f, e = system.potential_and_residual(x)
+        initial = self._initial(system, x)
         evaluations, failed = fresh_counters(x)
         batch, size = len(x), e[0].numel() if len(x) else 0
         pairs = torch.zeros(batch, self.memory, size, dtype=e.dtype, device=e.device)
         ones = torch.ones(batch, dtype=e.dtype, device=e.device)
+        direction = -e if initial is None else -initial(e)
         return LBFGSState(
             x=x,
             e=e,
             evaluations=evaluations,
             failed=failed,
             f=f,
-            direction=-e,
-            slope=-dot(e, e),
+            direction=direction,
+            slope=dot(direction, e),
             step_size=ones,
             rejections=torch.zeros_like(evaluations),
             steepest=torch.ones_like(failed),
@@ -82,6 +88,7 @@ class LBFGS(Solver):
             y=pairs.clone(),
             rho=torch.zeros(batch, self.memory, dtype=e.dtype, device=e.device),
             gamma=ones.clone(),
+            initial=initial,
             slot=0,
         )
 
@@ -99,7 +106,10 @@ class LBFGS(Solver):
         give_up = rejections > MAX_REJECTIONS
         restart = give_up & ~old.steepest
         rho = moved.rho.masked_fill(restart.unsqueeze(1), 0.0)
-        direction = -two_loop(e_new, moved.s, moved.y, rho, moved.gamma, moved.slot)
+        initial = moved.initial
+        if initial is not None and _due(moved.slot):
+            initial = self._initial(system, x)
+        direction = -two_loop(e_new, moved.s, moved.y, rho, moved.gamma, moved.slot, initial)
         slope = dot(direction, e_new)
         norms = norm(direction) * norm(e_new)
         uphill = ~(slope < -1e-10 * norms) | restart
@@ -113,6 +123,7 @@ class LBFGS(Solver):
             e=e_new,
             f=f_new,
             rho=rho,
+            initial=initial,
             evaluations=old.evaluations + 1,
             failed=old.failed | (give_up & old.steepest),
             direction=where(fresh, direction, old.direction),
@@ -122,21 +133,35 @@ class LBFGS(Solver):
             steepest=torch.where(fresh, uphill, old.steepest),
         )
 
+    def _initial(self, system: System, x: Tensor) -> Preconditioner | None:
+        if self.preconditioned and isinstance(system, Preconditionable):
+            return system.preconditioner(x)
+        return None
+
     def _remember(self, old: LBFGSState, s: Tensor, y: Tensor) -> LBFGSState:
         """Write the newest pair into the ring; a pair without curvature leaves an empty slot."""
         s, y = s.flatten(1), y.flatten(1)
-        curvature, length = dot(s, y), dot(y, y)
+        curvature = dot(s, y)
+        scaled = y if old.initial is None else old.initial(y.reshape(old.e.shape)).flatten(1)
         tiny = torch.finfo(s.dtype).eps
         good = curvature > tiny * norm(s) * norm(y)
         slot = old.slot % self.memory
         old.s[:, slot], old.y[:, slot] = s, y
         rho = old.rho.clone()
         rho[:, slot] = torch.where(good, 1.0 / curvature, 0.0)
-        gamma = torch.where(good, curvature / length, old.gamma)
+        gamma = torch.where(good, curvature / dot(y, scaled), old.gamma)
         return replace(old, rho=rho, gamma=gamma, slot=old.slot + 1)
 
 
-def two_loop(e: Tensor, s: Tensor, y: Tensor, rho: Tensor, gamma: Tensor, count: int) -> Tensor:
+def two_loop(
+    e: Tensor,
+    s: Tensor,
+    y: Tensor,
+    rho: Tensor,
+    gamma: Tensor,
+    count: int,
+    initial: Preconditioner | None = None,
+) -> Tensor:
     """Apply the inverse Hessian approximation to ``e`` (two-loop recursion).
 
     Args:
@@ -145,6 +170,7 @@ def two_loop(e: Tensor, s: Tensor, y: Tensor, rho: Tensor, gamma: Tensor, count:
         y: differences of gradients, shape (B, memory, n).
         rho: ``1 / <s, y>``, zero for empty slots, shape (B, memory).
         gamma: scale of the initial inverse Hessian, shape (B,).
+        initial: map that gamma scales, an approximation of the inverse Hessian; None: the identity.
         count: number of pairs written so far; the newest is in slot ``(count - 1) % memory``.
     """
     memory = s.shape[1]
@@ -154,11 +180,20 @@ def two_loop(e: Tensor, s: Tensor, y: Tensor, rho: Tensor, gamma: Tensor, count:
     for k in slots:
         weights.append(rho[:, k] * dot(s[:, k], q))
         q.sub_(weights[-1].unsqueeze(1) * y[:, k])
+    if initial is not None:
+        q = initial(q.reshape(e.shape)).flatten(1)
     q.mul_(gamma.unsqueeze(1))
     for k, a in zip(reversed(slots), reversed(weights), strict=True):
         b = rho[:, k] * dot(y[:, k], q)
         q.add_((a - b).unsqueeze(1) * s[:, k])
     return q.reshape(e.shape)
+
+
+def _due(steps: int) -> bool:
+    """Whether to make the preconditioner anew; the same for all samples, whoever they run with."""
+    first = FIRST_REFRESHES[-1]
+    later = steps > first and steps % first == 0 and (steps // first).bit_count() == 1
+    return steps in FIRST_REFRESHES or later
 
 
 def _acceptable(old: LBFGSState, f: Tensor, slope: Tensor) -> Tensor:

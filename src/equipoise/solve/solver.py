@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from equipoise.errors import HypothesisError
-from equipoise.solve.system import System
+from equipoise.solve.system import Preconditioner, System
 
 
 @dataclass
@@ -65,11 +65,13 @@ class Solver(ABC):
 
 def select_state(state: AnyState, keep: Tensor) -> AnyState:
     """Keep some of the samples of a state (indices into the batch axis)."""
-    cut = {
-        f.name: value[keep]
-        for f in dataclasses.fields(state)
-        if isinstance(value := getattr(state, f.name), Tensor)
-    }
+    cut: dict[str, Tensor | Preconditioner] = {}
+    for f in dataclasses.fields(state):
+        value = getattr(state, f.name)
+        if isinstance(value, Tensor):
+            cut[f.name] = value[keep]
+        elif isinstance(value, Preconditioner):
+            cut[f.name] = value.select(keep)
     return dataclasses.replace(state, **cut)
 
 

@@ -11,6 +11,25 @@ from equipoise.bounds import Bound
 
 
 @runtime_checkable
+class Preconditioner(Protocol):
+    """A symmetric positive definite map near the inverse of E's Jacobian, sample by sample."""
+
+    def __call__(self, v: Tensor) -> Tensor:
+        """Apply the map."""
+
+    def select(self, keep: Tensor) -> Preconditioner:
+        """The map of the samples ``keep`` (indices)."""
+
+
+@runtime_checkable
+class Preconditionable(Protocol):
+    """A system that knows preconditioners; solvers ask for them where they help."""
+
+    def preconditioner(self, x: Tensor) -> Preconditioner | None:
+        """A map near the inverse of E's Jacobian around x, or None where none is known."""
+
+
+@runtime_checkable
 class System(Protocol):
     """A batch of nonlinear equations ``E_i(x_i) = 0``, one per sample.
 

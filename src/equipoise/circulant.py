@@ -1,0 +1,144 @@
+"""Operators that act like a convolution in each part of an image, and their fast inverses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+#: Eigenvalues below this share of the largest one are raised to it before they are inverted.
+FLOOR = 1e-4
+
+
+@dataclass(frozen=True)
+class LocalKernels:
+    """A positive semi-definite operator that is a convolution in each of several parts of an image.
+
+    Args:
+        windows: shape (B, parts, *spatial), not negative, of sum 1 over the parts: how much of
+            each pixel belongs to each part.
+        kernels: shape (B, parts, c, c, *sizes), centred, of odd sizes: the convolution of c
+            channels in each part.
+    """
+
+    windows: Tensor
+    kernels: Tensor
+
+    def times(self, factor: Tensor | float) -> LocalKernels:
+        """The operator times a non-negative number."""
+        return LocalKernels(self.windows, factor * self.kernels)
+
+
+@dataclass(frozen=True)
+class LocalInverse:
+    """``v -> sum_j w_j F* blocks_j F (w_j v)``, a symmetric positive definite operator.
+
+    Args:
+        roots: w, shape (B, groups, parts, 1, *spatial), with ``sum_j w_j^2 = 1``.
+        blocks: shape (B, groups, parts, c, c, *frequencies) of a real FFT, Hermitian and positive
+            definite in the axes of size c; images have ``groups * c`` channels.
+    """
+
+    roots: Tensor
+    blocks: Tensor
+
+    def __call__(self, v: Tensor) -> Tensor:
+        """Apply the operator to images of shape (B, groups * c, *spatial)."""
+        groups, c = self.blocks.shape[1], self.blocks.shape[3]
+        axes = tuple(range(4 - self.roots.dim(), 0))
+        parts = self.roots * v.unflatten(1, (groups, 1, c))
+        waves = torch.fft.rfftn(parts, dim=axes)
+        waves = (self.blocks * waves.unsqueeze(3)).sum(4)
+        parts = torch.fft.irfftn(waves, s=self.roots.shape[4:], dim=axes)
+        return (self.roots * parts).sum(2).flatten(1, 2)
+
+    def select(self, keep: Tensor) -> LocalInverse:
+        """The operator of the samples ``keep`` (indices)."""
+        return LocalInverse(self.roots[keep], self.blocks[keep])
+
+
+def local_inverse(local: LocalKernels, multiplier: Tensor) -> LocalInverse:
+    """Invert the sum of an operator of convolutions and a circulant one, part by part.
+
+    Exact where the kernels are the same in all parts and images are periodic. Eigenvalues below
+    ``FLOOR`` times the largest one of the sample are raised to it.
+
+    Args:
+        local: on groups of c channels; its first axis runs over samples and groups.
+        multiplier: of the circulant operator, real and not negative, shape
+            (1 or B, groups * c, *frequencies) or ones in place of the frequencies.
+    """
+    spatial, c = local.windows.shape[2:], local.kernels.shape[2]
+    groups = multiplier.shape[1] // c
+    waves = transfer(local.kernels, spatial).unflatten(0, (-1, groups))
+    shift = multiplier.unflatten(1, (groups, 1, c))
+    roots = local.windows.sqrt().unflatten(0, (-1, groups)).unsqueeze(3)
+    if c == 1:
+        values = waves.real + shift.unsqueeze(3)
+        return LocalInverse(roots, _raised(values).reciprocal())
+    shift = torch.diag_embed(shift.movedim(3, -1)).movedim((-2, -1), (3, 4))
+    values, vectors = torch.linalg.eigh((waves + shift).movedim((3, 4), (-2, -1)))
+    inverse = (vectors * _raised(values).reciprocal().unsqueeze(-2)) @ vectors.mH
+    return LocalInverse(roots, inverse.movedim((-2, -1), (3, 4)))
+
+
+def _raised(values: Tensor) -> Tensor:
+    top = values.flatten(1).amax(1).reshape(-1, *[1] * (values.dim() - 1))
+    return torch.maximum(values, FLOOR * top)
+
+
+def transfer(kernels: Tensor, shape: Sequence[int]) -> Tensor:
+    """Real FFT of centred kernels laid on a grid, wrapped around it where they are larger.
+
+    Args:
+        kernels: shape (..., *sizes), odd sizes, the origin in the middle.
+        shape: sizes of the grid, as many as the kernels have spatial axes.
+
+    Returns:
+        Complex tensor of shape (..., *frequencies).
+    """
+    dims = len(shape)
+    sizes = kernels.shape[-dims:]
+    places = torch.zeros((), dtype=torch.int64, device=kernels.device)
+    for size, length in zip(sizes, shape, strict=True):
+        offset = (torch.arange(size, device=kernels.device) - size // 2) % length
+        places = places.unsqueeze(-1) * length + offset
+    lead = kernels.shape[:-dims]
+    grid = kernels.new_zeros(*lead, torch.Size(shape).numel())
+    grid.index_add_(-1, places.flatten(), kernels.flatten(-dims))
+    return torch.fft.rfftn(grid.unflatten(-1, tuple(shape)), dim=tuple(range(-dims, 0)))
+
+
+def nearest_multiplier(product: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
+    """Multiplier of a circulant operator near a symmetric positive semi-definite one.
+
+    Two candidates, both from one product each: the transfer function of the response to a point
+    in the middle of the image, exact for what commutes with shifts, and the mean of the diagonal,
+    exact for multiples of the identity. Of each sample that one is taken that comes nearer to the
+    operator on a random image.
+
+    Args:
+        product: the operator on tensors shaped like ``like``; channels are seen one by one.
+        like: images, shape (B, C, *spatial), for shape, dtype and device.
+
+    Returns:
+        Real non-negative tensor of shape (B, C, *frequencies).
+    """
+    spatial = like.shape[2:]
+    axes = tuple(range(-len(spatial), 0))
+    middle = [size // 2 for size in spatial]
+    point = torch.zeros_like(like)
+    point[(..., *middle)] = 1.0
+    response = product(point).roll([-m for m in middle], axes)
+    local = torch.fft.rfftn(response, dim=axes).real.clamp_min(0.0)
+
+    generator = torch.Generator().manual_seed(0)
+    signs = torch.randint(0, 2, like.shape, generator=generator).to(like).mul_(2.0).sub_(1.0)
+    image = product(signs)
+    mean = (signs * image).mean(axes, keepdim=True).clamp_min(0.0)
+    guess = torch.fft.irfftn(local * torch.fft.rfftn(signs, dim=axes), s=spatial, dim=axes)
+    misses = [(image - each).square().flatten(1).sum(1) for each in (guess, mean * signs)]
+    better = (misses[0] <= misses[1]).reshape(-1, *[1] * (like.dim() - 1))
+    return torch.where(better, local, mean)
