@@ -27,6 +27,7 @@ from equipoise.testing import (
     check_batch,
     check_channels,
     check_constants,
+    check_far_away,
     check_inputs,
     check_jacobian,
     check_parameter_gradient,
@@ -120,6 +121,49 @@ class HighModulus(LogCosh):
 class LowLipschitz(LogCosh):
     def traits(self) -> Traits:
         return replace(super().traits(), lipschitz=proved(1.49))
+
+
+class LowLipschitzOfConvolution(Regularizer):
+    """Declares a number that only images of more than a few pixels exceed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = build("tikhonov", operator="gradient")
+
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        return self.inner.field(x)
+
+    def _potential(self, x: Tensor, constants: Constants) -> Tensor:
+        return self.inner.potential(x)
+
+    def traits(self) -> Traits:
+        return Traits(True, proved(0.0), proved(7.8))
+
+
+class FalseBounded(LogCosh):
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        return super()._field(x, constants) + 1e-3 * x
+
+    def traits(self) -> Traits:
+        return replace(super().traits(), bounded=True)
+
+
+class FalseAttaining(LogCosh):
+    """Linear far away on the one side, and falling."""
+
+    def _potential(self, x: Tensor, constants: Constants) -> Tensor:
+        return super()._potential(x, constants) - 2.0 * x.flatten(1).sum(1)
+
+    def traits(self) -> Traits:
+        return replace(super().traits(), attaining=True)
+
+
+class AttainingWithoutPotential(Residual):
+    def __init__(self) -> None:
+        super().__init__(lambda x: 0.5 * x.roll(1, -1))
+
+    def traits(self) -> Traits:
+        return Traits(False, attaining=True)
 
 
 class FalseDisc(Residual):
@@ -289,6 +333,10 @@ Check = Callable[..., None]
     [
         (HighModulus(), check_traits, r"modulus 0.01 \(PROVED\) is declared, but"),
         (LowLipschitz(), check_traits, r"lipschitz 1.49 \(PROVED\) is declared, but"),
+        (LowLipschitzOfConvolution(), check_traits, "shape .*declares the Lipschitz constant 7.8"),
+        (FalseBounded(), check_far_away, "declared bounded, but"),
+        (FalseAttaining(), check_far_away, "attaining is declared, but the potential falls"),
+        (AttainingWithoutPotential(), check_far_away, "field that is no gradient"),
         (FalseDisc(), check_traits, "disc hypothesis"),
         (TraitsAgainstClass(), check_traits, "gradient_field=False"),
         (FalseGradient(), check_jacobian, "J is not symmetric"),

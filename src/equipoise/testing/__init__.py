@@ -12,8 +12,8 @@ from equipoise.testing.contract import (
     check_regularizer,
     check_saving,
     check_shapes,
-    check_traits,
 )
+from equipoise.testing.declared import check_far_away, check_traits
 from equipoise.testing.oracles import (
     dense_jacobian,
     dense_physics,
@@ -25,6 +25,7 @@ __all__ = [
     "check_batch",
     "check_channels",
     "check_constants",
+    "check_far_away",
     "check_inputs",
     "check_jacobian",
     "check_parameter_gradient",
