@@ -115,7 +115,7 @@ def test_commands_in_documents_parse(line: str) -> None:
         if takes_value[word]:
             assert words, f"{word} needs a value"
             words.pop(0)
-    assert (arguments > 0) == (name == "reconstruct")
+    assert (arguments > 0) == (name in ("reconstruct", "study"))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -29,7 +29,7 @@ from equipoise.errors import (
 )
 
 HEAVY = ("torch", "deepinv", "matplotlib", "numpy")
-COMMANDS = ("compare", "train", "reconstruct", "certify")
+COMMANDS = ("compare", "train", "reconstruct", "certify", "study")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

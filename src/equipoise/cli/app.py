@@ -8,8 +8,9 @@ import typer
 
 from equipoise.cli.certify import certify
 from equipoise.cli.compare import compare
-from equipoise.cli.examples import CERTIFY, COMPARE, PROGRAM, RECONSTRUCT, TRAIN
+from equipoise.cli.examples import CERTIFY, COMPARE, PROGRAM, RECONSTRUCT, STUDY, TRAIN
 from equipoise.cli.reconstruct import reconstruct
+from equipoise.cli.study import study
 from equipoise.cli.train import train
 
 app = typer.Typer(
@@ -48,3 +49,4 @@ app.command(epilog=COMPARE)(compare)
 app.command(epilog=TRAIN)(train)
 app.command(epilog=RECONSTRUCT)(reconstruct)
 app.command(epilog=CERTIFY)(certify)
+app.command(epilog=STUDY)(study)

@@ -68,3 +68,20 @@ CERTIFY = """[bold]Examples[/bold]
   For programs:
   equipoise certify --regularizer tikhonov --alpha 0.1 --size 128 --json
 """
+
+STUDY = """[bold]Examples[/bold]
+
+  How fast the error vanishes with the noise, beside the proved bounds:
+  equipoise study rates
+
+  The same for your model and the operator it was trained for:
+  equipoise study rates --weights tied.safetensors --size 32
+
+  Noise to 0 under rules for alpha that meet the hypotheses and rules
+  that do not, with a network that has several equilibria:
+  equipoise study convergence --physics inpaint,blur \\
+      --regularizer contractive,network
+
+  Parameter choice in limited-angle tomography:
+  equipoise study alpha --physics limited-angle --regularizer tikhonov,crr
+"""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
+from pathlib import Path
 from typing import ParamSpec
 
 import matplotlib
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from equipoise.compare.records import Comparison
+from equipoise.files import atomic_write
 from equipoise.report.groups import BASELINES, group_runs
 
 P = ParamSpec("P")
@@ -110,6 +112,41 @@ def drawn(draw: Callable[P, Figure]) -> Callable[P, str]:
         return data_address(buffer.getvalue())
 
     return encoded
+
+
+def save_figure(draw: Callable[[], Figure], paths: Sequence[Path]) -> None:
+    """Draw a figure under the page's own settings into files, each replaced in one step.
+
+    Args:
+        draw: makes the figure.
+        paths: files ending in .png or .svg; their folder must exist.
+
+    Raises:
+        OutputError: if a file cannot be written.
+    """
+    with matplotlib.rc_context({**_RC, "svg.hashsalt": "equipoise"}):
+        figure = draw()
+        for path in paths:
+            form = path.suffix[1:]
+            # Without its date an SVG file is the same whenever it is drawn.
+            extra = {"metadata": {"Date": None}} if form == "svg" else {}
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=form, dpi=DENSITY, **extra)
+            content = buffer.getvalue()
+            atomic_write(path, partial(_write, content=content))
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def curve_style(position: int) -> Style:
+    """Style of the n-th curve of a figure."""
+    return Style(
+        _COLOURS[position % len(_COLOURS)],
+        _MARKERS[position % len(_MARKERS)],
+        _LINES[position % len(_LINES)],
+    )
 
 
 def data_address(png: bytes) -> str:

@@ -63,8 +63,8 @@ def cases(
 ) -> list[Case]:
     """Every chosen physics with every chosen regulariser.
 
-    Without a choice they are the study's; with a weights file they are its own physics and its
-    own regulariser.
+    Without a choice they are the study's; with a task they are its physics, with a weights file its
+    regulariser.
 
     Args:
         settings: of the study.
@@ -76,8 +76,7 @@ def cases(
         WeightsError: if the weights cannot be read.
     """
     loaded = settings.weights is not None
-    own = loaded and settings.task is not None
-    chosen = settings.physics or ((OWN,) if own else physics)
+    chosen = settings.physics or ((OWN,) if settings.task is not None else physics)
     fields = [
         (name, regularizer_by_name(name, settings))
         for name in settings.regularizers or ((LOADED,) if loaded else regularizers)

@@ -167,6 +167,7 @@ def _numbers(rule: Rule, path: Path) -> list[Number]:
                     high=mean.high,
                     status=worst_status(path.statuses[row]),
                     words=words,
+                    main=name == "error" and place == "last",
                 )
             )
     return found

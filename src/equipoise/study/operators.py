@@ -8,7 +8,7 @@ import torch
 from deepinv.physics import LinearPhysics
 
 from equipoise.errors import UnknownNameError
-from equipoise.problems import deblur, from_physics, inpaint, load_user_physics
+from equipoise.problems import Problem, deblur, from_physics, inpaint, load_user_physics
 from equipoise.problems.kernels import kernel_from_tensor
 from equipoise.problems.pose import pose
 from equipoise.problems.tomography import tomography
@@ -63,16 +63,22 @@ def operator_by_name(name: str, shape: tuple[int, ...], settings: StudySettings)
         problem = from_physics(factory, shape, name=name.rpartition(":")[2], dtype=dtype)
     else:
         raise UnknownNameError("physics", name, PHYSICS)
-    return Operator(problem.physics, problem.description)
+    return _small(problem)
 
 
 def _tomograph(name: str, shape: tuple[int, ...]) -> Operator:
-    """Parallel rays; as a matrix where the images are small enough."""
+    """Parallel rays from few directions, or from a limited range."""
     count = max(3, round(SPARSE * shape[-1]))
     angles = f"{count}" if name == "sparse-view" else f"{count}:{LIMITED}"
     problem = tomography(shape, angles, sigma=0.0, dtype=torch.float64)
-    size = (shape[-2], shape[-1])
-    if size[0] * size[1] > MATRIX_PIXELS:
+    return _small(problem)
+
+
+def _small(problem: Problem) -> Operator:
+    """The problem's physics; a tomograph becomes a matrix where the images are small enough."""
+    size = (problem.image_shape[-2], problem.image_shape[-1])
+    small = size[0] * size[1] <= MATRIX_PIXELS
+    if problem.name != "tomography" or not small:
         return Operator(problem.physics, problem.description)
     return Operator(MatrixPhysics(problem.physics, size, torch.float64), problem.description)
 

@@ -24,6 +24,8 @@ LEVELS = (1e-1, 3e-2, 1e-2, 3e-3)
 GRID = tuple(10.0 ** (k / 3) for k in range(-6, 7))
 #: The discrepancy principle takes the alpha with ``||A x - y|| = TAU delta``.
 TAU = 1.05
+#: Relative residual that suffices to compare errors that differ by percents.
+TOLERANCE = 1e-4
 #: Halvings of the logarithm of alpha: the grid's range to within 2 %.
 HALVINGS = 9
 
@@ -76,6 +78,7 @@ def run_case(case: Case, settings: StudySettings) -> CaseRecord:
         case: physics, regulariser, images, and the images to learn from.
         settings: noise levels, draws, accuracy.
     """
+    settings = settings.model_copy(update={"tolerance": max(TOLERANCE, settings.tolerance)})
     levels = sorted(settings.noise_levels or LEVELS, reverse=True)
     generator = torch.Generator().manual_seed(settings.seed + 2)
     chosen: dict[str, list[Choice]] = {name: [] for name in RULES}

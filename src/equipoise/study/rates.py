@@ -48,7 +48,7 @@ BEST = RULES[0]
 #: Quantities: name -> title and label of the axis.
 QUANTITIES = {
     "norm": ("Error in norm", "‖x − x†‖ / ‖x†‖"),
-    "bregman": ("Symmetric Bregman distance", "⟨R(x) − R(x†), x − x†⟩"),
+    "bregman": ("Bregman distance", "⟨R(x) − R(x†), x − x†⟩"),
     "residual": ("Data residual", "‖Ax − yδ‖ / ‖y‖"),
 }
 
@@ -244,12 +244,13 @@ def _numbers(
         theory = spectrum.exponents(rule.power)
         status = worst_status(s for row in found.statuses for s in row)
         for name, (title, _) in QUANTITIES.items():
+            noun = title[0].lower() + title[1:]
             slope: Interval = slope_interval(levels, found.values[name])
             bounded = name in found.bounds
             numbers.append(
                 Number(
                     f"slope_{name}_{rule.name}",
-                    f"{rule.label}: slope, {title.lower()}",
+                    f"{rule.label}: slope, {noun}",
                     slope.value,
                     low=slope.low,
                     high=slope.high,
@@ -257,6 +258,7 @@ def _numbers(
                     status=status,
                     words=f"mean of {slope.draws} draws' slopes, 95 % t-interval"
                     + ("" if bounded else "; no bound, hence no exponent: its hypotheses fail"),
+                    main=rule is BEST,
                 )
             )
             if bounded:
@@ -264,11 +266,12 @@ def _numbers(
                 numbers.append(
                     Number(
                         f"largest_ratio_{name}_{rule.name}",
-                        f"{rule.label}: largest error / bound, {title.lower()}",
+                        f"{rule.label}: largest error / bound, {noun}",
                         float(ratio.max()),
                         kind=found.kind,
                         status=status,
                         words="at most 1 if theory and program are right",
+                        main=rule is BEST,
                     )
                 )
     return tuple(numbers)

@@ -24,7 +24,7 @@ class Series:
         label: what a reader calls it.
         x: abscissae.
         y: ordinates, as many; not finite where there is none.
-        role: measured, bound, or reference.
+        role: measured, bound, or reference; the bound of a curve NAME is called NAME_bound.
         kind: PROVED or ESTIMATED; measurements are ESTIMATED.
         low: lower end of an interval at each point, or empty.
         high: upper end, or empty.
@@ -80,6 +80,7 @@ class Number:
         theory: what theory says it is, or None.
         status: name of the worst status of the solves behind it; empty without solves.
         words: one sentence, for example why there is no number.
+        main: whether the terminal's table shows it; page and JSON show all.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Number:
     theory: float | None = None
     status: str = ""
     words: str = ""
+    main: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +126,8 @@ class CaseRecord:
         unsolved: solves that did not reach the tolerance and were left out of slopes and means.
         solves: all solves.
         pictures: images for the page.
+        monotone: whether R is proved to be monotone; a solve that fails is a finding where it is
+            not, and a failure where it is.
     """
 
     physics: str
@@ -135,6 +139,7 @@ class CaseRecord:
     unsolved: int = 0
     solves: int = 0
     pictures: tuple[Picture, ...] = field(default=(), repr=False)
+    monotone: bool = True
 
     def number(self, name: str) -> Number | None:
         """The number of that name, or None."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Protocol
 
@@ -49,15 +49,14 @@ STUDIES: dict[str, Study] = {
     "stability": Study(
         "How far can a perturbation of the data move the reconstruction?",
         "stability",
+        physics=("inpaint", "blur", "sparse-view"),
         regularizers=_ALL,
     ),
     "convergence": Study(
         "Does the reconstruction converge as the noise vanishes?", "convergence", regularizers=_ALL
     ),
     "rates": Study("How fast does the error vanish with the noise?", "rates"),
-    "lower-bound": Study(
-        "Which error can no noise level and no alpha go below?", "lower_bound", regularizers=_ALL
-    ),
+    "lower-bound": Study("Which error can no noise level and no alpha go below?", "lower_bound"),
     "alpha": Study("Which rule for alpha comes nearest to the best one?", "parameter_choice"),
 }
 
@@ -98,7 +97,8 @@ def run_study(
     for case in chosen:
         if observer is not None:
             observer.started(case.label, len(chosen))
-        records.append(study.run_case(case, settings))
+        monotone = case.regularizer.traits().monotone
+        records.append(replace(study.run_case(case, settings), monotone=monotone))
         if observer is not None:
             observer.finished(records[-1])
     return StudyRecord(

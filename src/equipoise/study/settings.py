@@ -10,7 +10,7 @@ from equipoise.errors import UnknownNameError, UsageError
 
 #: Physics that are built in.
 PHYSICS = ("inpaint", "blur", "sparse-view", "limited-angle")
-#: Word for the physics that the weights were trained for.
+#: Word for the physics of a task, as a rule the one that the weights were trained for.
 OWN = "own"
 #: Regularisers that are built in.
 REGULARIZERS = ("tikhonov", "crr", "contractive", "network")
@@ -56,7 +56,7 @@ class StudySettings(BaseModel):
     def _known_names(self) -> StudySettings:
         for name in self.physics or ():
             if name == OWN and self.task is None:
-                raise UsageError("The physics 'own' is that of the weights: give --weights.")
+                raise UsageError("The physics 'own' is that of weights or of a task: give one.")
             if name not in (*PHYSICS, OWN) and ":" not in name:
                 raise UnknownNameError("physics", name, PHYSICS)
         for name in self.regularizers or ():

@@ -1,0 +1,120 @@
+"""The figures of a study: one column of panels for each case."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from equipoise.report.style import curve_style, drawn, new_figure, save_figure, wrap
+from equipoise.study.records import CaseRecord, Panel, Series
+
+#: Height of a panel and of a line of its legend, in inches.
+_PANEL, _LINE = 2.35, 0.17
+#: Colour of points whose solves did not converge, and of curves for reference.
+_UNSOLVED, _GRAY = "#C00000", "#6E6E6E"
+_BOUND = "_bound"
+
+
+def case_figure(case: CaseRecord) -> Figure:
+    """Draw the panels of one case below each other.
+
+    Measured curves are solid with markers and intervals, bounds dashed in the colour of their
+    curve, references dotted; a red cross marks a point behind which a solve did not converge.
+
+    Args:
+        case: with at least one panel.
+    """
+    lines = [_legend_lines(panel) for panel in case.panels]
+    figure = new_figure(sum(_PANEL + _LINE * count for count in lines))
+    heights = [_PANEL + _LINE * count for count in lines]
+    axes = figure.subplots(len(case.panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axis, panel in zip(axes, case.panels, strict=True):
+        _draw_panel(axis, panel)
+    return figure
+
+
+@drawn
+def draw_case(case: CaseRecord) -> Figure:
+    """:func:`case_figure` as a PNG data address."""
+    return case_figure(case)
+
+
+def save_case_figures(case: CaseRecord, stem: Path) -> list[Path]:
+    """Write the figure of a case as ``stem.png`` and ``stem.svg``.
+
+    Args:
+        case: with at least one panel.
+        stem: path without suffix; its folder must exist.
+
+    Raises:
+        OutputError: if a file cannot be written.
+    """
+    paths = [stem.with_name(stem.name + suffix) for suffix in (".png", ".svg")]
+    save_figure(lambda: case_figure(case), paths)
+    return paths
+
+
+def _draw_panel(axis: Axes, panel: Panel) -> None:
+    if panel.log_x:
+        axis.set_xscale("log")
+    if panel.log_y and any(value > 0 for curve in panel.series for value in _finite(curve.y)):
+        axis.set_yscale("log")
+    measured = [curve.name for curve in panel.series if curve.role == "measured"]
+    for curve in panel.series:
+        _draw_curve(axis, curve, measured)
+    crosses = [point for curve in panel.series for point in _unsolved(curve)]
+    if crosses:
+        xs, ys = zip(*crosses, strict=True)
+        label = "× a solve did not converge"
+        axis.plot(xs, ys, "x", color=_UNSOLVED, markersize=9, markeredgewidth=1.8, label=label)
+    axis.set_title(wrap(panel.title, 52), loc="left")
+    axis.set_xlabel(panel.x_label)
+    axis.set_ylabel(panel.y_label)
+    axis.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.45, -0.22),
+        ncols=_columns(panel),
+        handlelength=2.6,
+        columnspacing=1.2,
+    )
+
+
+def _draw_curve(axis: Axes, curve: Series, measured: list[str]) -> None:
+    owner = curve.name.removesuffix(_BOUND)
+    if curve.role == "reference" or (curve.role == "bound" and owner not in measured):
+        colour = "#111111" if curve.role == "bound" else _GRAY
+    else:
+        colour = curve_style(measured.index(owner)).colour
+    if curve.role == "bound":
+        label = f"{curve.label} ({curve.kind})"
+        axis.plot(curve.x, curve.y, "--", color=colour, linewidth=1.2, label=label)
+        return
+    marker = "." if curve.role == "reference" else curve_style(measured.index(owner)).marker
+    line = ":" if curve.role == "reference" else "-"
+    axis.plot(
+        curve.x, curve.y, line, color=colour, marker=marker, markersize=4.5, label=curve.label
+    )
+    if curve.low and curve.high:
+        axis.vlines(curve.x, curve.low, curve.high, color=colour, linewidth=1.2)
+
+
+def _unsolved(curve: Series) -> list[tuple[float, float]]:
+    points = zip(curve.x, curve.y, curve.solved, strict=True)
+    return [(x, y) for x, y, solved in points if not solved and math.isfinite(y)]
+
+
+def _finite(values: tuple[float, ...]) -> list[float]:
+    return [value for value in values if math.isfinite(value)]
+
+
+def _columns(panel: Panel) -> int:
+    longest = max(len(curve.label) + 12 * (curve.role == "bound") for curve in panel.series)
+    return 2 if longest <= 22 else 1
+
+
+def _legend_lines(panel: Panel) -> int:
+    entries = len(panel.series) + any(_unsolved(curve) for curve in panel.series)
+    return math.ceil(entries / _columns(panel)) + 1
