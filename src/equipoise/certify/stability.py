@@ -1,4 +1,9 @@
-"""How far equilibria move when the data do: the constants of the theory's section 3."""
+"""How far equilibria move when the data do: the constants of the theory's section 3.
+
+With ``d = x1 - x2``, ``dy = y1 - y2`` the equations give ``||A d||^2 + alpha D = <dy, A d>``. If
+``mu < 0 < m`` then ``alpha D >= alpha mu ||d||^2 >= (alpha mu / s_-^2) ||A d||^2``, hence
+``||A d|| <= s_-^2 / m ||dy||``; and D may be negative, but not below ``mu gamma^2 ||dy||^2``.
+"""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def _describe(known: Setting, step: Step | None, which: str) -> list[Statement]:
         return [refusal(name, title, "m > 0, R Lipschitz", _SOURCE, words, advice)]
     formula = "x - tau E(x)" if gradient else "x - (A^T A + c I)^{-1} E(x)"
     values = (step.parameter, step.factor, step.steps(0.1), step.steps(ACCURACY))
-    words = (
+    sentences = (
         f"The parameter with the smallest proved factor for {formula}.",
         f"{formula} brings two points nearer by at least this factor, with {letter} = "
         f"{text(step.parameter)}.",
@@ -204,7 +204,7 @@ def _describe(known: Setting, step: Step | None, which: str) -> list[Statement]:
     why = _estimate(known)
     return [
         claim(name, title, Bound(float(value), step.kind, why), step.assumes, _SOURCE, said)
-        for (name, title), value, said in zip(rows, values, words, strict=True)
+        for (name, title), value, said in zip(rows, values, sentences, strict=True)
     ]
 
 
