@@ -112,7 +112,9 @@ def attack_case(case: Case, settings: StudySettings) -> list[Outcome]:
             solver=solver_for(equation),
         )
         given = found.perturbation[found.best : found.best + 1]
-        outcomes.append(Outcome(found, bound, "" if bound is not None else " ".join(failing(known))))
+        outcomes.append(
+            Outcome(found, bound, "" if bound is not None else " ".join(failing(known)))
+        )
     return outcomes
 
 
