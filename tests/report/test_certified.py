@@ -22,6 +22,7 @@ FULL = (
     statement("lipschitz_lower", 3.5, Kind.ESTIMATED),
     statement("lipschitz_upper", 4.0),
     statement("stability_norm", 1.25),
+    statement("stability_data", 1.0),
     statement("distance_upper", 0.0125),
     statement("error_floor", 0.5),
     statement("error_lower_bound", 0.75, Kind.ESTIMATED),
@@ -49,7 +50,7 @@ def test_each_certified_method_has_its_numbers() -> None:
     assert cells(table, "Tied pair, bilevel") == [
         "0.25",
         "3.5 (est.) to<br>4",
-        "1.25",
+        "x: 1.25<br>Ax: 1",
         "0.0125",
         floor,
         f"{lower} (est.)",
@@ -64,7 +65,8 @@ def test_each_certified_method_has_its_numbers() -> None:
 def test_a_failing_hypothesis_leaves_a_dash_and_its_remedy() -> None:
     groups = group_runs(build_task(METHODS))
     found = cells(certified_table(groups), "Untied pair, equilibrium")
-    assert found[0] == found[2] == "–"
+    assert found[0] == found[3] == "–"
+    assert found[2] == "x: –<br>Ax: –"
     assert found[1] == "3.5 (est.) to<br>–"
     notes = certificate_notes(groups)
     assert notes.count("<li>") == 1

@@ -27,13 +27,13 @@ def certified_table(groups: list[Group]) -> str:
     photograph = shown[0].summary.images[0].name
     heads = [
         "Method",
-        "One solution: modulus m",
+        "Modulus m",
         "Lipschitz constant of R",
-        "Change of x by a change of y, at most",
-        "Distance to the equilibrium, at most",
-        "PSNR without noise, for every α: at most, dB",
-        "PSNR with this noise: at most, dB",
-        "PSNR guaranteed, dB",
+        "Stability",
+        "Distance to equilibrium ≤",
+        "PSNR ≤, no noise, dB",
+        "PSNR ≤, this noise, dB",
+        "PSNR ≥, this noise, dB",
         "PSNR measured, dB",
         "Symmetry defect",
     ]
@@ -66,7 +66,7 @@ def _row(group: Group) -> list[str]:
         group.label,
         _cell(found.get("strong_monotonicity")),
         _bracket(found.get("lipschitz_lower"), found.get("lipschitz_upper")),
-        _cell(found.get("stability_norm")),
+        f"x: {_cell(found.get('stability_norm'))}\nAx: {_cell(found.get('stability_data'))}",
         _cell(found.get("distance_upper")),
         _psnr(found.get("error_floor"), entries),
         _psnr(found.get("error_lower_bound"), entries),

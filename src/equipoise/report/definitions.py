@@ -43,16 +43,16 @@ _MEANINGS = {
     ),
     "Certified constants": (
         "The modulus m is positive only where exactly one solution is known to exist. The Lipschitz"
-        " constant of R lies between its two numbers. The change of x is ‖x₁ − x₂‖ / ‖y₁ − y₂‖ for"
-        " any two data. The distance to the equilibrium is that of the restored photograph to the"
-        " exact solution of its equation."
+        " constant of R lies between its two numbers. Stability: ‖x₁ − x₂‖ and ‖A(x₁ − x₂)‖ are at"
+        " most these multiples of ‖y₁ − y₂‖, for any two data. The distance is that of the restored"
+        " photograph to the exact solution of its equation."
     ),
     "Certified PSNR": (
-        "Every solution keeps A from seeing a part of R; where R of the truth has such a part, no"
-        " α, no noise level and no solver reach the truth: the PSNR without noise is at most that"
-        " number. With this noise and this α the limit may be lower; guaranteed is what the error"
-        " bound leaves, a true and often very low number. All three need the truth, so they are"
-        " statements about R and not about unknown images."
+        "At a solution, R has no component in the kernel of A. Where R of the truth has one, no α,"
+        " no noise level and no solver reach the truth: the PSNR is at most that number even"
+        " without noise. With this noise and this α the limit may be lower, and the bound on the"
+        " error guarantees a least PSNR, true and often very low. All three need the truth, so"
+        " they are statements about R and not about unknown images."
     ),
     "Seconds": (
         "Wall-clock times of single runs on the machine named below; their spread is not measured."
