@@ -7,8 +7,10 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from equipoise.report.style import curve_style, drawn, new_figure, save_figure, wrap
+from equipoise.report.words import superscript_power
 from equipoise.study.records import CaseRecord, Panel, Series
 
 #: Height of a panel and of a line of its legend, in inches.
@@ -65,6 +67,14 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
     measured = [curve.name for curve in panel.series if curve.role == "measured"]
     for curve in panel.series:
         _draw_curve(axis, curve, measured)
+    for ticks in (axis.xaxis, axis.yaxis):
+        if ticks.get_scale() == "log":
+            ticks.set_major_formatter(lambda value, _: superscript_power(value))
+            ticks.set_minor_formatter(NullFormatter())
+    kinds = sorted({str(curve.kind) for curve in panel.series if _owned_bound(curve, measured)})
+    if kinds:
+        label = f"bound ({', '.join(kinds)})"
+        axis.plot([], [], "--", color=_GRAY, linewidth=1.2, label=label)
     crosses = [point for curve in panel.series for point in _unsolved(curve)]
     if crosses:
         xs, ys = zip(*crosses, strict=True)
@@ -75,7 +85,7 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
     axis.set_ylabel(panel.y_label)
     axis.legend(
         loc="upper center",
-        bbox_to_anchor=(0.45, -0.22),
+        bbox_to_anchor=(0.42, -0.24),
         ncols=_columns(panel),
         handlelength=2.6,
         columnspacing=1.2,
@@ -89,7 +99,8 @@ def _draw_curve(axis: Axes, curve: Series, measured: list[str]) -> None:
     else:
         colour = curve_style(measured.index(owner)).colour
     if curve.role == "bound":
-        label = f"{curve.label} ({curve.kind})"
+        # The bounds of several curves share one entry of the legend.
+        label = None if owner in measured else f"{curve.label} ({curve.kind})"
         axis.plot(curve.x, curve.y, "--", color=colour, linewidth=1.2, label=label)
         return
     marker = "." if curve.role == "reference" else curve_style(measured.index(owner)).marker
@@ -101,6 +112,10 @@ def _draw_curve(axis: Axes, curve: Series, measured: list[str]) -> None:
         axis.vlines(curve.x, curve.low, curve.high, color=colour, linewidth=1.2)
 
 
+def _owned_bound(curve: Series, measured: list[str]) -> bool:
+    return curve.role == "bound" and curve.name.removesuffix(_BOUND) in measured
+
+
 def _unsolved(curve: Series) -> list[tuple[float, float]]:
     points = zip(curve.x, curve.y, curve.solved, strict=True)
     return [(x, y) for x, y, solved in points if not solved and math.isfinite(y)]
@@ -110,11 +125,18 @@ def _finite(values: tuple[float, ...]) -> list[float]:
     return [value for value in values if math.isfinite(value)]
 
 
+def _entries(panel: Panel) -> list[str]:
+    """Labels of the legend."""
+    measured = [curve.name for curve in panel.series if curve.role == "measured"]
+    own = [curve for curve in panel.series if not _owned_bound(curve, measured)]
+    labels = [c.label + f" ({c.kind})" * (c.role == "bound") for c in own]
+    labels += ["bound (PROVED)"] * (len(own) < len(panel.series))
+    return labels + ["× a solve did not converge"] * any(_unsolved(c) for c in panel.series)
+
+
 def _columns(panel: Panel) -> int:
-    longest = max(len(curve.label) + 12 * (curve.role == "bound") for curve in panel.series)
-    return 2 if longest <= 22 else 1
+    return 2 if max(map(len, _entries(panel))) <= 21 else 1
 
 
 def _legend_lines(panel: Panel) -> int:
-    entries = len(panel.series) + any(_unsolved(curve) for curve in panel.series)
-    return math.ceil(entries / _columns(panel)) + 1
+    return math.ceil(len(_entries(panel)) / _columns(panel)) + 1

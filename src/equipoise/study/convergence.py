@@ -15,7 +15,7 @@ from equipoise.study.cases import Case
 from equipoise.study.records import CaseRecord, Number, Panel, Series
 from equipoise.study.regimes import Spectrum, spectrum_of
 from equipoise.study.settings import StudySettings
-from equipoise.study.slopes import geometric_mean
+from equipoise.study.slopes import Interval, geometric_mean
 from equipoise.study.solving import equation_of, solve_case, worst_status
 from equipoise.study.truths import SourceTruth, draw_noise, source_truth
 from equipoise.vectors import norm
@@ -48,7 +48,7 @@ RULES = (
 QUANTITIES = {
     "error": ("Distance to x†", "‖x − x†‖ / ‖x†‖"),
     "data": ("Data error", "‖Ax − y‖ / ‖y‖"),
-    "spread": ("Solutions from two starts", "‖x₁ − x₂‖ / ‖x†‖"),
+    "spread": ("Largest difference of solutions from two starts", "‖x₁ − x₂‖ / ‖x†‖"),
 }
 
 
@@ -135,7 +135,8 @@ def _panel(quantity: str, levels: Tensor, paths: dict[str, Path]) -> Panel:
     title, label = QUANTITIES[quantity]
     curves = []
     for rule in RULES:
-        means = [geometric_mean(row) for row in paths[rule.name].values[quantity]]
+        rows = paths[rule.name].values[quantity]
+        means = [_summary(quantity, row) for row in rows]
         curves.append(
             Series(
                 rule.name,
@@ -150,13 +151,22 @@ def _panel(quantity: str, levels: Tensor, paths: dict[str, Path]) -> Panel:
     return Panel(quantity, title, "relative noise δ / ‖y‖", label, tuple(curves))
 
 
+def _summary(quantity: str, draws: Tensor) -> Interval:
+    """Geometric mean with interval; of the spread, which is 0 or not, the largest."""
+    if quantity != "spread":
+        return geometric_mean(draws)
+    kept = draws[torch.isfinite(draws)]
+    largest = float(kept.max()) if len(kept) else math.nan
+    return Interval(largest, math.nan, math.nan, len(kept))
+
+
 def _numbers(rule: Rule, path: Path) -> list[Number]:
     words = rule.violates or "hypotheses on alpha met"
     found = []
     for name, (title, _) in QUANTITIES.items():
         rows = path.values[name]
         for place, row in (("first", 0), ("last", -1)):
-            mean = geometric_mean(rows[row])
+            mean = _summary(name, rows[row])
             found.append(
                 Number(
                     f"{name}_{place}_{rule.name}",

@@ -176,8 +176,9 @@ def _limits(
         return limits, pair.kind
     limits["bregman"] = pair.bregman
     limits["residual"] = pair.residual / norm(truth.y)
-    if pair.distance is None:
-        return limits, pair.kind
+    mu = equation.traits.modulus
+    if pair.distance is None or mu is None or not mu.value > 0:
+        return limits, pair.kind  # ||A d|| / s_- at best, which says nothing of a blur
     distance = pair.distance
     gap = gap_bound(equation, found.x, truth.x, truth.element, pair.data)
     if gap is not None:
@@ -256,7 +257,7 @@ def _numbers(
                     high=slope.high,
                     theory=theory[name] if bounded else None,
                     status=status,
-                    words=f"mean of {slope.draws} draws' slopes, 95 % t-interval"
+                    words=f"mean of the slopes of {slope.draws} draws (images and noise), 95 % t-interval"
                     + ("" if bounded else "; no bound, hence no exponent: its hypotheses fail"),
                     main=rule is BEST,
                 )
