@@ -20,6 +20,7 @@ from equipoise.certify.shifted import SpectralCalculus, spectral_calculus
 from equipoise.data_term import DataTerm
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
+from equipoise.vectors import expand
 
 #: Advice where a positive modulus of R is missing.
 STRONGER = "Use a regulariser with a proved positive modulus, for example a contractive one."
@@ -204,6 +205,13 @@ class Hypotheses:
         """``R(x)`` without a graph."""
         with torch.no_grad():
             return self.equation.regularizer.field(x, self.equation.constants)
+
+    def residual(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``E(x)`` and the allowance for its rounding, from one evaluation of R."""
+        field = self.field(x)
+        with torch.no_grad():
+            e = self.equation.data.gradient(x) + expand(self.alpha, field).to(field.dtype) * field
+        return e, self.rounding(x, field)
 
     def check_images(self, **images: Tensor) -> None:
         """Refuse images that are not those of the equation.

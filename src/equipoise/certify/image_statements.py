@@ -13,11 +13,11 @@ from torch import Tensor
 from equipoise.bounds import Bound, Kind
 from equipoise.certify.claims import claim, refusal, text
 from equipoise.certify.hypotheses import STRONGER, Hypotheses, standing
-from equipoise.certify.lower_bound import LowerBound, error_floor, error_lower_bound
+from equipoise.certify.lower_bound import LowerBound, floor_at, lower_at
 from equipoise.certify.posteriori import distance_above, distance_below
-from equipoise.certify.rates import best_alpha, upper_error
+from equipoise.certify.rates import best_alpha, bias_element, upper_error
 from equipoise.certify.rounding import allowance, length, up
-from equipoise.certify.source_condition import SourceElement, least_norm_element, source_element
+from equipoise.certify.source_condition import SourceElement, least_norm_element
 from equipoise.certify.statement import Statement
 from equipoise.equation import Equation
 
@@ -116,16 +116,17 @@ def posterior_statements(equation: Equation, x: Tensor) -> tuple[Statement, ...]
     known = Hypotheses(equation)
     known.check_images(x=x)
     mu, lipschitz = known.modulus, known.lipschitz
+    e, slack = known.residual(x)
     if known.m is None or mu is None:
         above = _ABOVE.fails(known.failure, known.advice)
     else:
         above = _ABOVE.says(
-            Bound(_worst(distance_above(known, x)), known.kind, mu.why),
+            Bound(_worst(distance_above(known, e, slack)), known.kind, mu.why),
             "The reconstruction is at most this far from the one equilibrium.",
         )
     if lipschitz is None or not known.lipschitz_is_finite:
         return above, _BELOW.fails(*_UNBOUNDED)
-    value = float(distance_below(known, x, lipschitz.value).min())
+    value = float(distance_below(known, e, slack, lipschitz.value).min())
     why = known.high.why if lipschitz.proved else lipschitz.why
     below = _BELOW.says(
         Bound(value, standing(lipschitz, known.high), why),
@@ -155,14 +156,15 @@ def lower_bound_statements(
     if not known.lipschitz_is_finite:
         topics = (_FLOOR,) if noise_norm is None else (_FLOOR, _LOWER)
         return tuple(topic.fails(*_UNBOUNDED) for topic in topics)
+    field = known.field(truth)
     floor = _FLOOR.says(
-        _least(error_floor(equation, truth)),
+        _least(floor_at(known, truth, field)),
         "Every equilibrium, for any data and any alpha, is at least this far from the truth.",
     )
     if noise_norm is None:
         return (floor,)
     lower = _LOWER.says(
-        _least(error_lower_bound(equation, truth, noise_norm)),
+        _least(lower_at(known, truth, field, known.noise(noise_norm))),
         "With this alpha and noise of at most the given norm, every equilibrium is at least this "
         "far from the truth.",
     )
@@ -277,17 +279,17 @@ def _bias(
         words = "No modulus of R is known." if mu is None else f"mu = {mu} is not positive."
         topics = [_LOSS] + ([_UPPER] if noise_norm is not None else [])
         return [topic.fails(words, STRONGER) for topic in topics]
-    price = beta / known.weight
-    loss = _worst(source_element(known.equation.physics, field, price).upper)
+    element = bias_element(known, field)
+    loss = _worst(element.upper)
     kind = standing(mu)
+    price, bias = text(_worst(beta / known.weight)), text(loss**0.5 / mu.value)
     words = (
-        f"min over w of ||R(truth) - A^T w||^2 + beta ||w||^2 with beta = sigma^2 alpha mu = "
-        f"{text(_worst(price))}; without noise the error is at most sqrt(S_beta) / mu = "
-        f"{text(loss**0.5 / mu.value)}."
+        "min over w of ||R(truth) - A^T w||^2 + beta ||w||^2 with beta = sigma^2 alpha mu = "
+        f"{price}; without noise the error is at most sqrt(S_beta) / mu = {bias}."
     )
     found = [_LOSS.says(Bound(loss, kind, mu.why), words)]
     if noise_norm is not None:
-        error = _worst(upper_error(known, truth, known.noise(noise_norm)))
+        error = _worst(upper_error(known, truth, field, element, known.noise(noise_norm)))
         words = "With this alpha and noise of at most the given norm the error is at most this."
         found.append(_UPPER.says(Bound(error, known.kind, mu.why), words))
     return found

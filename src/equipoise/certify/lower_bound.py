@@ -99,9 +99,16 @@ def error_floor(
     """
     known = Hypotheses(equation)
     known.check_images(truth=truth)
+    require_lipschitz(known)
+    return floor_at(known, truth, known.field(truth), residual_norm)
+
+
+def floor_at(
+    known: Hypotheses, truth: Tensor, field: Tensor, residual_norm: Tensor | None = None
+) -> LowerBound:
+    """The bound of :func:`error_floor` where ``R(z)`` is known already."""
     bound = require_lipschitz(known)
-    field = known.field(truth)
-    found = kernel_component(equation.physics, field)
+    found = kernel_component(known.equation.physics, field)
     lost = allowance(known.field_size(truth, field), truth.dtype)
     if residual_norm is not None:
         lost = lost + residual_norm.double() / known.alpha
@@ -145,8 +152,23 @@ def error_lower_bound(
     """
     known = Hypotheses(equation)
     known.check_images(truth=truth)
-    bound = require_lipschitz(known)
-    field, delta = known.field(truth), known.whitening * known.noise(noise_norm)
+    require_lipschitz(known)
+    delta, field = known.noise(noise_norm), known.field(truth)
+    return lower_at(known, truth, field, delta, t=t, beta=beta, residual_norm=residual_norm)
+
+
+def lower_at(
+    known: Hypotheses,
+    truth: Tensor,
+    field: Tensor,
+    delta: Tensor,
+    *,
+    t: float | None = None,
+    beta: float | None = None,
+    residual_norm: Tensor | None = None,
+) -> LowerBound:
+    """The bound of :func:`error_lower_bound` where ``R(z)`` is known already; delta is (B,)."""
+    bound, delta = require_lipschitz(known), known.whitening * delta
     lost = known.alpha * allowance(known.field_size(truth, field), truth.dtype)
     if residual_norm is not None:
         lost = lost + residual_norm.double()

@@ -134,8 +134,8 @@ def stability_bounds(
     with torch.no_grad():
         misfit = equation1.physics.A(x2) - equation2.y
         u = equation1.y - equation2.y - _scaled(1.0 - change, misfit)
-        e = equation1.residual(x1) - _scaled(change, equation2.residual(x2))
-    lost1, lost2 = one.rounding(x1, one.field(x1)), two.rounding(x2, two.field(x2))
+    (e1, lost1), (e2, lost2) = one.residual(x1), two.residual(x2)
+    e = e1 - _scaled(change, e2)
     slack = lost1 + (change + (1.0 - change).abs()) * lost2
     return pair_bounds(equation1, x1, x2, u, e, slack)
 

@@ -40,7 +40,8 @@ def error_bound(equation: Equation, x: Tensor) -> Tensor:
             "The modulus of R is only estimated, so nothing is proved of the distance: use a "
             "regulariser with a proved modulus, for example a contractive one."
         )
-    return distance_above(known, x)
+    known.check_images(x=x)
+    return distance_above(known, *known.residual(x))
 
 
 def error_at_least(equation: Equation, x: Tensor) -> Tensor:
@@ -67,19 +68,17 @@ def error_at_least(equation: Equation, x: Tensor) -> Tensor:
             f"{what} is not proved from above, so nothing is proved from below: use a "
             "decomposable physics and a regulariser with a proved Lipschitz constant."
         )
-    return distance_below(known, x, bound.value)
-
-
-def distance_above(known: Hypotheses, x: Tensor) -> Tensor:
-    """The number of :func:`error_bound`, whatever its standing; needs a positive m."""
     known.check_images(x=x)
-    e = known.equation.residual(x)
-    return up(known.divided(e, known.rounding(x, known.field(x))))
+    return distance_below(known, *known.residual(x), bound.value)
 
 
-def distance_below(known: Hypotheses, x: Tensor, lipschitz: float) -> Tensor:
-    """The number of :func:`error_at_least` for a Lipschitz constant, whatever its standing."""
-    known.check_images(x=x)
-    size = length(known.equation.residual(x)) - known.rounding(x, known.field(x))
+def distance_above(known: Hypotheses, e: Tensor, slack: Tensor) -> Tensor:
+    """The number of :func:`error_bound` from ``E(x)``, proved or not; needs a positive m."""
+    return up(known.divided(e, slack))
+
+
+def distance_below(known: Hypotheses, e: Tensor, slack: Tensor, lipschitz: float) -> Tensor:
+    """The number of :func:`error_at_least` from ``E(x)`` and L, proved or not."""
+    size = length(e) - slack
     total = known.high.value + known.alpha * lipschitz
     return down(size / total) if math.isfinite(lipschitz) else 0.0 * size

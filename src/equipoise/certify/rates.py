@@ -67,8 +67,9 @@ def rate_bounds(
     with torch.no_grad():
         noise = equation.y - equation.physics.A(truth)
         shift = expand(change, noise).to(noise.real.dtype) * element.w
-        e = equation.residual(x) - expand(known.alpha, field).to(field.dtype) * element.residual
-    slack = known.rounding(x, known.field(x)) + _lost(known, truth, field, element)
+    at_x, lost = known.residual(x)
+    e = at_x - expand(known.alpha, field).to(field.dtype) * element.residual
+    slack = lost + _lost(known, truth, field, element)
     distance = length(x - truth)
     if noise_norm is None:
         u, across = length(noise - shift), 0.5 * length(noise + shift)
@@ -127,7 +128,8 @@ def truth_error_bound(equation: Equation, truth: Tensor, noise_norm: float | Ten
     known = Hypotheses(equation)
     known.check_images(truth=truth)
     require_modulus(known)
-    return upper_error(known, truth, known.noise(noise_norm))
+    delta, field = known.noise(noise_norm), known.field(truth)
+    return upper_error(known, truth, field, bias_element(known, field), delta)
 
 
 def expected_error_bound(equation: Equation, truth: Tensor, noise_std: float) -> Tensor:
@@ -155,9 +157,10 @@ def expected_error_bound(equation: Equation, truth: Tensor, noise_std: float) ->
     known = Hypotheses(equation)
     known.check_images(truth=truth)
     require_modulus(known)
-    std = known.noise(noise_std)
+    std, field = known.noise(noise_std), known.field(truth)
     noise = known.weight * std.square() * _trace(known)
-    return up(((noise + _bias(known, truth)) / require_strong(known)).sqrt())
+    bias = _bias(known, truth, field, bias_element(known, field))
+    return up(((noise + bias) / require_strong(known)).sqrt())
 
 
 def require_modulus(known: Hypotheses) -> None:
@@ -174,19 +177,31 @@ def require_modulus(known: Hypotheses) -> None:
         )
 
 
-def upper_error(known: Hypotheses, truth: Tensor, delta: Tensor) -> Tensor:
-    """The number of :func:`truth_error_bound`, whatever its standing; needs mu > 0."""
-    bias = (_bias(known, truth) / require_strong(known)).sqrt()
+def bias_element(known: Hypotheses, field: Tensor) -> SourceElement:
+    """The element at ``beta = alpha mu`` (whitened) of ``R(z)``; needs mu > 0."""
+    assert known.beta is not None
+    return source_element(known.equation.physics, field, known.beta / known.weight)
+
+
+def upper_error(
+    known: Hypotheses, truth: Tensor, field: Tensor, element: SourceElement, delta: Tensor
+) -> Tensor:
+    """The number of :func:`truth_error_bound`, whatever its standing; needs mu > 0.
+
+    Args:
+        known: the equation's constants.
+        truth: z.
+        field: ``R(z)``.
+        element: its :func:`bias_element`.
+        delta: bound on the noise, shape (B,).
+    """
+    bias = (_bias(known, truth, field, element) / require_strong(known)).sqrt()
     return up(known.gain() * known.whitening * delta + bias)
 
 
-def _bias(known: Hypotheses, truth: Tensor) -> Tensor:
+def _bias(known: Hypotheses, truth: Tensor, field: Tensor, element: SourceElement) -> Tensor:
     """``(alpha / mu) S_beta``, which bounds ``alpha^2 ||R(z)||^2_{M^{-1}}``, with rounding."""
-    assert known.beta is not None
     assert known.modulus is not None
-    field = known.field(truth)
-    price = known.beta / known.weight
-    element = source_element(known.equation.physics, field, price)
     lost = allowance(known.field_size(truth, field), truth.dtype)
     return known.alpha / known.modulus.value * (element.upper.sqrt() + lost).square()
 
