@@ -127,13 +127,16 @@ def test_help_lists_the_names_that_exist(run: Run) -> None:
 
 
 def test_help_tells_the_defaults_that_hold() -> None:
-    from equipoise.cli.options import USUAL
+    from equipoise.cli.options import USUAL, USUAL_TRAINING
     from equipoise.compare import CompareSettings
     from equipoise.learn import TrainSettings
 
     settings = CompareSettings()
     assert {name: getattr(settings, name) for name in USUAL} == USUAL
-    assert TrainSettings().steps == USUAL["steps"]
+    training = TrainSettings()
+    assert {name: getattr(training, name) for name in USUAL_TRAINING} == USUAL_TRAINING
+    assert training.pretrain_steps == settings.pretrain_steps
+    assert training.steps == USUAL["steps"]
     assert settings.methods == ("tikhonov", "tv", "bilevel", "equilibrium")
     assert settings.tasks == ("denoise", "inpaint", "deblur")
     assert TrainSettings().loss == "mse"

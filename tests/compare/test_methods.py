@@ -76,6 +76,7 @@ def test_methods_have_names_that_the_summary_knows() -> None:
         "equilibrium",
         "jacobian-free",
         "unrolled",
+        "source-condition",
     }
 
 

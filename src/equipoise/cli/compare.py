@@ -48,7 +48,8 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="A,B",
-            help="Any of tikhonov, tv, bilevel, equilibrium, jacobian-free, unrolled. "
+            help="Any of tikhonov, tv, bilevel, equilibrium, jacobian-free, unrolled, "
+            "source-condition. "
             "Default: the first four.",
             rich_help_panel=options.LEARNING,
         ),
@@ -65,6 +66,8 @@ def compare(
     ] = None,
     steps: options.Steps = None,
     time_budget: options.TimeBudget = None,
+    pretrain: options.Pretrain = None,
+    pretrain_steps: options.PretrainSteps = None,
     batch_size: options.BatchSize = None,
     patch_size: options.PatchSize = None,
     patches: options.Patches = None,
@@ -126,6 +129,8 @@ def compare(
             "regularizers": names(regularizer),
             "steps": UNLIMITED_STEPS if seconds else limits["steps"],
             "time_budget": seconds,
+            "pretrain": pretrain,
+            "pretrain_steps": pretrain_steps,
             "batch_size": batch_size,
             "patch_size": patch_size,
             "patches": patches,

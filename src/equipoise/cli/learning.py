@@ -18,8 +18,8 @@ from equipoise.compare import CompareSettings
 from equipoise.compare.methods import CANDIDATES
 from equipoise.errors import UnknownNameError
 from equipoise.learn import TrainingResult, TrainSettings, learn
-from equipoise.learn.rates import usual_learning_rate
-from equipoise.learn.settings import Loss, Mode
+from equipoise.learn.rates import usual_learning_rate, usual_validation_interval
+from equipoise.learn.settings import SOURCE, Loss, Mode
 from equipoise.problems import DataSplit, Problem
 from equipoise.problems.pose import choose_device, images_of
 from equipoise.regularizers import NAMES, build, save_regularizer
@@ -86,7 +86,7 @@ def learn_and_save(job: LearningJob, console: Console) -> TrainingResult:
     if job.checkpoint.exists():
         console.print(f"Going on from {job.checkpoint}.", markup=False, soft_wrap=True)
     with TrainingBars(settings.time_budget) as bars:
-        bars.started(problem.name, f"{job.regularizer}, {settings.mode}", settings.steps)
+        bars.started(problem.name, f"{job.regularizer}, {settings.mode}", settings.total_steps)
         result = learn(
             name,
             config,
@@ -131,14 +131,16 @@ def train_settings(given: dict[str, Any], gradient_field: bool) -> TrainSettings
     """Settings with the mode that suits the field unless one was given.
 
     Raises:
-        UnknownNameError: if mode or loss does not exist.
+        UnknownNameError: if mode, loss or pretraining does not exist.
     """
     usual = "bilevel" if gradient_field else "equilibrium"
     chosen = {"mode": usual, "jacobian_penalty": JACOBIAN_PENALTY, **given}
-    for what, valid in (("mode", get_args(Mode)), ("loss", get_args(Loss))):
+    names = (("mode", get_args(Mode)), ("loss", get_args(Loss)), ("pretrain", (SOURCE,)))
+    for what, valid in names:
         if what in chosen and chosen[what] not in valid:
             raise UnknownNameError(what, chosen[what], valid)
-    return TrainSettings(**chosen)
+    interval = {"validate_every": usual_validation_interval(chosen["mode"])}
+    return TrainSettings(**{**interval, **chosen})
 
 
 def training_record(
@@ -164,6 +166,8 @@ def training_record(
         "training": {
             "steps": result.steps,
             "seconds": result.seconds,
+            "pretrain_steps": result.pretrain_steps,
+            "pretrain_seconds": result.pretrain_seconds,
             "stopped": result.stopped,
             "best_step": result.best_step,
             "validation_psnr": result.best_psnr,

@@ -18,7 +18,15 @@ SOLVING = "Solving"
 OUTPUT = "Running and output"
 
 #: What settings are without the option; a test holds these to the settings' own defaults.
-USUAL = {"steps": 80, "crop": 256, "validation_crop": 128, "jacobian_penalty": 0.1}
+USUAL = {
+    "steps": 80,
+    "crop": 256,
+    "validation_crop": 128,
+    "jacobian_penalty": 0.1,
+    "pretrain_steps": 200,
+}
+#: The same where only training has the option.
+USUAL_TRAINING = {"margin_weight": 1e-4}
 
 Task = Annotated[
     str | None,
@@ -103,6 +111,24 @@ TimeBudget = Annotated[
     typer.Option(
         metavar="TIME",
         help="Learn for 120s, 2m or 1h instead of a number of steps.",
+        rich_help_panel=LEARNING,
+    ),
+]
+Pretrain = Annotated[
+    str | None,
+    typer.Option(
+        metavar="source-condition",
+        help="Train by the source condition's loss first, which solves no equation.",
+        rich_help_panel=LEARNING,
+    ),
+]
+PretrainSteps = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Steps of --pretrain, on top of the others; of a time budget it takes at most half. "
+        f"Default: {USUAL['pretrain_steps']}.",
         rich_help_panel=LEARNING,
     ),
 ]

@@ -47,7 +47,7 @@ def train(
         str | None,
         typer.Option(
             metavar="MODE",
-            help="bilevel, equilibrium, jacobian-free or unrolled. "
+            help="bilevel, equilibrium, jacobian-free, unrolled or source-condition. "
             "Default: bilevel for gradient fields, otherwise equilibrium.",
             rich_help_panel=options.LEARNING,
         ),
@@ -75,6 +75,25 @@ def train(
         typer.Option(
             metavar="RATE",
             help="Of Adam at the start. Default: what suits the regularizer.",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = None,
+    pretrain: options.Pretrain = None,
+    pretrain_steps: options.PretrainSteps = None,
+    source_beta: Annotated[
+        float | None,
+        typer.Option(
+            metavar="BETA",
+            help="beta of the source condition's loss. Default: (noise / 0.1)^2.",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = None,
+    margin_weight: Annotated[
+        float | None,
+        typer.Option(
+            metavar="W",
+            help="Weight of the margin in the source condition's loss. "
+            f"Default: {options.USUAL_TRAINING['margin_weight']}.",
             rich_help_panel=options.LEARNING,
         ),
     ] = None,
@@ -135,6 +154,10 @@ def train(
             "patch_size": patch_size,
             "patches": patches,
             "jacobian_penalty": jacobian_penalty,
+            "pretrain": pretrain,
+            "pretrain_steps": pretrain_steps,
+            "source_beta": source_beta,
+            "margin_weight": margin_weight,
         }
         learn_and_save(
             LearningJob(

@@ -69,6 +69,7 @@ _DEFAULTS: dict[str, tuple[str, ...]] = {
     "equilibrium": ("untied-conv", "untied-conv-half"),
     "jacobian-free": ("untied-conv",),
     "unrolled": ("tied-conv",),
+    "source-condition": ("contractive", "crr"),
 }
 
 #: Every method that ``--methods`` takes.
@@ -81,7 +82,8 @@ def specs(methods: tuple[str, ...], regularizers: tuple[str, ...] | None) -> lis
     Args:
         methods: ways of learning and baselines, in the order of the report.
         regularizers: what every way of learning is applied to; None takes each one's default
-            (bilevel: tied pair and convex ridge; equilibrium: untied pair, full and half width).
+            (bilevel: tied pair and convex ridge; equilibrium: untied pair, full and half width;
+            source-condition: contractive residual and convex ridge).
 
     Raises:
         UnknownNameError: for unknown names, with the nearest valid one.

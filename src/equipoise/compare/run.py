@@ -27,7 +27,7 @@ from equipoise.compare.records import (
 from equipoise.compare.settings import CompareSettings
 from equipoise.errors import ConvergenceError
 from equipoise.learn import Progress, TrainingResult, TrainSettings, learn, make_validation
-from equipoise.learn.rates import usual_learning_rate
+from equipoise.learn.rates import usual_learning_rate, usual_validation_interval
 from equipoise.learn.recipe import VALIDATION_SEED
 from equipoise.problems import DataSplit, Problem
 from equipoise.problems.pose import OWN, choose_device, images_of, pose
@@ -122,9 +122,10 @@ def _run_task(
             runs.append(result)
             continue
         for seed in range(settings.seed, settings.seed + settings.seeds):
-            watch.started(task, spec.label, settings.steps)
+            training = _training(spec, settings, seed)
+            watch.started(task, spec.label, training.total_steps)
             try:
-                result = _learned(spec, task, problem, settings, images, tests, seed, watch)
+                result = _learned(spec, task, problem, settings, training, images, tests, watch)
             except ConvergenceError as error:  # the other methods' results are not lost
                 failures.append(f"{spec.label}, seed {seed}: no result. {error}")
                 continue
@@ -190,18 +191,9 @@ def _baseline(
     return RunResult(summary, found.reconstructions, None, found.trace), note
 
 
-def _learned(
-    spec: MethodSpec,
-    task: str,
-    problem: Problem,
-    settings: CompareSettings,
-    images: DataSplit,
-    tests: list[TestImage],
-    seed: int,
-    watch: Observer,
-) -> RunResult:
+def _training(spec: MethodSpec, settings: CompareSettings, seed: int) -> TrainSettings:
     assert spec.mode is not None
-    training = TrainSettings(
+    return TrainSettings(
         mode=spec.mode,
         steps=settings.steps,
         time_budget=settings.time_budget,
@@ -211,7 +203,22 @@ def _learned(
         patches=settings.patches,
         learning_rate=usual_learning_rate(spec.regularizer),
         jacobian_penalty=settings.jacobian_penalty,
+        pretrain=settings.pretrain if spec.mode != settings.pretrain else None,
+        pretrain_steps=settings.pretrain_steps,
+        validate_every=usual_validation_interval(spec.mode),
     )
+
+
+def _learned(
+    spec: MethodSpec,
+    task: str,
+    problem: Problem,
+    settings: CompareSettings,
+    training: TrainSettings,
+    images: DataSplit,
+    tests: list[TestImage],
+    watch: Observer,
+) -> RunResult:
     result = learn(
         spec.regularizer,
         spec.config,
@@ -238,7 +245,7 @@ def _learned(
         alpha=1.0,
         seconds=result.seconds,
         tolerance=settings.tolerance,
-        seed=seed,
+        seed=training.seed,
         steps=result.steps,
         adjoint=result.mean("adjoint"),
     )
@@ -342,6 +349,8 @@ def command_line(settings: CompareSettings) -> str:
         "physics": "--physics",
         "steps": "--steps",
         "time_budget": "--time-budget",
+        "pretrain": "--pretrain",
+        "pretrain_steps": "--pretrain-steps",
         "seed": "--seed",
         "seeds": "--seeds",
         "batch_size": "--batch-size",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from equipoise.compare.methods import specs
@@ -25,6 +27,8 @@ class CompareSettings(BaseModel):
         regularizers: what every way of learning is applied to; None takes each one's default.
         steps: optimisation steps of each learned method.
         time_budget: seconds of training of each learned method, or None.
+        pretrain: ``source-condition`` warm-starts every other way of learning by its loss.
+        pretrain_steps: steps of this pretraining, on top of ``steps``.
         seed: seed of patches, noise, initial weights and probes.
         seeds: number of training seeds (seed, seed + 1, ...) per learned method.
         device: auto, cpu, or cuda.
@@ -51,6 +55,8 @@ class CompareSettings(BaseModel):
     regularizers: tuple[str, ...] | None = None
     steps: int = Field(80, ge=1)
     time_budget: float | None = Field(None, gt=0)
+    pretrain: Literal["source-condition"] | None = None
+    pretrain_steps: int = Field(200, ge=1)
     seed: int = Field(0, ge=0)
     seeds: int = Field(1, ge=1)
     device: str = "auto"

@@ -23,8 +23,9 @@ class Directions:
 
     Formula: ``e = F v`` with F the projection on ker A for masks (in space or in the physics' own
     basis), otherwise ``F = beta (A^T A + beta I)^{-1} / nu`` with nu the filter's norm. Each v is,
-    with equal chance, a random share of the way to the starting image, a random share of the way
-    to another image of the batch, or noise of a random level up to ``NOISE``.
+    with equal chance, a random share of the way to the starting image, noise of a random level up
+    to ``NOISE``, or, for masks alone, a random share of the way to another image of the batch.
+    Unprojected, that way would end at an image where R is to vanish, too.
 
     Args:
         solver: the physics with beta.
@@ -50,12 +51,12 @@ class Directions:
             Directions of the shape of x; zero where start or neighbour equal x.
         """
         count = len(x)
-        kind = torch.randint(3, (count,), generator=generator)
+        kind = torch.randint(3 if self.masking else 2, (count,), generator=generator)
         share = torch.rand(count, generator=generator, dtype=torch.float64)
         noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
         kind, share = kind.to(x.device), share.to(x)
-        v = torch.where(expand(kind == 0, x), start - x, x.roll(1, 0) - x)
-        v = torch.where(expand(kind == 2, x), NOISE * noise, v)
+        v = torch.where(expand(kind == 0, x), start - x, NOISE * noise)
+        v = torch.where(expand(kind == 2, x), x.roll(1, 0) - x, v)
         return self.filtered(expand(share, x) * v)
 
     @torch.no_grad()

@@ -50,7 +50,8 @@ class TrainSettings(BaseModel):
             proves uniqueness, where the physics allows such a proof.
         source_beta: beta of the source condition's loss; None takes the rule for the noise level
             (see :func:`equipoise.learn.source_condition.usual_beta`).
-        margin_weight: lambda, the weight of the margin in mode ``source-condition``.
+        margin_weight: lambda, the weight of the margin in mode ``source-condition``, beside a mean
+            over pixels.
         margin: kappa, the monotonicity that the margin asks of R along sampled directions.
         pretrain: ``source-condition`` puts training by its loss before that of the mode.
         pretrain_steps: steps of this pretraining, on top of ``steps``; with a time budget it takes
@@ -87,8 +88,8 @@ class TrainSettings(BaseModel):
     monotonicity_margin: float = Field(0.0, ge=0)
     norm_control: bool = True
     source_beta: float | None = Field(None, gt=0)
-    margin_weight: float = Field(1.0, ge=0)
-    margin: float = Field(1.0, ge=0)
+    margin_weight: float = Field(1e-4, gt=0)
+    margin: float = Field(1.0, gt=0)
     pretrain: Literal["source-condition"] | None = None
     pretrain_steps: int = Field(200, ge=1)
     validate_every: int = Field(20, ge=1)
