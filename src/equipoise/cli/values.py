@@ -103,7 +103,9 @@ def typed_command(context: typer.Context) -> str:
         if source.name not in ("COMMANDLINE", "DEFAULT_MAP"):
             continue
         flag = parameter.opts[0]
-        if isinstance(value, bool):
+        if parameter.param_type_name == "argument":
+            words += [str(value)]
+        elif isinstance(value, bool):
             words += [flag] if value else []
         else:
             values = value if isinstance(value, (list, tuple)) else [value]

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
@@ -18,6 +19,11 @@ _PANEL, _LINE = 2.35, 0.17
 #: Colour of points whose solves did not converge, and of curves for reference.
 _UNSOLVED, _GRAY = "#C00000", "#6E6E6E"
 _BOUND = "_bound"
+_FAILED = "a solve did not converge"
+#: Decades below which an axis needs numbers between the powers of ten.
+_NARROW = 1.7
+#: Distance of the interval bars of two curves, relative to the width of a logarithmic axis.
+_DODGE = 0.004
 
 
 def case_figure(case: CaseRecord) -> Figure:
@@ -29,12 +35,17 @@ def case_figure(case: CaseRecord) -> Figure:
     Args:
         case: with at least one panel.
     """
-    lines = [_legend_lines(panel) for panel in case.panels]
-    figure = new_figure(sum(_PANEL + _LINE * count for count in lines))
+    labels = [_entries(panel) for panel in case.panels]
+    # Panels with the same legend share that of the last one.
+    named = [k + 1 == len(labels) or labels[k + 1] != labels[k] for k in range(len(labels))]
+    lines = [_legend_lines(own) if shown else 0 for own, shown in zip(labels, named, strict=True)]
     heights = [_PANEL + _LINE * count for count in lines]
+    figure = new_figure(sum(heights))
     axes = figure.subplots(len(case.panels), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axis, panel in zip(axes, case.panels, strict=True):
+    for axis, panel, own, shown in zip(axes, case.panels, labels, named, strict=True):
         _draw_panel(axis, panel)
+        if shown:
+            _draw_legend(axis, own)
     return figure
 
 
@@ -69,8 +80,7 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
         _draw_curve(axis, curve, measured)
     for ticks in (axis.xaxis, axis.yaxis):
         if ticks.get_scale() == "log":
-            ticks.set_major_formatter(lambda value, _: superscript_power(value))
-            ticks.set_minor_formatter(NullFormatter())
+            _label_ticks(ticks)
     kinds = sorted({str(curve.kind) for curve in panel.series if _owned_bound(curve, measured)})
     if kinds:
         label = f"bound ({', '.join(kinds)})"
@@ -78,18 +88,32 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
     crosses = [point for curve in panel.series for point in _unsolved(curve)]
     if crosses:
         xs, ys = zip(*crosses, strict=True)
-        label = "× a solve did not converge"
+        label = _FAILED
         axis.plot(xs, ys, "x", color=_UNSOLVED, markersize=9, markeredgewidth=1.8, label=label)
     axis.set_title(wrap(panel.title, 52), loc="left")
     axis.set_xlabel(panel.x_label)
     axis.set_ylabel(panel.y_label)
+
+
+def _draw_legend(axis: Axes, labels: list[str]) -> None:
     axis.legend(
         loc="upper center",
         bbox_to_anchor=(0.42, -0.24),
-        ncols=_columns(panel),
+        ncols=_columns(labels),
         handlelength=2.6,
         columnspacing=1.2,
     )
+
+
+def _label_ticks(ticks: Axis) -> None:
+    """Powers of ten; plain numbers where there are too few of them to read the scale."""
+    low, high = ticks.get_view_interval()
+    if math.log10(high / low) >= _NARROW:
+        ticks.set_major_formatter(lambda value, _: superscript_power(value))
+        ticks.set_minor_formatter(NullFormatter())
+        return
+    ticks.set_major_formatter(lambda value, _: f"{value:g}")
+    ticks.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "235" else "")
 
 
 def _draw_curve(axis: Axes, curve: Series, measured: list[str]) -> None:
@@ -109,7 +133,16 @@ def _draw_curve(axis: Axes, curve: Series, measured: list[str]) -> None:
         curve.x, curve.y, line, color=colour, marker=marker, markersize=4.5, label=curve.label
     )
     if curve.low and curve.high:
-        axis.vlines(curve.x, curve.low, curve.high, color=colour, linewidth=1.2)
+        place = measured.index(owner) if owner in measured else len(measured)
+        axis.vlines(_dodged(axis, curve.x, place), curve.low, curve.high, color=colour, lw=1.1)
+
+
+def _dodged(axis: Axes, x: tuple[float, ...], place: int) -> tuple[float, ...]:
+    """Abscissae of the bars of the n-th curve, a little aside so that bars do not hide others."""
+    if axis.get_xscale() != "log" or len(x) < 2:
+        return x
+    step = (max(x) / min(x)) ** _DODGE
+    return tuple(value * step**place for value in x)
 
 
 def _owned_bound(curve: Series, measured: list[str]) -> bool:
@@ -131,12 +164,12 @@ def _entries(panel: Panel) -> list[str]:
     own = [curve for curve in panel.series if not _owned_bound(curve, measured)]
     labels = [c.label + f" ({c.kind})" * (c.role == "bound") for c in own]
     labels += ["bound (PROVED)"] * (len(own) < len(panel.series))
-    return labels + ["× a solve did not converge"] * any(_unsolved(c) for c in panel.series)
+    return labels + [_FAILED] * any(_unsolved(c) for c in panel.series)
 
 
-def _columns(panel: Panel) -> int:
-    return 2 if max(map(len, _entries(panel))) <= 21 else 1
+def _columns(labels: list[str]) -> int:
+    return 2 if max(map(len, labels)) <= 21 else 1
 
 
-def _legend_lines(panel: Panel) -> int:
-    return math.ceil(len(_entries(panel)) / _columns(panel)) + 1
+def _legend_lines(labels: list[str]) -> int:
+    return math.ceil(len(labels) / _columns(labels)) + 1

@@ -15,9 +15,9 @@ from equipoise.report.tables import mapping_table
 from equipoise.study.records import CaseRecord, Picture, StudyRecord
 
 _LEGEND = (
-    "Solid: measured, with 95 % intervals over draws (images and noise). Dashed: bound from theory (PROVED"
-    " holds for every input under hypotheses that were checked; no measured point may lie above"
-    " it). A red cross: a solve behind the point did not converge; such solves enter no mean."
+    "Solid: measured, with 95 % intervals over draws (images and noise). Dashed: bound from theory"
+    " (PROVED holds for every input under hypotheses that were checked; no measured point may lie"
+    " above it). A red cross: a solve behind the point did not converge; such solves enter no mean."
 )
 
 

@@ -257,7 +257,8 @@ def _numbers(
                     high=slope.high,
                     theory=theory[name] if bounded else None,
                     status=status,
-                    words=f"mean of the slopes of {slope.draws} draws (images and noise), 95 % t-interval"
+                    words=f"mean of the slopes of {slope.draws} draws (images and noise), "
+                    "95 % t-interval"
                     + ("" if bounded else "; no bound, hence no exponent: its hypotheses fail"),
                     main=rule is BEST,
                 )

@@ -1,0 +1,89 @@
+"""equipoise study: files, table, exit codes, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from programs import Run, save_weights
+
+SMALL = ("--size", 12, "--repeats", 2, "--noise-levels", "0.1,0.01,0.001")
+
+
+def test_study_writes_page_numbers_and_figures(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    arguments = ("--physics", "inpaint", "--regularizer", "tikhonov,contractive")
+    result = run("study", "rates", *arguments, *SMALL, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "Gap case" in result.stdout
+    assert "95 % interval" in result.stdout
+    names = {path.name for path in out.iterdir()}
+    assert names == {
+        "report.html",
+        "summary.json",
+        *(f"inpaint-{r}.{end}" for r in ("tikhonov", "contractive") for end in ("png", "svg")),
+    }
+    found = json.loads((out / "summary.json").read_text())
+    assert found["study"] == "rates"
+    assert [case["regularizer"] for case in found["cases"]] == ["tikhonov", "contractive"]
+    assert found["settings"]["noise_levels"] == [0.1, 0.01, 0.001]
+    page = (out / "report.html").read_text()
+    assert "equipoise study rates --physics inpaint" in page
+    assert page.count("<figure>") == 2
+    again = run("study", "rates", *arguments, *SMALL, "--out", out)
+    assert again.exit_code == 2
+    assert "--overwrite" in again.stderr
+
+
+def test_study_of_weights_takes_their_own_problem(run: Run, tmp_path: Path) -> None:
+    file = save_weights(tmp_path / "w.safetensors", "inpaint", mask="0.5")
+    out = tmp_path / "out"
+    result = run("study", "convergence", "--weights", file, *SMALL, "--out", out)
+    assert result.exit_code in (0, 4), result.output
+    (case,) = json.loads((out / "summary.json").read_text())["cases"]
+    assert (case["physics"], case["regularizer"]) == ("own", "weights")
+    assert "Inpainting" in case["description"]
+
+
+def test_failed_solves_of_monotone_fields_exit_with_their_code(run: Run, tmp_path: Path) -> None:
+    starved = ("--max-evaluations", 3, "--out", tmp_path / "out", *SMALL)
+    case = ("--physics", "blur", "--regularizer", "contractive")
+    result = run("study", "rates", *case, *starved)
+    assert result.exit_code == 4, result.output
+    assert "blur, contractive" in result.stderr
+    assert (tmp_path / "out" / "report.html").exists()
+    case = ("--physics", "blur", "--regularizer", "network")
+    result = run("study", "convergence", *case, *starved, "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert "did not converge" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("rate",), "rates"),
+        (("rates", "--physics", "inpant"), "inpaint"),
+        (("rates", "--regularizer", "contractiv"), "contractive"),
+        (("rates", "--noise-levels", "0.1,low"), "numbers"),
+        (("rates", "--noise-levels", "3"), "between 0 and 1"),
+        (("rates", "--mask", "0.5"), "--weights"),
+        (("rates", "--regularizer", "weights"), "--weights"),
+        (("rates", "--task", "inpant"), "inpaint"),
+    ],
+)
+def test_wrong_use_is_named_before_any_work(
+    run: Run, tmp_path: Path, words: tuple[str, ...], expected: str
+) -> None:
+    result = run("study", *words, "--out", tmp_path / "none")
+    assert result.exit_code == 2, result.output
+    assert expected in result.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_bad_input_has_its_code(run: Run, tmp_path: Path) -> None:
+    result = run("study", "rates", "--weights", tmp_path / "no.safetensors", "--out", tmp_path)
+    assert result.exit_code == 3
+    result = run("study", "rates", "--size", 300, "--out", tmp_path / "large")
+    assert result.exit_code == 3
+    assert "smaller than the study's 300" in result.stderr
