@@ -76,7 +76,7 @@ def study(
         typer.Option(
             min=8,
             metavar="PIXELS",
-            help="Side of the images. Default: 48. Up to 48 tomographs are decomposed exactly.",
+            help="Side of the images. Default: 32. Up to 48 tomographs are decomposed exactly.",
             rich_help_panel=options.SOLVING,
         ),
     ] = None,

@@ -129,9 +129,9 @@ def save_figure(draw: Callable[[], Figure], paths: Sequence[Path]) -> None:
         for path in paths:
             form = path.suffix[1:]
             # Without its date an SVG file is the same whenever it is drawn.
-            extra = {"metadata": {"Date": None}} if form == "svg" else {}
+            metadata = {"Date": None} if form == "svg" else None
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=form, dpi=DENSITY, **extra)
+            figure.savefig(buffer, format=form, dpi=DENSITY, metadata=metadata)
             content = buffer.getvalue()
             atomic_write(path, partial(_write, content=content))
 

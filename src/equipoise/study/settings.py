@@ -45,7 +45,7 @@ class StudySettings(BaseModel):
     weights: str | None = None
     task: dict[str, Any] | None = None
     data: str | None = None
-    size: int = Field(48, ge=8)
+    size: int = Field(32, ge=8)
     noise_levels: tuple[float, ...] | None = None
     repeats: int = Field(3, ge=2)
     seed: int = Field(0, ge=0)

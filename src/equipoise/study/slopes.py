@@ -90,5 +90,5 @@ def geometric_mean(values: Tensor, confidence: float = CONFIDENCE) -> Interval:
     """
     logs = torch.where(values > 0, values.double(), math.nan).log()
     found = t_interval(logs, confidence)
-    ends = (math.exp(number) for number in (found.value, found.low, found.high))
-    return Interval(*ends, found.draws)
+    value, low, high = (math.exp(number) for number in (found.value, found.low, found.high))
+    return Interval(value, low, high, found.draws)
