@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import signal
 import subprocess
@@ -65,9 +66,16 @@ def run(
 
 
 def facts(result: TrainingResult) -> dict[str, Any]:
-    """Everything that must agree, that is all but seconds."""
-    log = {name: values for name, values in vars(result.log).items() if name != "seconds"}
+    """Everything that must agree, that is all but seconds; NaN as None, which equals itself."""
+    log = {
+        name: [None if math.isnan(value) else value for value in values]
+        for name, values in vars(result.log).items()
+        if name != "seconds"
+    }
     return {**log, "best": (result.best_step, result.best_psnr), "steps": result.steps}
+
+
+WARM = {"pretrain": "source-condition", "pretrain_steps": 4}
 
 
 @pytest.mark.parametrize(
@@ -77,6 +85,10 @@ def facts(result: TrainingResult) -> dict[str, Any]:
         ("tied-conv", {"mode": "bilevel", "patience": 5}, 9),
         ("untied-conv", {"mode": "equilibrium", "jacobian_penalty": 0.5}, 5),
         ("untied-conv", {"mode": "jacobian-free"}, 2),
+        ("untied-conv", {"mode": "source-condition"}, 7),
+        ("tied-conv", {"mode": "bilevel", **WARM}, 3),
+        ("untied-conv", {"mode": "equilibrium", **WARM}, 5),
+        ("tied-conv", {"mode": "jacobian-free", **WARM}, 10),
     ],
 )
 def test_an_interrupted_run_goes_on_exactly(
@@ -90,7 +102,8 @@ def test_an_interrupted_run_goes_on_exactly(
     assert read_checkpoint(path).facts["step"] == step - 1
     told: list[int] = []
     resumed = run(settings, field, path, lambda progress: told.append(progress.step))
-    assert told == list(range(step, 13))
+    assert told == list(range(step, settings.total_steps + 1))
+    assert resumed.pretrain_steps == whole.pretrain_steps == (4 if settings.pretrain else 0)
     assert facts(resumed) == facts(whole)
     assert same(weights(resumed.regularizer), weights(whole.regularizer))
 
@@ -100,11 +113,11 @@ import os, signal, sys
 from pathlib import Path
 from learning_problems import pose, quick, scenes
 from equipoise.learn import learn
-from test_checkpoints import RECIPE
+from test_checkpoints import RECIPES
 def watch(progress):
     if progress.step == 6:
         os.kill(os.getpid(), signal.SIGKILL)
-learn(**RECIPE, checkpoint=Path(sys.argv[1]), on_progress=watch)
+learn(**RECIPES[sys.argv[2]], checkpoint=Path(sys.argv[1]), on_progress=watch)
 """
 RECIPE: dict[str, Any] = {
     "name": "untied-conv",
@@ -115,14 +128,24 @@ RECIPE: dict[str, Any] = {
     "settings": quick(mode="equilibrium", jacobian_penalty=0.1, loss="huber"),
     "validation_crop": 16,
 }
+RECIPES = {
+    "equilibrium": RECIPE,
+    "source-condition": {
+        **RECIPE,
+        "name": "contractive",
+        "config": {"width": 3, "depth": 1, "kernel_size": 3},
+        "settings": quick(mode="source-condition"),
+    },
+}
 
 
-def test_a_killed_process_goes_on_exactly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_killed_process_goes_on_exactly(name: str, tmp_path: Path) -> None:
     path = tmp_path / "run.checkpoint"
     torch.manual_seed(5)
-    whole = learn(**RECIPE)
+    whole = learn(**RECIPES[name])
     killed = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(path)],
+        [sys.executable, "-c", PROGRAM, str(path), name],
         cwd=Path(__file__).parent,
         env={"PYTHONPATH": ":".join(p for p in sys.path if p), "OMP_NUM_THREADS": threads()},
         capture_output=True,
@@ -131,7 +154,7 @@ def test_a_killed_process_goes_on_exactly(tmp_path: Path) -> None:
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert read_checkpoint(path).facts["step"] == 5
-    resumed = learn(**RECIPE, checkpoint=path)
+    resumed = learn(**RECIPES[name], checkpoint=path)
     assert facts(resumed) == facts(whole)
     assert same(weights(resumed.regularizer), weights(whole.regularizer))
     assert resumed.log.seconds == sorted(resumed.log.seconds)  # the clock goes on as well

@@ -21,12 +21,14 @@ class Phase:
         settings: those of this phase alone; ``pretrain`` is None.
         first_step: step of the run at which it begins.
         first_second: second of the run at which it begins.
+        ends: second of the run at which its time is spent, or None.
         last: whether training ends with it.
     """
 
     settings: TrainSettings
     first_step: int
     first_second: float
+    ends: float | None
     last: bool
 
     def share_done(self, step: int, seconds: float) -> float:
@@ -38,9 +40,8 @@ class Phase:
         settings = self.settings
         if step - self.first_step >= settings.steps:
             return f"{settings.steps} steps done"
-        budget = settings.time_budget
-        if budget is not None and seconds - self.first_second >= budget:
-            return f"time budget of {self.first_second + budget:g} s spent"
+        if self.ends is not None and seconds >= self.ends:
+            return f"time budget of {self.ends:g} s spent"
         return None
 
 
@@ -49,13 +50,14 @@ def pretraining_phase(settings: TrainSettings) -> Phase | None:
     if settings.pretrain is None:
         return None
     budget = settings.time_budget
+    ends = None if budget is None else PRETRAINING_SHARE * budget
     own = {
         "mode": settings.pretrain,
         "pretrain": None,
         "steps": settings.pretrain_steps,
-        "time_budget": None if budget is None else PRETRAINING_SHARE * budget,
+        "time_budget": ends,
     }
-    return Phase(settings.model_copy(update=own), 0, 0.0, last=False)
+    return Phase(settings.model_copy(update=own), 0, 0.0, ends, last=False)
 
 
 def main_phase(settings: TrainSettings, step: int, seconds: float) -> Phase:
@@ -63,4 +65,4 @@ def main_phase(settings: TrainSettings, step: int, seconds: float) -> Phase:
     budget = settings.time_budget
     left = None if budget is None else max(budget - seconds, SHORTEST)
     own = {"pretrain": None, "time_budget": left}
-    return Phase(settings.model_copy(update=own), step, seconds, last=True)
+    return Phase(settings.model_copy(update=own), step, seconds, budget, last=True)
