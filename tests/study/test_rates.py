@@ -124,7 +124,7 @@ def test_cases_of_the_spectrum_and_their_exponents() -> None:
     for name in ("inpaint", "blur", "sparse-view"):
         case, _ = one(name, "tikhonov", 32)
         found[name] = spectrum_of(equation_of(case, case.physics.A(case.images), 1.0), alphas)
-    assert [s.regime for s in found.values()] == ["gap", "across", "across"]
+    assert [s.regime for s in found.values()] == ["gap", "across", "between"]
     assert [s.kernel for s in found.values()] == [True, False, True]
     gap, across = found["inpaint"], found["blur"]
     assert gap.exponents(1.0) == {"residual": 1.0, "bregman": 2.0, "norm": 1.0}

@@ -21,13 +21,13 @@ from equipoise.vectors import norm
 #: Noise relative to the clean data.
 LEVELS = (1e-1, 3e-2, 1e-2, 3e-3)
 #: Strengths that are tried, relative to the noise level: alpha = g level.
-GRID = tuple(10.0 ** (k / 3) for k in range(-6, 7))
+GRID = tuple(10.0 ** (0.4 * k) for k in range(-5, 5))
 #: The discrepancy principle takes the alpha with ``||A x - y|| = TAU delta``.
 TAU = 1.05
 #: Relative residual that suffices to compare errors that differ by percents.
 TOLERANCE = 1e-4
 #: Halvings of the logarithm of alpha: the grid's range to within 2 %.
-HALVINGS = 9
+HALVINGS = 8
 
 RULES = {
     "apriori": "a priori: α‖w‖ = δ",

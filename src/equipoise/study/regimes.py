@@ -11,10 +11,13 @@ import torch
 from equipoise.certify.shifted import spectral_calculus
 from equipoise.equation import Equation
 
-#: ``across``: the spectrum reaches from above ``sqrt(alpha L)`` to below ``sqrt(alpha mu)`` for all
-#: alpha of the study; ``gap``: every nonzero singular value is above; ``between``: neither.
+#: ``across``: the singular values reach across ``sqrt(alpha mu)`` for all alpha of the study, and
+#: about as many lie near it for the smallest alpha as for the largest; ``gap``: every nonzero singular
+#: value is above; ``between``: neither.
 Regime = Literal["across", "gap", "between", "unknown"]
 
+#: By which factor the numbers of singular values near ``sqrt(alpha mu)`` may differ over the study.
+EVEN = 2.0
 #: How far beyond ``sqrt(alpha mu)`` (factor) a spectrum must reach to count as reaching across.
 MARGIN = 4.0
 
@@ -93,19 +96,27 @@ def spectrum_of(equation: Equation, alphas: torch.Tensor) -> Spectrum:
             f"Gap case: {facts}, below all nonzero ones. Norm and data error then go with delta, "
             "the Bregman distance with delta squared.",
         )
-    if smallest * MARGIN < low and largest > MARGIN * low:
+    share = _count_near(seen, low) / max(1, _count_near(seen, high))
+    reaches = smallest * MARGIN < low and largest > MARGIN * low
+    if reaches and 1.0 / EVEN <= share <= EVEN:
         return Spectrum(
             "across",
             smallest,
             kernel,
-            f"Spectrum reaching across: {facts}. Here theory's exponents (1/2 in norm for "
-            "alpha = c delta, 1 in the Bregman distance) can be sharp; they are if the singular "
-            "values are spread evenly on a logarithmic scale, as those of a Gaussian blur are.",
+            f"Spectrum reaching across: {facts}, with about as many singular values near the one "
+            "as near the other. Here theory's exponents are sharp: 1/2 in norm for "
+            "alpha = c delta, 1 in the Bregman distance.",
         )
+    thin = f"{share:.2g} times as many singular values lie near the smallest as near the largest"
     return Spectrum(
         "between",
         smallest,
         kernel,
-        f"Between the cases: {facts}. Theory's exponents are what is guaranteed; measured ones may "
-        "be larger.",
+        f"Between the cases: {facts}; {thin}. Theory's exponents are what is guaranteed; "
+        "measured ones may be larger.",
     )
+
+
+def _count_near(values: torch.Tensor, place: float) -> int:
+    """How many values lie within a factor of two of a place."""
+    return int(((values > 0.5 * place) & (values < 2.0 * place)).sum())
