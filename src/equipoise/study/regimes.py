@@ -12,8 +12,8 @@ from equipoise.certify.shifted import spectral_calculus
 from equipoise.equation import Equation
 
 #: ``across``: the singular values reach across ``sqrt(alpha mu)`` for all alpha of the study, and
-#: about as many lie near it for the smallest alpha as for the largest; ``gap``: every nonzero singular
-#: value is above; ``between``: neither.
+#: about as many lie near it for the smallest alpha as for the largest; ``gap``: every nonzero
+#: singular value is above; ``between``: neither.
 Regime = Literal["across", "gap", "between", "unknown"]
 
 #: By which factor the numbers of singular values near ``sqrt(alpha mu)`` may differ over the study.
