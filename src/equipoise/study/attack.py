@@ -12,16 +12,15 @@ from equipoise.bounds import Kind
 from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.posteriori import error_bound
 from equipoise.certify.rounding import up
-from equipoise.differentiate import BackwardRecord, attach_gradient
 from equipoise.equation import Equation
 from equipoise.errors import InputError
 from equipoise.solve import solve
 from equipoise.solve.solver import Solver
 from equipoise.status import Solution
 from equipoise.study.sensitivity import (
+    Sensitivity,
     check_squared_norm,
     residual_norm,
-    sensitivity_adjoint,
     top_directions,
 )
 from equipoise.vectors import dot, expand, norm, where
@@ -85,6 +84,7 @@ def attack(
     quantity: Quantity = "norm",
     restarts: int = 8,
     steps: int = 20,
+    linear_steps: int = 20,
     given: Tensor | None = None,
     seed: int = 0,
     tolerance: float = 1e-10,
@@ -113,7 +113,9 @@ def attack(
         quantity: what is made large.
         restarts: K; about half start at top singular directions of the linearised map.
         steps: ascent steps.
-        given: further starts (a previous best), shape (k, ...), added to the K.
+        linear_steps: Lanczos steps behind the top singular directions.
+        given: further perturbations to start at (a previous best), shape (k, ...), not zero; each
+            stays on its own sphere, or on that of the radius where it is longer.
         seed: of the random starts.
         tolerance: relative residual of the inner solves.
         max_evaluations: limit of evaluations of each.
@@ -136,9 +138,13 @@ def attack(
         raise InputError(f"The radius must be positive, got {radius}.")
     options = {"tolerance": tolerance, "max_evaluations": max_evaluations}
     base = solve(equation, x0, solver, **options)  # type: ignore[arg-type]
-    directions, starts = _starts(equation, base.x, restarts, given, seed)
+    directions, starts = _starts(equation, base.x, restarts, linear_steps, seed)
     shares = torch.tensor([SPHERES[i % len(SPHERES)] for i in range(len(starts))])
     radii = radius * shares.to(base.x)
+    if given is not None:
+        directions = torch.cat([directions, given / expand(norm(given), given)])
+        radii = torch.cat([radii, norm(given).clamp(max=radius)])
+        starts += ["given"] * len(given)
     run = _Ascent(equation, base, quantity, directions, radii)
     for _ in range(steps):
         solution = solve(run.candidate_equation(), run.warm, solver, **options)  # type: ignore[arg-type]
@@ -156,25 +162,24 @@ def attack(
         base=base.x,
         history=torch.stack(run.history),
         status=torch.cat([base.status, *run.statuses]),
-        adjoint_status=torch.cat([s.status for s in run.book.solutions]),
+        adjoint_status=torch.cat(run.adjoint_statuses),
         starts=tuple(starts),
     )
 
 
 def _starts(
-    equation: Equation, x: Tensor, restarts: int, given: Tensor | None, seed: int
+    equation: Equation, x: Tensor, restarts: int, steps: int, seed: int
 ) -> tuple[Tensor, list[str]]:
     """Unit directions, each twice where spheres differ, and where they come from."""
-    top = top_directions(equation, x, count=max(1, restarts // 4), seed=seed).directions
-    singular = top.repeat_interleave(len(SPHERES), 0)[:restarts]
+    top = top_directions(equation, x, count=max(1, restarts // 4), steps=steps, seed=seed)
+    singular = top.directions.repeat_interleave(len(SPHERES), 0)[:restarts]
     generator = torch.Generator().manual_seed(seed + 1)
     shape = (max(0, restarts - len(singular)), *equation.image_shape[1:])
     noise = torch.randn(shape, generator=generator, dtype=torch.float64).to(x)
     with torch.no_grad():
         random = equation.physics.A(noise) if len(noise) else singular[:0]
-    extra = singular[:0] if given is None else given.to(singular)
-    units = torch.cat([singular, random, extra])
-    names = ["singular"] * len(singular) + ["random"] * len(random) + ["given"] * len(extra)
+    units = torch.cat([singular, random])
+    names = ["singular"] * len(singular) + ["random"] * len(random)
     return units / expand(norm(units), units), names
 
 
@@ -196,7 +201,7 @@ class _Ascent:
         self.open = torch.ones_like(radii, dtype=torch.bool)
         self.history: list[Tensor] = []
         self.statuses: list[Tensor] = []
-        self.book = BackwardRecord()
+        self.adjoint_statuses: list[Tensor] = []
         known = Hypotheses(equation)
         strong = known.m is not None and known.kind is Kind.PROVED
         self.proved = strong if quantity == "norm" else equation.traits.monotone
@@ -207,7 +212,7 @@ class _Ascent:
 
     def candidate_equation(self) -> Equation:
         dy = expand(self.radii, self.candidate) * self.candidate
-        return self.equation.with_measurements((self.equation.y + dy).requires_grad_())
+        return self.equation.with_measurements(self.equation.y + dy)
 
     def judge(self, solution: Solution) -> None:
         """Keep what is better, take its gradient, choose the next candidates."""
@@ -229,19 +234,22 @@ class _Ascent:
         self.history.append(self.best.clone())
         self.step = torch.where(better, self.step, self.step / 2)
         self.open &= (gained | ~better) & (self.step >= SHORTEST) & (norm(self.gradient) > 0)
-        size = norm(self.gradient).clamp_min(torch.finfo(self.radii.dtype).tiny)
-        slope = self.gradient / expand(size, self.gradient)
+        size = norm(self.gradient)
+        slope = where(size > 0, self.gradient / expand(size, self.gradient), self.unit)
         mixed = torch.lerp(self.unit, slope, expand(self.step, slope).to(slope.dtype))
-        self.candidate = mixed / expand(norm(mixed), mixed)
+        length = norm(mixed)
+        self.candidate = where(length > 0, mixed / expand(length, mixed), self.unit)
         self.warm = self.x
 
     def _value_and_gradient(self, equation: Equation, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The quantity of each restart and its gradient in y."""
-        adjoint = sensitivity_adjoint(equation, SLOPE)
+        """The quantity of each restart and its gradient in y, through the equilibrium."""
         with torch.enable_grad():
-            live = attach_gradient(equation, x, adjoint, on_failure="ignore", record=self.book)
+            live = x.detach().requires_grad_()
             value = self._value(live)
-            gradient = torch.autograd.grad(value.sum(), equation.y)[0]
+            slope = torch.autograd.grad(value.sum(), live)[0]
+        near = Sensitivity(equation, x, SLOPE)
+        gradient = near.pull(slope)
+        self.adjoint_statuses.append(near.status)
         return value.detach(), gradient
 
     def _value(self, x: Tensor) -> Tensor:

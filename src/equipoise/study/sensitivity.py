@@ -10,7 +10,7 @@ from torch import Tensor
 from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.rounding import length, up
 from equipoise.data_term import DataTerm
-from equipoise.differentiate import KrylovAdjoint, default_adjoint
+from equipoise.differentiate import default_adjoint
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
 from equipoise.linear.process import Product
@@ -37,27 +37,6 @@ class TopDirections:
     status: Tensor
 
 
-class PreconditionedAdjoint(KrylovAdjoint):
-    """Solve ``J^T q = g`` with ``(A^T A + c I)^{-1}`` as preconditioner where it is known.
-
-    The number of products then depends on R alone, not on the decay of A's singular values.
-    """
-
-    def solve(
-        self, equation: Equation, transpose: Product, g: Tensor, start: Tensor | None
-    ) -> LinearSolution:
-        """Run the linear solver on systems with J or with its transpose."""
-        known = equation.resolvent()
-        inverse = None if known is None else known[0]
-        return self.linear.solve(transpose, g, x0=start, preconditioner=inverse)
-
-
-def sensitivity_adjoint(equation: Equation, tolerance: float) -> PreconditionedAdjoint:
-    """The preconditioned adjoint that suits the equation's traits."""
-    usual = default_adjoint(equation, tolerance=tolerance, max_products=PRODUCTS)
-    return PreconditionedAdjoint(usual.linear)
-
-
 def check_squared_norm(equation: Equation) -> DataTerm:
     """The data term, if it is a squared norm.
 
@@ -72,6 +51,53 @@ def check_squared_norm(equation: Equation) -> DataTerm:
     return equation.data
 
 
+class Sensitivity:
+    """The derivative ``S = J^{-1} w A^T`` of the equilibrium in the data, at one point.
+
+    ``J = w A^T A + alpha J_R(x)``, w = 1 for the plain squared norm. The linear solver is the
+    exact one that suits the traits; ``(w A^T A + c I)^{-1}`` preconditions it where it is known,
+    so that the number of products depends on R, not on the decay of A's singular values.
+
+    Args:
+        equation: with the squared-norm fidelity.
+        x: its equilibria, shape (B, C, ...).
+        tolerance: relative residual of the linear solves.
+
+    Raises:
+        HypothesisError: if the fidelity is not a squared norm.
+
+    Source: theory, section 8.
+    """
+
+    def __init__(self, equation: Equation, x: Tensor, tolerance: float) -> None:
+        self.weight = check_squared_norm(equation).weight
+        self.physics, self.near = equation.physics, equation.linearize(x)
+        usual = default_adjoint(equation, tolerance=tolerance, max_products=PRODUCTS)
+        self.linear = usual.linear
+        known = equation.resolvent()
+        self.inverse = None if known is None else known[0]
+        self.reports: list[LinearSolution] = []
+
+    def push(self, dy: Tensor) -> Tensor:
+        """``S dy``, what a small change of the data does to the equilibrium."""
+        with torch.no_grad():
+            return self._solved(self.near.jvp, self.weight * self.physics.A_adjoint(dy))
+
+    def pull(self, g: Tensor) -> Tensor:
+        """``S^T g``, the gradient in the data of a function with gradient g at the equilibrium."""
+        with torch.no_grad():
+            return self.weight * self.physics.A(self._solved(self.near.vjp, g))
+
+    @property
+    def status(self) -> Tensor:
+        """Of all linear solves so far, codes of :class:`equipoise.status.Status`."""
+        return torch.cat([report.status for report in self.reports])
+
+    def _solved(self, product: Product, b: Tensor) -> Tensor:
+        self.reports.append(self.linear.solve(product, b, preconditioner=self.inverse))
+        return self.reports[-1].x
+
+
 def top_directions(
     equation: Equation,
     x: Tensor,
@@ -83,9 +109,9 @@ def top_directions(
 ) -> TopDirections:
     """Find the perturbations of the data that move the linearised reconstruction most.
 
-    Formula: ``S = J^{-1} w A^T`` with ``J = w A^T A + alpha J_R(x)`` (w = 1 for the plain squared
-    norm). Power iteration on ``S^T S`` that keeps its past (Lanczos with full
-    reorthogonalisation); each step solves one system with J and one with its transpose.
+    Formula: the top singular vectors of :class:`Sensitivity`, by power iteration on ``S^T S`` that
+    keeps its past (Lanczos with full reorthogonalisation); each step solves one system with J and
+    one with its transpose.
 
     Args:
         equation: of one sample, with the squared-norm fidelity.
@@ -104,22 +130,9 @@ def top_directions(
 
     Source: the linearisation is theory, section 8; Lanczos, Golub and Van Loan, chapter 10.
     """
-    weight = check_squared_norm(equation).weight
     if len(equation.y) != 1:
         raise InputError(f"Give the equation of one sample, got {len(equation.y)}.")
-    physics, near = equation.physics, equation.linearize(x)
-    adjoint = sensitivity_adjoint(equation, tolerance)
-    reports: list[LinearSolution] = []
-
-    def solved(product: Product, b: Tensor) -> Tensor:
-        reports.append(adjoint.solve(equation, product, b, None))
-        return reports[-1].x
-
-    def gram(v: Tensor) -> Tensor:
-        """``S^T S v``."""
-        image = solved(near.jvp, weight * physics.A_adjoint(v))
-        return weight * physics.A(solved(near.vjp, image))
-
+    physics, near = equation.physics, Sensitivity(equation, x, tolerance)
     with torch.no_grad():
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(equation.image_shape, generator=generator, dtype=torch.float64)
@@ -127,7 +140,7 @@ def top_directions(
         basis: list[Tensor] = [flat(v) / flat(v).norm()]
         images: list[Tensor] = []
         for _ in range(steps):
-            w = flat(gram(unflat(basis[-1], v)))
+            w = flat(near.pull(near.push(unflat(basis[-1], v))))
             images.append(w)
             q = torch.stack(basis)
             for _ in range(2):  # once loses orthogonality where the remainder is small
@@ -141,8 +154,7 @@ def top_directions(
             basis.append(w / w.norm())
         found = vectors[:, wanted].flip(1).mT @ torch.stack(basis[: len(images)])
         directions = torch.cat([unflat(row, v) for row in found])
-    status = torch.cat([report.status for report in reports])
-    return TopDirections(values[wanted].flip(0).clamp_min(0).sqrt(), directions, status)
+    return TopDirections(values[wanted].flip(0).clamp_min(0).sqrt(), directions, near.status)
 
 
 def residual_norm(equation: Equation, x: Tensor) -> Tensor:
