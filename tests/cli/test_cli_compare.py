@@ -75,6 +75,31 @@ def test_tomography_is_compared_when_it_is_named(run: Run, photos: Path, tmp_pat
     assert "parallel rays from 9 directions over 0 to 120 degrees" in page
 
 
+def test_source_condition_and_pretraining(run: Run, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    result = run(
+        "compare", "--task", "inpaint", "--data", photos, "--patch-size", 16, "--patches", 8,
+        "--batch-size", 4, "--crop", 24, "--validation-crop", 24, "--time-budget", "0.5s",
+        "--methods", "bilevel,equilibrium,jacobian-free,source-condition",
+        "--regularizer", "contractive,crr", "--pretrain", "source-condition",
+        "--pretrain-steps", 2, "--out", out,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    summary = json.loads((out / "summary.json").read_text())
+    rows = [(entry["method"], entry["regularizer"]) for entry in summary["runs"]]
+    assert rows == [
+        ("bilevel", "crr"),
+        *((m, r) for m in ("equilibrium", "jacobian-free", "source-condition")
+          for r in ("contractive", "crr")),
+    ]  # fmt: skip
+    for entry in summary["runs"]:
+        if entry["method"] == "source-condition":
+            assert entry["adjoint_evaluations"] == 0.0
+        else:
+            assert entry["steps"] >= 2
+    assert "--pretrain source-condition --pretrain-steps 2" in summary["command"]
+
+
 def test_own_operator(
     run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,6 +122,37 @@ def test_time_budget_ends_training(run: Run, photos: Path, tmp_path: Path) -> No
     assert 0.3 <= record["training"]["seconds"] < 30
 
 
+def test_training_by_the_source_condition(run: Run, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "weights.safetensors"
+    result = run(
+        "train", "--data", photos, "--task", "inpaint", "--mode", "source-condition",
+        "--source-beta", 0.3, "--margin-weight", 0.002, "--steps", 3, *SMALL, *FILTERS,
+        "--out", out,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    record = record_of(out)
+    assert record["settings"]["mode"] == "source-condition"
+    assert (record["settings"]["source_beta"], record["settings"]["margin_weight"]) == (0.3, 0.002)
+    assert record["training"]["forward_evaluations"] == 0.0
+    assert record["training"]["validation_steps"] == [0, 3]
+    assert record["training"]["pretrain_steps"] == 0
+
+
+def test_pretraining_is_recorded(run: Run, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "weights.safetensors"
+    result = run(
+        "train", "--data", photos, "--pretrain", "source-condition", "--pretrain-steps", 2,
+        "--steps", 3, *SMALL, *FILTERS, "--out", out,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    record = record_of(out)
+    assert record["settings"]["mode"] == "bilevel"
+    assert record["settings"]["pretrain"] == "source-condition"
+    training = record["training"]
+    assert (training["pretrain_steps"], training["steps"], len(training["loss"])) == (2, 5, 5)
+    assert 0 < training["pretrain_seconds"] < training["seconds"]
+
+
 def job(photos: Path, out: Path, **settings: object) -> LearningJob:
     small = {"steps": 6, "patch_size": 16, "patches": 8, "batch_size": 4, "validate_every": 2}
     return LearningJob(
@@ -231,6 +262,9 @@ def test_own_operator_from_the_working_folder(
     ("words", "code", "said"),
     [
         (("--mode", "bilevel", "--regularizer", "untied-conv"), 2, "equilibrium"),
+        (("--pretrain", "source"), 2, "source-condition"),
+        (("--mode", "source-condition", "--pretrain", "source-condition"), 2, "another mode"),
+        (("--margin-weight", 0), 2, "--margin-weight: Input should be greater"),
         (("--data", "nowhere"), 3, "no folder"),
         (("--patch-size", 64), 3, "smaller"),
         (("--task", "inpaint", "--mask-fraction", 0), 3, "share of known pixels"),

@@ -93,7 +93,7 @@ def test_time_ends_pretraining_and_training() -> None:
     settings = warm(steps=10_000, pretrain_steps=10_000, time_budget=1.0, validate_every=1000)
     result = train(small_field(), small_bank(), small_validation(), settings)
     assert 0 < result.pretrain_steps <= result.steps < 10_000
-    assert 0.5 <= result.pretrain_seconds
+    assert result.pretrain_seconds >= 0.5
     assert "time budget of 1 s" in result.stopped
 
 

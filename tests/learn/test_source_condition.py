@@ -326,7 +326,7 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
 )
 def test_fields_without_strength_are_refused(settings: TrainSettings) -> None:
     bare = small_field().regularizer
-    with pytest.raises(UsageError, match="equipoise.Scaled"):
+    with pytest.raises(UsageError, match=r"equipoise\.Scaled"):
         check_mode(bare, settings)
     check_mode(small_field(), settings)
 

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
+import math
 
-from equipoise.learn.strength import STRIDE, climb, golden_section
+import pytest
+import torch
+from deepinv.physics import Denoising
+from torch import Tensor
+
+from equipoise.learn.strength import (
+    STRIDE,
+    climb,
+    golden_section,
+    mean_psnr,
+    pooled_psnr,
+    tune_alpha,
+)
+from equipoise.regularizers.base import Constants, Regularizer
 
 
 @pytest.mark.parametrize("top", [-0.7, 0.0, 0.31, 2.4])
@@ -49,3 +62,56 @@ def test_climb_crosses_plateaus_and_single_dips_and_stops_at_its_limit() -> None
 
     assert climb(falling, 0.0, STRIDE, 6.0) == 0.0
     assert set(visited) == {0.0, -0.5, -1.0, 0.5, 1.0}
+
+
+# ---- the strength ------------------------------------------------------------------------------
+
+
+class Multiple(Regularizer):
+    """``R(x) = c x``, so that denoising gives ``y / (1 + alpha c)``."""
+
+    gradient_field = False
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        return self.factor * x
+
+
+def images(seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(3, 1, 6, 6, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("alpha", [3e-3, 0.2, 40.0])
+def test_the_strength_is_found_wherever_the_search_starts(alpha: float) -> None:
+    truth = images()
+    y = (1 + 2 * alpha) * truth
+    for start in (0.1, 1.0, 10.0):
+        found = tune_alpha(
+            Multiple(2.0), Denoising(), y, truth, y,
+            tolerance=1e-9, max_evaluations=300, start=start, width=0.01,
+        )  # fmt: skip
+        assert abs(math.log10(found.alpha / alpha)) < 0.01
+        assert pooled_psnr(found.x, truth) > 20
+
+
+def test_strengths_that_blow_up_lose() -> None:
+    # R = -x: the equation has a solution near the truth for alpha = 1/2, none for alpha = 1, and
+    # iterations may diverge beyond.
+    truth = images()
+    y = 0.5 * truth
+    found = tune_alpha(
+        Multiple(-1.0), Denoising(), y, truth, y, tolerance=1e-9, max_evaluations=200, start=0.9
+    )
+    assert math.log10(found.alpha) == pytest.approx(math.log10(0.5), abs=0.04)
+    assert torch.isfinite(found.x).all()
+
+
+def test_pooled_psnr_is_that_of_one_large_image() -> None:
+    truth = images()
+    x = truth + torch.tensor([1e-6, 0.1, 0.1], dtype=torch.float64).view(-1, 1, 1, 1)
+    assert pooled_psnr(x, truth) == pytest.approx(-10 * math.log10(0.02 / 3), rel=1e-9)
+    assert mean_psnr(x, truth) == pytest.approx((120 + 20 + 20) / 3, rel=1e-9)
