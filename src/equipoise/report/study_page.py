@@ -10,15 +10,23 @@ from equipoise.files import atomic_write
 from equipoise.report.markup import details, escape, figure, figures, prose, sentences, table
 from equipoise.report.pictures import picture
 from equipoise.report.study_figures import draw_case
+from equipoise.report.study_overview import overview
 from equipoise.report.study_words import HEADS, row_of
 from equipoise.report.tables import mapping_table
 from equipoise.study.records import CaseRecord, Picture, StudyRecord
 
 _LEGEND = (
-    "Solid: measured, with 95 % intervals over draws (images and noise). Dashed: bound from theory"
+    "Solid: measured, with {intervals}. Dashed: bound from theory"
     " (PROVED holds for every input under hypotheses that were checked; no measured point may lie"
-    " above it). A red cross: a solve behind the point did not converge; such solves enter no mean."
+    " {side} it). A red cross: a solve behind the point did not converge; such solves enter no"
+    " mean."
 )
+#: What the intervals of a study are, and on which side of a bound no measured point may lie.
+_INTERVALS = {
+    "stability": ("the span of all restarts", "above"),
+    "lower-bound": ("the proved distance to the exact equilibrium, where there is one", "below"),
+}
+_USUAL = ("95 % intervals over draws (images and noise)", "above")
 
 
 def write_study_page(study: StudyRecord, path: Path, *, command: str) -> None:
@@ -41,6 +49,8 @@ def render_study(study: StudyRecord, *, command: str) -> str:
     css = files("equipoise.report").joinpath("page.css").read_text(encoding="utf-8")
     title = escape(study.title)
     names = [escape(f"{case.physics}, {case.regularizer}") for case in study.cases]
+    intervals, side = _INTERVALS.get(study.study, _USUAL)
+    whole = overview(study)
     links = " · ".join(f'<a href="#case-{k}">{name}</a>' for k, name in enumerate(names))
     return "".join(
         [
@@ -49,7 +59,9 @@ def render_study(study: StudyRecord, *, command: str) -> str:
             f"<title>{title}</title><style>{css}</style></head><body><main>",
             f"<h1>{title}</h1>",
             '<p class="equation">A<sup>T</sup>(Ax − y) + α R(x) = 0</p>',
-            f"<p>{prose(_LEGEND)}</p><nav><p>{links}</p></nav>",
+            f"<p>{prose(_LEGEND.format(intervals=intervals, side=side))}</p>",
+            f"<nav><p>{links}</p></nav>",
+            figure(whole.address, whole.alt, whole.caption) if whole is not None else "",
             *(_section(case, f"case-{k}") for k, case in enumerate(study.cases)),
             f"<h2>Settings</h2><pre><code>{escape(command)}</code></pre>",
             '<div class="words">',

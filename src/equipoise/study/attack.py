@@ -14,6 +14,7 @@ from equipoise.certify.posteriori import error_bound
 from equipoise.certify.rounding import up
 from equipoise.equation import Equation
 from equipoise.errors import InputError
+from equipoise.linear.process import Product
 from equipoise.solve import solve
 from equipoise.solve.solver import Solver
 from equipoise.status import Solution
@@ -138,7 +139,8 @@ def attack(
         raise InputError(f"The radius must be positive, got {radius}.")
     options = {"tolerance": tolerance, "max_evaluations": max_evaluations}
     base = solve(equation, x0, solver, **options)  # type: ignore[arg-type]
-    directions, starts = _starts(equation, base.x, restarts, linear_steps, seed)
+    metric = _metric(equation, base.x, quantity)
+    directions, starts = _starts(equation, base.x, metric, restarts, linear_steps, seed)
     shares = torch.tensor([SPHERES[i % len(SPHERES)] for i in range(len(starts))])
     radii = radius * shares.to(base.x)
     if given is not None:
@@ -167,11 +169,27 @@ def attack(
     )
 
 
+def _metric(equation: Equation, x: Tensor, quantity: Quantity) -> Product | None:
+    """``v -> M v`` such that the quantity is ``<M d, d>`` to second order; None for ``M = I``."""
+    if quantity == "norm":
+        return None
+    if quantity == "data":
+        return lambda v: equation.physics.A_adjoint(equation.physics.A(v))
+    near = equation.regularizer.linearize(x)
+    return lambda v: 0.5 * (near.jvp(v) + near.vjp(v))
+
+
 def _starts(
-    equation: Equation, x: Tensor, restarts: int, steps: int, seed: int
+    equation: Equation,
+    x: Tensor,
+    metric: Product | None,
+    restarts: int,
+    steps: int,
+    seed: int,
 ) -> tuple[Tensor, list[str]]:
     """Unit directions, each twice where spheres differ, and where they come from."""
-    top = top_directions(equation, x, count=max(1, restarts // 4), steps=steps, seed=seed)
+    count = max(1, restarts // 4)
+    top = top_directions(equation, x, metric=metric, count=count, steps=steps, seed=seed)
     singular = top.directions.repeat_interleave(len(SPHERES), 0)[:restarts]
     generator = torch.Generator().manual_seed(seed + 1)
     shape = (max(0, restarts - len(singular)), *equation.image_shape[1:])

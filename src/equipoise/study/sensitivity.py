@@ -24,11 +24,12 @@ PRODUCTS = 500
 
 @dataclass(frozen=True)
 class TopDirections:
-    """Singular values of ``S = J^{-1} A^T``, the derivative of y -> x, from the largest down.
+    """Singular values of the derivative S of y -> x, from the largest down.
 
     Args:
-        values: singular values, shape (k,); from below (Rayleigh-Ritz).
-        directions: right singular vectors (perturbations of the data), norm 1, shape (k, ...).
+        values: square roots of the eigenvalues of ``S^T M S``, shape (k,); singular values for
+            ``M = I``; from below (Rayleigh-Ritz).
+        directions: eigenvectors (perturbations of the data), norm 1, shape (k, ...).
         status: of the linear solves behind them, codes of :class:`equipoise.status.Status`.
     """
 
@@ -102,6 +103,7 @@ def top_directions(
     equation: Equation,
     x: Tensor,
     *,
+    metric: Product | None = None,
     count: int = 3,
     steps: int = 20,
     seed: int = 0,
@@ -109,13 +111,15 @@ def top_directions(
 ) -> TopDirections:
     """Find the perturbations of the data that move the linearised reconstruction most.
 
-    Formula: the top singular vectors of :class:`Sensitivity`, by power iteration on ``S^T S`` that
+    Formula: the top eigenvectors of ``S^T M S``, S of :class:`Sensitivity`, by power iteration that
     keeps its past (Lanczos with full reorthogonalisation); each step solves one system with J and
     one with its transpose.
 
     Args:
         equation: of one sample, with the squared-norm fidelity.
         x: its equilibrium, shape (1, C, ...).
+        metric: ``v -> M v`` on images, symmetric: ``<M v, v>`` is what is to be large; None is the
+            squared norm.
         count: directions wanted; fewer come back where ``S`` has smaller rank.
         steps: Lanczos steps.
         seed: of the first direction, ``A`` of a random image.
@@ -140,7 +144,8 @@ def top_directions(
         basis: list[Tensor] = [flat(v) / flat(v).norm()]
         images: list[Tensor] = []
         for _ in range(steps):
-            w = flat(near.pull(near.push(unflat(basis[-1], v))))
+            image = near.push(unflat(basis[-1], v))
+            w = flat(near.pull(image if metric is None else metric(image)))
             images.append(w)
             q = torch.stack(basis)
             for _ in range(2):  # once loses orthogonality where the remainder is small
