@@ -211,7 +211,7 @@ def _panel(sweep: Sweep, image: int, name: str) -> Panel:
                     kind=sweep.refined_kind,
                 )
             )
-    return Panel(name, f"Error of {name}", "alpha", "‖x − x†‖ / ‖x†‖", tuple(curves))
+    return Panel(name, f"Error of {name}", "α", "‖x − x†‖ / ‖x†‖", tuple(curves))
 
 
 def _positive(value: float) -> float:

@@ -27,6 +27,8 @@ RADIUS = 0.1
 STEPS = 10
 #: Tolerance of the solves relative to the study's, where residuals are to be subtracted.
 SHARPER = 1e-3
+#: Share of the constant below which the figure needs a logarithmic axis to show both.
+SMALL = 0.05
 
 #: Quantity -> title, and the formula on the axis.
 QUANTITIES: dict[Quantity, tuple[str, str]] = {
@@ -145,7 +147,10 @@ def _panel(outcome: Outcome) -> Panel:
                 "bound", "certified constant", steps, value, role="bound", kind=outcome.bound.kind
             )
         )
-    return Panel(found.quantity, title, "ascent steps", formula, tuple(curves), log_x=False)
+    vacuous = outcome.share is not None and outcome.share < SMALL
+    return Panel(
+        found.quantity, title, "ascent steps", formula, tuple(curves), log_x=False, log_y=vacuous
+    )
 
 
 def _numbers(outcome: Outcome) -> tuple[Number, ...]:
