@@ -70,14 +70,15 @@ def test_the_counter_example_fulfils_the_contract_of_regularisers() -> None:
     check_regularizer(small("inpaint", regularizers=("network",))[0].regularizer)
 
 
-@pytest.mark.parametrize("name", ["crr", "contractive", "network"])
-def test_built_in_regularisers_follow_the_seed(name: str) -> None:
+@pytest.mark.parametrize("name", ["contractive", "network"])
+def test_built_in_networks_follow_the_seed(name: str) -> None:
     (case,) = small("inpaint", regularizers=(name,))
     again = small("inpaint", regularizers=(name,))[0].regularizer
     other = small("inpaint", regularizers=(name,), seed=1)[0].regularizer
     x = case.images
     assert torch.allclose(case.regularizer.field(x), again.field(x), atol=1e-14)
-    assert not torch.allclose(case.regularizer.field(x), other.field(x), atol=1e-3)
+    field = case.regularizer.field(x)
+    assert bool((norm(field - other.field(x)) > 1e-2 * norm(field)).all())
 
 
 def test_the_counter_example_is_not_monotone_and_the_others_are() -> None:

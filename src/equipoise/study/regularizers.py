@@ -1,4 +1,4 @@
-"""The regularisers of a study, by name, in float64: two constructed ones need no training."""
+"""The regularisers of a study, by name, in float64; the built-in ones need no training."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _unit(kernel: Tensor) -> Tensor:
 
 
 def regularizer_by_name(name: str, settings: StudySettings) -> Field:
-    """Build a regulariser with parameters drawn from the study's seed, or load the user's.
+    """Build a regulariser (networks are drawn from the study's seed), or load the user's.
 
     Args:
         name: one of the built-in names, or ``weights``.
@@ -87,7 +87,10 @@ def _built(name: str) -> tuple[Regularizer, str]:
     if name == "tikhonov":
         return build("tikhonov"), "the identity (Tikhonov), with mu = L = 1"
     if name == "crr":
-        return _convex_ridge(), "a convex ridge regulariser with filters drawn at random"
+        return (
+            _convex_ridge(),
+            "a convex ridge regulariser with the eight cosine filters of 3 x 3 pixels",
+        )
     if name == "contractive":
         field = build("contractive", width=8, depth=2, kernel_size=3, contraction=CONTRACTION)
         return field, f"Id - N with a network N of Lipschitz constant {CONTRACTION:g} by design"
@@ -100,8 +103,8 @@ def _built(name: str) -> tuple[Regularizer, str]:
 
 
 def _convex_ridge() -> Regularizer:
-    """Random filters; quadratic up to responses of about a tenth, linear beyond."""
-    ridge = RidgeRegularizer(filters=(4, 8), kernel_size=3)
+    """Cosine filters; quadratic up to responses of about a tenth, linear beyond."""
+    ridge = RidgeRegularizer(filters=(8,), kernel_size=3)
     with torch.no_grad():
         ridge.profile.log_scale.fill_(math.log(RIDGE_SCALE))
         ridge.profile.log_slope.zero_()
