@@ -269,6 +269,7 @@ def test_only_masks_move_towards_other_images() -> None:
 
 def test_beta_follows_the_noise() -> None:
     assert usual_beta(0.1, 1.0) == pytest.approx(4 * usual_beta(0.05, 1.0))
+    assert usual_beta(0.1, 1.0) == pytest.approx(0.01)
     assert usual_beta(0.0, 9.0) == pytest.approx(9e-4)
     bank = bank_of("deblur")
     assert source_of(bank, source_beta=None).beta == usual_beta(bank.problem.sigma, 1.0)

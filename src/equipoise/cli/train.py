@@ -84,7 +84,7 @@ def train(
         float | None,
         typer.Option(
             metavar="BETA",
-            help="beta of the source condition's loss. Default: (noise / 0.1)^2.",
+            help="beta of the source condition's loss. Default: the square of the noise.",
             rich_help_panel=options.LEARNING,
         ),
     ] = None,

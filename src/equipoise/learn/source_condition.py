@@ -20,8 +20,6 @@ from equipoise.regularizers import Scaled
 from equipoise.regularizers.base import Regularizer
 from equipoise.vectors import dot
 
-#: Deviation that R is expected to have at clean images in [0, 1], once its margin is 1.
-EXPECTED = 0.1
 #: Smallest default beta, relative to ||A||^2.
 LEAST_BETA = 1e-4
 #: Patches on which the strength is searched for, and how: log10 is found to this width, which is
@@ -108,16 +106,17 @@ class SourceLoss:
 
 
 def usual_beta(sigma: float, squared_norm: float) -> float:
-    """``(sigma / 0.1)^2``: the noise's variance over the one expected of R at clean images.
+    """``sigma^2``, but at least ``1e-4 ||A||^2``.
 
-    This is the beta of the Wiener filter ``A^T A / (A^T A + beta)``; where there is hardly noise it
-    is ``1e-4 ||A||^2``. It is the only place where the noise level enters the loss.
+    This is the beta of the Wiener filter ``A^T A / (A^T A + beta)`` for images of variance one: A
+    is taken to decide what it sends beyond the noise. Nothing else in the loss knows the noise
+    level.
 
     Args:
         sigma: standard deviation of the noise, for images in [0, 1].
         squared_norm: ``||A||^2``.
     """
-    return max((sigma / EXPECTED) ** 2, LEAST_BETA * squared_norm)
+    return max(sigma**2, LEAST_BETA * squared_norm)
 
 
 @torch.no_grad()
