@@ -282,6 +282,7 @@ def _numbers(
 def _findings(levels: Tensor, spectrum: Spectrum, numbers: tuple[Number, ...]) -> tuple[str, ...]:
     decades = math.log10(float(levels[0] / levels[-1])) if len(levels) > 1 else 0.0
     lines = [spectrum.words]
+    sharp = spectrum.regime in ("across", "gap")
     for name, (title, _) in QUANTITIES.items():
         slope = next(n for n in numbers if n.name == f"slope_{name}_{BEST.name}")
         if slope.value is None or not math.isfinite(slope.value):
@@ -291,7 +292,7 @@ def _findings(levels: Tensor, spectrum: Spectrum, numbers: tuple[Number, ...]) -
         lines.append(
             f"{title}: measured exponent {slope.value:.2f} "
             f"[{slope.low:.2f}, {slope.high:.2f}] over {decades:.1f} decades, {theory}"
-            + ("." if spectrum.regime in ("across", "gap") else " as a lower bound.")
+            + ("." if sharp or slope.theory is None else " at least.")
         )
     ratios = [n for n in numbers if n.name.startswith("largest_ratio")]
     if ratios:
