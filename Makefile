@@ -8,7 +8,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install compare test check format clean
+.PHONY: install compare modes test check format clean
 
 install: $(STAMP)
 
@@ -21,6 +21,18 @@ $(STAMP): pyproject.toml
 
 compare: $(STAMP)
 	$(BIN)/equipoise compare --out results/compare
+
+# An hour: every way of learning on four tasks, at equal training time (table in docs/learning.md).
+modes: $(STAMP)
+	for task in denoise inpaint deblur tomography; do for budget in 30s 120s; do \
+	  OMP_NUM_THREADS=1 $(BIN)/equipoise compare --task $$task --time-budget $$budget \
+	    --methods bilevel,jacobian-free,source-condition --regularizer crr \
+	    --out results/modes/$$budget-crr-$$task && \
+	  OMP_NUM_THREADS=1 $(BIN)/equipoise compare --task $$task --time-budget $$budget \
+	    --methods equilibrium,jacobian-free,source-condition --regularizer contractive \
+	    --out results/modes/$$budget-contractive-$$task || exit 1; \
+	done; done
+	$(BIN)/python docs/make_mode_table.py
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations 8
