@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from equipoise.vectors import norm, where
+
 #: Eigenvalues below this share of the largest one are raised to it before they are inverted.
-FLOOR = 1e-4
+FLOOR = 1e-2
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def transfer(kernels: Tensor, shape: Sequence[int]) -> Tensor:
     return torch.fft.rfftn(grid.unflatten(-1, tuple(shape)), dim=tuple(range(-dims, 0)))
 
 
-def nearest_multiplier(product: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
+def nearest_multiplier(product: Callable[[Tensor], Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
     """Multiplier of a circulant operator near a symmetric positive semi-definite one.
 
     Two candidates, both from one product each: the transfer function of the response to a point
@@ -124,13 +126,15 @@ def nearest_multiplier(product: Callable[[Tensor], Tensor], like: Tensor) -> Ten
         like: images, shape (B, C, *spatial), for shape, dtype and device.
 
     Returns:
-        Real non-negative tensor of shape (B, C, *frequencies).
+        The multiplier, real, not negative, of shape (B, C, *frequencies), and the norm of what it
+        misses of the product with the random image, relative to that image, shape (B,).
     """
     spatial = like.shape[2:]
     axes = tuple(range(-len(spatial), 0))
     middle = [size // 2 for size in spatial]
-    point = torch.zeros_like(like)
-    point[(..., *middle)] = 1.0
+    point = like.new_zeros(*like.shape[:2], spatial.numel())
+    point[:, :, 0] = 1.0
+    point = point.reshape(like.shape).roll(middle, axes)
     response = product(point).roll([-m for m in middle], axes)
     local = torch.fft.rfftn(response, dim=axes).real.clamp_min(0.0)
 
@@ -139,6 +143,6 @@ def nearest_multiplier(product: Callable[[Tensor], Tensor], like: Tensor) -> Ten
     image = product(signs)
     mean = (signs * image).mean(axes, keepdim=True).clamp_min(0.0)
     guess = torch.fft.irfftn(local * torch.fft.rfftn(signs, dim=axes), s=spatial, dim=axes)
-    misses = [(image - each).square().flatten(1).sum(1) for each in (guess, mean * signs)]
-    better = (misses[0] <= misses[1]).reshape(-1, *[1] * (like.dim() - 1))
-    return torch.where(better, local, mean)
+    misses = [norm(image - each) / norm(signs) for each in (guess, mean * signs)]
+    better = misses[0] <= misses[1]
+    return where(better, local, mean), torch.minimum(*misses)

@@ -24,6 +24,8 @@ from equipoise.vectors import dot, expand, norm
 
 #: Steps of the power iteration that estimates ||A|| where no decomposition gives it.
 POWER_STEPS = 30
+#: Share of the part of A^T A that is no convolution by which its Fourier multiplier is raised.
+CAUTION = 0.3
 
 
 class DataTerm:
@@ -65,7 +67,10 @@ class DataTerm:
         return low.times(self.weight), high.times(self.weight)
 
     def multiplier(self, x: Tensor) -> Tensor:
-        """Fourier multiplier near ``f''(x)``, see :func:`equipoise.circulant.nearest_multiplier`.
+        """Fourier multiplier for preconditioning ``f''(x)``.
+
+        The nearest one (:func:`equipoise.circulant.nearest_multiplier`), raised by ``CAUTION``
+        times what it misses: eigenvalues that are taken too small cost more than too large ones.
 
         Returns:
             Tensor of shape (1 or B, C, *frequencies of a real FFT).
@@ -75,7 +80,7 @@ class DataTerm:
     @cached_property
     def _multiplier(self) -> Tensor:
         like = self._like_image()
-        return nearest_multiplier(self.hessian(like), like)
+        return _cautious_multiplier(self.hessian(like), like)
 
     def shifted_inverse(self, c: float) -> Callable[[Tensor], Tensor] | None:
         """``v -> (f'' + c I)^{-1} v`` where a decomposition of the physics gives it, else None."""
@@ -93,6 +98,11 @@ class DataTerm:
         if _has_batch_tensors(self.physics, len(self.y)):
             return None
         return self._copy(self.y[keep])
+
+    def keep(self, other: DataTerm) -> None:
+        """Take over what the term of other measurements has found out about the physics."""
+        known = {"spectrum", "_multiplier"} & other.__dict__.keys()
+        self.__dict__.update({name: other.__dict__[name] for name in known})
 
     def _copy(self, y: Tensor) -> DataTerm:
         return DataTerm(self.physics, y, self.weight)
@@ -191,11 +201,14 @@ class GeneralDataTerm(DataTerm):
 
     def multiplier(self, x: Tensor) -> Tensor:
         """As for the squared norm, but the Hessian depends on x."""
-        return nearest_multiplier(self.hessian(x), x)
+        return _cautious_multiplier(self.hessian(x), x)
 
     def shifted_inverse(self, c: float) -> Callable[[Tensor], Tensor] | None:
         """None: the Hessian depends on x."""
         return None
+
+    def keep(self, other: DataTerm) -> None:
+        """Nothing: the curvature depends on the measurements."""
 
     def _copy(self, y: Tensor) -> DataTerm:
         return GeneralDataTerm(self.physics, y, self.fidelity)
@@ -273,6 +286,11 @@ def gram_bounds(physics: LinearPhysics, image: Tensor) -> tuple[Bound, Bound]:
         v = physics.A_adjoint(physics.A(v / expand(size, v)))
         size = norm(v).clamp_min(torch.finfo(v.dtype).tiny)
     return proved(0.0, "any linear A"), estimated(float(size.max()), "power iteration")
+
+
+def _cautious_multiplier(product: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
+    multiplier, miss = nearest_multiplier(product, like)
+    return multiplier + CAUTION * expand(miss, multiplier)
 
 
 def _random_like(image: Tensor) -> Tensor:

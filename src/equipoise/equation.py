@@ -237,7 +237,7 @@ class Equation:
             alpha = alpha.detach()
             alpha = alpha[keep] if alpha.dim() == 1 and len(alpha) > 1 else alpha
         smaller = replace(self, y=self.y.detach()[keep], alpha=alpha)
-        cut.__dict__.update({"spectrum": self._spectrum})
+        cut.keep(self.data)
         smaller.__dict__.update(
             data=cut,
             constants=self.constants,
@@ -256,8 +256,7 @@ class Equation:
         """
         other = replace(self, y=y)
         other.__dict__.update(constants=self.constants, traits=self.traits)
-        if type(self.data) is DataTerm:  # the curvature of other fidelities depends on y
-            other.data.__dict__.update(spectrum=self._spectrum)
+        other.data.keep(self.data)
         return other
 
     @property

@@ -37,13 +37,14 @@ class Adjoint(ABC):
 
     @abstractmethod
     def solve(
-        self, equation: Equation, transpose: Product, g: Tensor, start: Tensor | None
+        self, equation: Equation, x: Tensor, transpose: Product, g: Tensor, start: Tensor | None
     ) -> LinearSolution:
         """Return q with its report.
 
         Args:
             equation: the equation that the solution belongs to.
-            transpose: ``w -> J^T w`` at the solution.
+            x: the solution, shape (B, C, ...).
+            transpose: ``w -> J^T w`` at x.
             g: cotangent, shape (B, C, ...).
             start: first guess of q, or None.
         """
@@ -54,14 +55,15 @@ class KrylovAdjoint(Adjoint):
     """Solve ``J^T q = g`` to a tolerance by a Krylov method.
 
     Args:
-        linear: the linear solver with its tolerance and limit of products; a limit of k products
-            is the truncated method "k steps", whose status then says ITERATION_LIMIT.
+        linear: the linear solver with its tolerance and limit of products.
+        preconditioned: whether to use the equation's preconditioner at the solution, if any.
     """
 
     linear: LinearSolver = field(default_factory=GMRES)
+    preconditioned: bool = True
 
     def solve(
-        self, equation: Equation, transpose: Product, g: Tensor, start: Tensor | None
+        self, equation: Equation, x: Tensor, transpose: Product, g: Tensor, start: Tensor | None
     ) -> LinearSolution:
         """Run the linear solver.
 
@@ -73,7 +75,19 @@ class KrylovAdjoint(Adjoint):
                 f"{self.linear.name} needs a symmetric Jacobian, but R is not a gradient field: "
                 "use gmres or bicgstab."
             )
-        return self.linear.solve(transpose, g, x0=start)
+        preconditioner = equation.preconditioner(x) if self.preconditioned else None
+        return self.linear.solve(transpose, g, x0=start, preconditioner=preconditioner)
+
+
+@dataclass(frozen=True)
+class TruncatedAdjoint(KrylovAdjoint):
+    """A fixed small number of steps of a Krylov method, without a claim to be exact.
+
+    The limit of products of the linear solver is what stops it; the report's residual tells how
+    far ``J^T q = g`` is from being solved.
+    """
+
+    exact: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +113,7 @@ class NeumannAdjoint(Adjoint):
             raise InputError(f"terms must not be negative, got {self.terms}.")
 
     def solve(
-        self, equation: Equation, transpose: Product, g: Tensor, start: Tensor | None
+        self, equation: Equation, x: Tensor, transpose: Product, g: Tensor, start: Tensor | None
     ) -> LinearSolution:
         """Sum the terms; the report's residual is the true one of ``J^T q = g``."""
         series = NeumannSeries(terms=self.terms, inverse=self._inverse(equation, transpose, g))
@@ -142,7 +156,13 @@ def default_adjoint(
 
 
 def adjoint_by_name(name: str, *, tolerance: float = 1e-6, max_products: int = 1000) -> Adjoint:
-    """An adjoint by its name: a linear solver's, ``"jacobian-free"``, or ``"neumann:K"``.
+    """An adjoint by its name.
+
+    Args:
+        name: a linear solver's; the same with ``:K`` for K products with J whatever the residual;
+            ``"jacobian-free"``; or ``"neumann:K"``.
+        tolerance: of the linear solver, positive.
+        max_products: limit of products with J per sample.
 
     Raises:
         UnknownNameError: with the nearest valid name.
@@ -152,6 +172,9 @@ def adjoint_by_name(name: str, *, tolerance: float = 1e-6, max_products: int = 1
     head, _, count = name.partition(":")
     if head == "neumann" and count.isdigit():
         return NeumannAdjoint(terms=int(count))
+    if count.isdigit() and int(count) > 0:
+        steps = type(linear_solver_by_name(head))
+        return TruncatedAdjoint(steps(tolerance=tolerance, max_products=int(count)))
     solver = linear_solver_by_name(name)
     return KrylovAdjoint(type(solver)(tolerance=tolerance, max_products=max_products))
 

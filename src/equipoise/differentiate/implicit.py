@@ -82,7 +82,7 @@ def attach_gradient(
     def solve(g: Tensor) -> Tensor:
         if not products:  # one linearisation serves every cotangent
             products.append(equation.linearize(point).vjp)
-        solution = method.solve(equation, products[0], g, start)
+        solution = method.solve(equation, point, products[0], g, start)
         book.solutions.append(solution)
         if method.exact:
             solution.check(on_failure)

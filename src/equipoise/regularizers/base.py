@@ -218,8 +218,8 @@ class Regularizer(Prior):
 
         Returns:
             A positive semi-definite operator on groups of c channels, its first axis of length
-            ``B * C / c``: ``c = channels`` where R mixes channels, else 1. None where R is no
-            gradient or like no convolution (a dense operator).
+            ``B * C / c``: ``c = channels`` where R mixes channels, else 1. None where R is like no
+            convolution (a dense operator, a network).
         """
         with torch.no_grad():
             return self._local_kernels(self._fold(x), self._given(constants))

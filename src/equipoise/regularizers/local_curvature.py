@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from equipoise.circulant import LocalKernels
+from equipoise.vectors import expand
 
-#: Parts of an image, by curvature: edges are bent little, flat regions up to a thousand times more.
-PARTS = 4
-#: Curvatures are smoothed over this many pixels in every direction: windows that vary faster than
-#: the kernels would mix frequencies.
+#: Parts of an image, by curvature, which may be a hundred times smaller at edges than elsewhere,
+#: and the least ratio between the levels of neighbouring parts: windows that vary without need
+#: only spread waves over frequencies where the inverse is large.
+PARTS, LEAST_RATIO = 4, 3.0
+#: Curvatures are smoothed over this many pixels in every direction, for the same reason.
 SMOOTHING = 7
 #: Share of the pixels below the lowest and above the highest level.
 TAIL = 0.05
@@ -37,8 +41,8 @@ def local_kernels(curvature: Tensor, autocorrelations: Tensor) -> LocalKernels:
     """
     bent = curvature.clamp_min(0.0)
     dims = bent.dim() - 2
-    middle = [size // 2 for size in autocorrelations.shape[3:]]
-    power = autocorrelations[(..., *middle)].diagonal(dim1=1, dim2=2).sum(1)
+    flat = autocorrelations.flatten(3)
+    power = flat[..., flat.shape[3] // 2].diagonal(dim1=1, dim2=2).sum(1)
     height = torch.tensordot(bent, power, dims=([1], [0])).unsqueeze(1)
     height = _MEAN[dims](height, SMOOTHING, 1, SMOOTHING // 2, count_include_pad=False)
     windows = _hats(height.clamp_min(torch.finfo(bent.dtype).tiny).log())
@@ -53,12 +57,12 @@ def local_kernels(curvature: Tensor, autocorrelations: Tensor) -> LocalKernels:
 
 
 def _hats(level: Tensor) -> Tensor:
-    """Hat functions of levels (B, 1, *spatial) around quantiles of them, (B, PARTS, *spatial)."""
+    """Hat functions of equidistant levels, (B, PARTS, *spatial), of levels (B, 1, *spatial)."""
     values = level.flatten(1)
     values = values[:, :: -(-values.shape[1] // SAMPLE)]
-    shares = torch.linspace(TAIL, 1.0 - TAIL, PARTS, dtype=level.dtype, device=level.device)
-    nodes = torch.quantile(values, shares, dim=1)
-    nodes = nodes.reshape(PARTS, len(level), *[1] * (level.dim() - 1))
-    gaps = nodes.diff(dim=0).clamp_min(torch.finfo(level.dtype).eps)
-    place = sum(((level - n) / gap).clamp(0.0, 1.0) for n, gap in zip(nodes, gaps, strict=False))
+    shares = torch.tensor([TAIL, 1.0 - TAIL], dtype=level.dtype, device=level.device)
+    low, high = (expand(end, level) for end in torch.quantile(values, shares, dim=1))
+    gap = ((high - low) / (PARTS - 1)).clamp_min(math.log(LEAST_RATIO))
+    place = (level - 0.5 * (low + high)) / gap + 0.5 * (PARTS - 1)
+    place = place.clamp(0.0, PARTS - 1.0)
     return torch.cat([(1.0 - (place - j).abs()).clamp_min(0.0) for j in range(PARTS)], dim=1)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from equipoise.bounds import Bound, proved
+from equipoise.circulant import LocalInverse, local_inverse
 from equipoise.errors import InputError
 from equipoise.solve import default_solver, solve
 from equipoise.status import Solution
@@ -83,6 +84,14 @@ class ProximalSystem:
             return None
         c = 0.5 * self._gamma * (traits.modulus.value + traits.lipschitz.value)
         return (lambda v: v / (1.0 + c)), c
+
+    def preconditioner(self, x: Tensor) -> LocalInverse | None:
+        """``(I + gamma J_R(x))^{-1}`` where R is like a convolution in each part of the image."""
+        local = self._regularizer.local_kernels(x, self._constants)
+        if local is None:
+            return None
+        ones = x.new_ones(1, x.shape[1], *[1] * (x.dim() - 2))
+        return local_inverse(local.times(self._gamma), ones)
 
     def select(self, keep: Tensor) -> ProximalSystem:
         """The same equation for some of the samples."""

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.bounds import Bound, proved
+from equipoise.circulant import LocalKernels
 from equipoise.errors import UsageError
 from equipoise.regularizers.analysis import congruence
 from equipoise.regularizers.base import Constants, Linearization, Regularizer, Traits
-from equipoise.regularizers.operators import AnalysisOperator, Weights
+from equipoise.regularizers.local_curvature import local_kernels
+from equipoise.regularizers.operators import AnalysisOperator, ConvolutionChain, Weights
 from equipoise.regularizers.profiles import Profile
 
 #: How much a unit of the parameter D separates K1 from K2.
@@ -96,6 +98,14 @@ class UntiedRegularizer(Regularizer):
             congruence(self.mean, outer, curvature, self.mean, inner),
             congruence(self.mean, inner, curvature, self.mean, outer),
         )
+
+    def _local_kernels(self, x: Tensor, constants: Constants) -> LocalKernels | None:
+        """Those of the tied field ``M^T s(M x + b)``, M the mean of both sides."""
+        if not isinstance(self.mean, ConvolutionChain):
+            return None
+        mean = tuple(0.5 * (k1 + k2) for k1, k2 in zip(*self._halves(constants), strict=True))
+        curvature = self.profile.curvature(self.mean.apply_to(x, mean, self.bias))
+        return local_kernels(curvature, self.mean.autocorrelations(mean))
 
     def traits(self) -> Traits:
         """Lipschitz ``s_max ||K1|| ||K2||``; modulus from the difference of the operators."""

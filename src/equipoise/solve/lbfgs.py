@@ -48,8 +48,12 @@ class LBFGS(Solver):
     test, or, where potentials differ by no more than rounding, by the slope (approximate Wolfe
     test, Hager and Zhang 2005), which survives the float32 floor.
 
+    Where the system knows a preconditioner, that is the initial inverse Hessian of the recursion,
+    made anew after 1, 3, 6, 12, 24, ... steps as the iterate moves.
+
     Args:
         memory: number of correction pairs, at least 1.
+        preconditioned: whether to use the system's preconditioner, if any.
 
     Raises:
         UsageError: if the memory is smaller than 1.
@@ -65,7 +69,7 @@ class LBFGS(Solver):
             raise UsageError(f"memory must be at least 1, got {self.memory}.")
 
     def start(self, system: System, x: Tensor) -> LBFGSState:
-        """Evaluate at x; the first direction is steepest descent."""
+        """Evaluate at x; the first direction is (preconditioned) steepest descent."""
         f, e = system.potential_and_residual(x)
         initial = self._initial(system, x)
         evaluations, failed = fresh_counters(x)
@@ -132,6 +136,11 @@ class LBFGS(Solver):
             rejections=torch.where(restart, 0, rejections),
             steepest=torch.where(fresh, uphill, old.steepest),
         )
+
+    def describe(self, state: State) -> str:
+        """``"lbfgs"``, with "preconditioned" where it is."""
+        preconditioned = cast(LBFGSState, state).initial is not None
+        return f"{self.name} (preconditioned)" if preconditioned else self.name
 
     def _initial(self, system: System, x: Tensor) -> Preconditioner | None:
         if self.preconditioned and isinstance(system, Preconditionable):

@@ -81,7 +81,7 @@ def solve(
         evaluations=book.evaluations,
         status=book.status,
         seconds=time.perf_counter() - started,
-        solver=chosen.name,
+        solver=chosen.describe(run.state),
         error_bound=_error_bound(system, book.residual),
         history=torch.stack(run.residuals) if history else None,
         history_evaluations=torch.stack(run.spent) if history else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -50,6 +50,10 @@ class Solver(ABC):
     def step(self, system: System, state: State) -> State:
         """Take one step for all samples; may not synchronise with the host."""
 
+    def describe(self, state: State) -> str:
+        """What reports call the algorithm as it ran."""
+        return self.name
+
     def require(self, system: System) -> None:
         """Refuse a system that does not meet the algorithm's hypotheses.
 
@@ -65,7 +69,7 @@ class Solver(ABC):
 
 def select_state(state: AnyState, keep: Tensor) -> AnyState:
     """Keep some of the samples of a state (indices into the batch axis)."""
-    cut: dict[str, Tensor | Preconditioner] = {}
+    cut: dict[str, Any] = {}
     for f in dataclasses.fields(state):
         value = getattr(state, f.name)
         if isinstance(value, Tensor):
