@@ -221,7 +221,7 @@ def test_forward_failures_are_reported_as_asked() -> None:
     y = measure(operator, SHAPE)
     with pytest.raises(ConvergenceError, match=r"ITERATION_LIMIT.*more evaluations"):
         model(options=SHORT)(y, operator)
-    with pytest.warns(ConvergenceWarning, match="lbfgs: 0 of 2 converged"):
+    with pytest.warns(ConvergenceWarning, match="lbfgs.*: 0 of 2 converged"):
         model(options=SHORT, on_failure="warn")(y, operator)
     silent = model(options=SHORT, on_failure="ignore")
     with warnings.catch_warnings():
