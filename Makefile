@@ -22,9 +22,9 @@ $(STAMP): pyproject.toml
 compare: $(STAMP)
 	$(BIN)/equipoise compare --out results/compare
 
-# An hour: every way of learning on four tasks, at equal training time (table in docs/learning.md).
+# Fifty minutes: every way of learning on four tasks, at equal training time (table in docs/learning.md).
 modes: $(STAMP)
-	for task in denoise inpaint deblur tomography; do for budget in 30s 120s; do \
+	for task in denoise inpaint deblur tomography; do for budget in 20s 60s; do \
 	  OMP_NUM_THREADS=1 $(BIN)/equipoise compare --task $$task --time-budget $$budget \
 	    --methods bilevel,jacobian-free,source-condition --regularizer crr \
 	    --out results/modes/$$budget-crr-$$task && \
