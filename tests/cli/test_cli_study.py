@@ -17,7 +17,7 @@ def test_study_writes_page_numbers_and_figures(run: Run, tmp_path: Path) -> None
     result = run("study", "rates", *arguments, *SMALL, "--out", out)
     assert result.exit_code == 0, result.output
     assert "Gap case" in result.stdout
-    assert "95 % interval" in result.stdout
+    assert "95 % intervals over draws" in result.stdout
     names = {path.name for path in out.iterdir()}
     assert names == {
         "report.html",

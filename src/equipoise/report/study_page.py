@@ -11,7 +11,7 @@ from equipoise.report.markup import details, escape, figure, figures, prose, sen
 from equipoise.report.pictures import picture
 from equipoise.report.study_figures import draw_case
 from equipoise.report.study_overview import overview
-from equipoise.report.study_words import HEADS, row_of
+from equipoise.report.study_words import HEADS, meaning_of_intervals, row_of
 from equipoise.report.tables import mapping_table
 from equipoise.study.records import CaseRecord, Picture, StudyRecord
 
@@ -21,12 +21,6 @@ _LEGEND = (
     " {side} it). A red cross: a solve behind the point did not converge; such solves enter no"
     " mean."
 )
-#: What the intervals of a study are, and on which side of a bound no measured point may lie.
-_INTERVALS = {
-    "stability": ("the span of all restarts", "above"),
-    "lower-bound": ("the proved distance to the exact equilibrium, where there is one", "below"),
-}
-_USUAL = ("95 % intervals over draws (images and noise)", "above")
 
 
 def write_study_page(study: StudyRecord, path: Path, *, command: str) -> None:
@@ -49,7 +43,8 @@ def render_study(study: StudyRecord, *, command: str) -> str:
     css = files("equipoise.report").joinpath("page.css").read_text(encoding="utf-8")
     title = escape(study.title)
     names = [escape(f"{case.physics}, {case.regularizer}") for case in study.cases]
-    intervals, side = _INTERVALS.get(study.study, _USUAL)
+    intervals = meaning_of_intervals(study.study)
+    side = "below" if study.study == "lower-bound" else "above"
     whole = overview(study)
     links = " · ".join(f'<a href="#case-{k}">{name}</a>' for k, name in enumerate(names))
     return "".join(

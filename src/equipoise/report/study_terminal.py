@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from equipoise.report.study_words import HEADS, row_of
+from equipoise.report.study_words import HEADS, meaning_of_intervals, row_of
 from equipoise.study.records import CaseRecord, StudyRecord
 
 
@@ -23,6 +23,8 @@ def print_study(study: StudyRecord, console: Console) -> None:
         for line in case.findings:
             console.print(f"- {line}", markup=False, highlight=False, soft_wrap=True)
         console.print()
+    meaning = meaning_of_intervals(study.study)
+    console.print(f"Intervals: {meaning}.", markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(case: CaseRecord) -> Table:

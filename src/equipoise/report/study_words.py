@@ -33,4 +33,19 @@ def row_of(number: Number) -> list[str]:
 
 
 #: Heads of the columns of :func:`row_of`.
-HEADS = ("Quantity", "Value", "95 % interval", "Theory", "Standing", "Solves")
+HEADS = ("Quantity", "Value", "Interval", "Theory", "Standing", "Solves")
+
+#: What the intervals of a study are; those of the other studies are confidence intervals.
+_INTERVALS = {
+    "stability": "the span of all restarts",
+    "lower-bound": "the proved distance to the exact equilibrium, where there is one",
+}
+
+
+def meaning_of_intervals(study: str) -> str:
+    """What the intervals of a study are, in words.
+
+    Args:
+        study: its name.
+    """
+    return _INTERVALS.get(study, "95 % intervals over draws (images and noise)")
