@@ -122,8 +122,8 @@ def test_closed_form_is_for_tikhonov_and_decomposable_physics_alone() -> None:
 def test_truths_satisfy_the_source_condition(name: str, regularizer: str) -> None:
     (case,) = small(name, regularizers=(regularizer,))
     truth = source_truth(case, StudySettings(size=16))
-    if Status.CONVERGED not in truth.status:
-        pytest.skip("the counter-example found no equilibrium here, and says so")
+    if regularizer != "network":  # the counter-example may have no equilibrium, and says so
+        assert set(truth.status) == {Status.CONVERGED}
     good = torch.tensor([s is Status.CONVERGED for s in truth.status])
     rho = case.regularizer.field(truth.x) - case.physics.A_adjoint(truth.element.w)
     assert torch.allclose(rho, truth.element.residual)
