@@ -8,7 +8,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install compare modes test check format clean
+.PHONY: install compare modes bench test check format clean
 
 install: $(STAMP)
 
@@ -36,18 +36,24 @@ modes: $(STAMP)
 	done
 	$(BIN)/python docs/make_mode_table.py
 
+# Every benchmark in its short version, at most 15 minutes on two cores that do nothing else; one in
+# full: python -m benchmarks NAME. The peers are installed first.
+bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[peers]'
+	$(BIN)/python -m benchmarks all --short
+
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations 8
 
 check: $(STAMP)
-	$(BIN)/ruff check src tests examples docs
-	$(BIN)/ruff format --check src tests examples docs
+	$(BIN)/ruff check src tests examples docs benchmarks
+	$(BIN)/ruff format --check src tests examples docs benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: $(STAMP)
-	$(BIN)/ruff check --fix src tests examples docs
-	$(BIN)/ruff format src tests examples docs
+	$(BIN)/ruff check --fix src tests examples docs benchmarks
+	$(BIN)/ruff format src tests examples docs benchmarks
 
 clean:
 	rm -rf $(VENV) build dist results .pytest_cache .mypy_cache .ruff_cache
