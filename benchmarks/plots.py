@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from benchmarks.tables import number
 from equipoise.report.style import curve_style, save_figure
+from equipoise.report.words import superscript_power
 
 #: Width of figures in inches; they are legible at 800 pixels.
 WIDTH = 6.2
@@ -129,7 +131,10 @@ def _draw_lines(axis: Axes, panel: Lines) -> None:
         axis.xaxis.set_major_locator(FixedLocator([value for value, _ in panel.ticks]))
         axis.set_xticklabels([text for _, text in panel.ticks])
         axis.xaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        _plain_powers(axis.xaxis)
+    if panel.log_y:
+        _plain_powers(axis.yaxis)
     if len(panel.curves) > 1:
         axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
@@ -154,6 +159,17 @@ def _draw_bars(axis: Axes, panel: Bars) -> None:
         axis.axvline(value, color=_GRAY, linestyle=(0, (4, 2)), linewidth=1.0, zorder=0)
         axis.text(value, len(panel.bars) + 0.62, f" {text}", fontsize=8.5, color=_GRAY)
     axis.set_xlim(low, high)
+    _plain_powers(axis.xaxis)
     axis.set_ylim(0.4, len(panel.bars) + (1.2 if panel.marks else 0.6))
     axis.set_yticks(places, [bar.label for bar in panel.bars])
     axis.grid(visible=False, axis="y")
+
+
+def _plain_powers(axis: Axis) -> None:
+    """Number the powers of ten of a logarithmic axis, without mathematical typesetting."""
+
+    def text(value: float, _: int | None = None) -> str:
+        return f"{value:,g}" if 1e-3 <= value < 1e6 else superscript_power(value)
+
+    axis.set_major_formatter(FuncFormatter(text))
+    axis.set_minor_formatter(NullFormatter())

@@ -43,14 +43,17 @@ def compare(
     repeats: int,
     warmup: int = 1,
     limit_s: float | None = None,
+    burst: int = 1,
 ) -> dict[str, Timing]:
     """Time functions by turns, so that a machine that gets slower does so for all of them.
 
     Args:
         functions: name -> function without arguments.
-        repeats: timed calls of each, at least 1.
+        repeats: turns, at least 1.
         warmup: calls of each before them that are not timed.
         limit_s: seconds after which no further turn is begun.
+        burst: calls of each in a turn, all timed; with three or more the median belongs to a call
+            that followed one of the same function, as in an iteration.
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}.")
@@ -63,7 +66,7 @@ def compare(
         if turn and limit_s is not None and time.perf_counter() - began > limit_s:
             break
         for name, function in functions.items():
-            seconds[name].append(once(function))
+            seconds[name] += [once(function) for _ in range(burst)]
     return {name: summary(values) for name, values in seconds.items()}
 
 
