@@ -101,3 +101,14 @@ def test_zero_filters_have_a_finite_derivative() -> None:
     assert bound.item() == 0.0
     assert weight.grad is not None
     assert bool(torch.isfinite(weight.grad).all())
+
+
+def test_filters_that_are_changed_in_place_are_not_taken_for_the_former_ones() -> None:
+    generator = torch.Generator().manual_seed(2)
+    weight = torch.randn(4, 3, 3, 3, generator=generator, dtype=torch.float64)
+    first = float(convolution_norm(weight))
+    other = torch.randn(4, 3, 3, 3, generator=generator, dtype=torch.float64)
+    expected = float(convolution_norm(other.clone()))
+    weight.copy_(other)
+    assert float(convolution_norm(weight)) == expected != first
+    assert float(convolution_norm(2.0 * weight)) == pytest.approx(2.0 * expected, rel=1e-12)

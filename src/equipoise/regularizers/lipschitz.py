@@ -28,15 +28,19 @@ References:
 from __future__ import annotations
 
 import math
+from collections import deque
 
 import torch
 from torch import Tensor
 
 from equipoise.bounds import inflate
+from equipoise.circulant import transfer
 
 #: Grid points per degree and axis: in two axes the bound exceeds the supremum by at most 0.25 %
 #: (scalar symbols) and 1.8 % (matrix symbols, of which each sample costs an eigenvalue).
 SCALAR_DENSITY, MATRIX_DENSITY = 64, 24
+#: The latest taps with the frequency where their symbol's norm is largest.
+_KNOWN: deque[tuple[Tensor, Tensor]] = deque(maxlen=16)
 
 
 def convolution_norm(weight: Tensor) -> Tensor:
@@ -71,35 +75,43 @@ def _grid(taps: Tensor) -> tuple[int, ...]:
 
 
 def _largest_at(taps: Tensor) -> Tensor:
-    """Frequency (one angle an axis) of the grid where the symbol's norm is largest."""
+    """Frequency (one angle an axis) of the grid where the symbol's norm is largest.
+
+    The filters of a training step are asked for several times, so the latest answers are kept.
+    """
+    for known, frequency in _KNOWN:
+        if known.shape == taps.shape and known.device == taps.device and torch.equal(known, taps):
+            return frequency
     grid = _grid(taps)
-    axes = tuple(range(2, taps.dim()))
     # Real taps: the symbol at -w is the conjugate of that at w, so half of the last axis suffices.
-    if min(taps.shape[:2]) == 1:
-        squared = torch.fft.rfftn(_autocorrelation(taps), s=grid).abs()
-        shape = squared.shape
+    gram = transfer(_autocorrelation(taps), grid)
+    shape = gram.shape[2:]
+    if len(gram) == 1:
+        squared = gram.real.flatten()
     else:
-        spectrum = torch.fft.rfftn(taps, s=grid, dim=axes)
-        shape = spectrum.shape[2:]
-        symbols = spectrum.flatten(2).permute(2, 0, 1)
-        tall = symbols.shape[1] >= symbols.shape[2]
-        gram = symbols.mH @ symbols if tall else symbols @ symbols.mH
-        squared = torch.linalg.eigvalsh(gram)[:, -1]
+        squared = torch.linalg.eigvalsh(gram.flatten(2).permute(2, 0, 1))[:, -1]
     index = torch.unravel_index(squared.argmax(), shape)
     turns = [2.0 * math.pi * i / n for i, n in zip(index, grid, strict=True)]
-    return torch.stack(turns)
+    frequency = torch.stack(turns)
+    _KNOWN.appendleft((taps.clone(), frequency))
+    return frequency
 
 
 def _autocorrelation(taps: Tensor) -> Tensor:
-    """Sum over channels of the taps' autocorrelations, at all lags from ``1 - k`` to ``k - 1``.
+    """The kernels of ``W^T W`` or ``W W^T``, whichever is smaller, at all lags of the taps.
 
-    Its Fourier transform is the squared norm of a scalar symbol (up to the phase of the shift):
-    one transform on the fine grid instead of one per channel.
+    Its Fourier transform is the Gram matrix of the symbol: transforms on the fine grid and
+    products are needed for the smaller number of channels squared alone.
+
+    Returns:
+        Tensor of shape (c, c, *sizes), odd sizes, centred.
     """
     axes = tuple(range(2, taps.dim()))
     lags = [2 * k - 1 for k in taps.shape[2:]]
-    power = torch.fft.fftn(taps, s=lags, dim=axes).abs().square().sum((0, 1))
-    return torch.fft.fftshift(torch.fft.ifftn(power).real)
+    waves = torch.fft.fftn(taps, s=lags, dim=axes)
+    pattern = "mc...,md...->cd..." if taps.shape[0] >= taps.shape[1] else "cm...,dm...->cd..."
+    gram = torch.einsum(pattern, waves.conj(), waves)
+    return torch.fft.fftshift(torch.fft.ifftn(gram, dim=axes).real, dim=axes)
 
 
 def _symbol_at(taps: Tensor, frequency: Tensor) -> Tensor:
