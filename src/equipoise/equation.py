@@ -17,7 +17,9 @@ from equipoise.bounds import Bound
 from equipoise.circulant import LocalInverse, LocalKernels, local_inverse
 from equipoise.data_term import DataTerm, data_term
 from equipoise.errors import InputError, UsageError
-from equipoise.regularizers.base import Constants, Linearization, Regularizer, Traits
+from equipoise.regularizers.base import Constants, Regularizer, Traits
+from equipoise.regularizers.frozen import FrozenField
+from equipoise.regularizers.linearization import Linearization
 from equipoise.vectors import expand, norm
 
 
@@ -83,10 +85,9 @@ class Equation:
         return data_term(self.physics, self.y.detach(), self.data_fidelity)
 
     @cached_property
-    def constants(self) -> Constants:
-        """The regulariser's constants for its present parameters, without a graph."""
-        with torch.no_grad():
-            return tuple(c.detach() for c in self.regularizer.constants())
+    def frozen(self) -> FrozenField:
+        """The regulariser for its present parameters, without a graph."""
+        return self.regularizer.frozen()
 
     @property
     def image_shape(self) -> torch.Size:
@@ -107,27 +108,26 @@ class Equation:
             zero = torch.zeros_like(self.adjoint_data)
             data = norm(self.data.gradient(zero))
             data = torch.where(torch.isfinite(data), data, norm(self.adjoint_data))
-            pull = norm(self._weighted(self.regularizer.field(zero, self.constants)))
+            pull = norm(self._weighted(self.frozen.field(zero)))
             size = data + pull
             return torch.where(size > 0, size, torch.ones_like(size))
 
     def residual(self, x: Tensor) -> Tensor:
         """``E(x)``, shape of x."""
         with torch.no_grad():
-            field = self.regularizer.field(x, self.constants)
-            return self.data.gradient(x) + self._weighted(field)
+            return self.data.gradient(x) + self._weighted(self.frozen.field(x))
 
     def potential_and_residual(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``D(A x, y) + alpha r(x)``, shape (B,), and ``E(x)``; only for gradient fields."""
         with torch.no_grad():
             energy, slope = self.data.energy_and_gradient(x)
-            value, field = self.regularizer.potential_and_field(x, self.constants)
+            value, field = self.frozen.potential_and_field(x)
             return energy + self._alpha(value) * value, slope + self._weighted(field)
 
     def linearize(self, x: Tensor) -> Linearization:
         """``E(x)``, ``v -> J v`` and ``w -> J^T w`` with ``J = D'' + alpha J_R`` at x."""
         with torch.no_grad():
-            inner = self.regularizer.linearize(x, self.constants)
+            inner = self.frozen.linearize(x)
             curve = self.data.hessian(x)
             value = self.data.gradient(x) + self._weighted(inner.value)
 
@@ -156,7 +156,7 @@ class Equation:
             A map of images that can be cut with ``select``; None where R is like no convolution.
         """
         with torch.no_grad():
-            local = self.regularizer.local_kernels(x, self.constants)
+            local = self.frozen.local_kernels(x)
             if local is None:
                 return None
             return local_inverse(local.times(self._folded_alpha(local)), self.data.multiplier(x))
@@ -240,7 +240,7 @@ class Equation:
         cut.keep(self.data)
         smaller.__dict__.update(
             data=cut,
-            constants=self.constants,
+            frozen=self.frozen,
             traits=self.traits,
             scale=self.scale[keep],
             adjoint_data=self.adjoint_data[keep],
@@ -255,7 +255,7 @@ class Equation:
                 alpha is one number.
         """
         other = replace(self, y=y)
-        other.__dict__.update(constants=self.constants, traits=self.traits)
+        other.__dict__.update(frozen=self.frozen, traits=self.traits)
         other.data.keep(self.data)
         return other
 

@@ -21,7 +21,8 @@ from equipoise.regularizers import (
     Traits,
     build,
 )
-from equipoise.regularizers.base import Constants, autograd_linearization
+from equipoise.regularizers.base import Constants
+from equipoise.regularizers.linearization import autograd_linearization
 from equipoise.status import Solution, Status
 from equipoise.testing import (
     check_batch,

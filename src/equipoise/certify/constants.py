@@ -14,7 +14,8 @@ from equipoise.certify.symmetry import SymmetryDefect, symmetry_defect
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError
 from equipoise.linear.lanczos import ritz_values
-from equipoise.regularizers.base import Linearization, Regularizer
+from equipoise.regularizers.base import Regularizer
+from equipoise.regularizers.linearization import Linearization
 from equipoise.vectors import norm
 
 #: Products with ``A^T A`` that approach the ends of an unknown spectrum.
@@ -215,11 +216,11 @@ def regularizer_constants(
     one = x[:1].detach() if regularizer.image_shape else central_crop(x[:1].detach())
     traits = regularizer.traits()
     with torch.no_grad():
-        constants = tuple(c.detach() for c in regularizer.constants())
+        frozen = regularizer.frozen()
         points = _points(one, seed)
         size, low, products = 0.0, torch.inf, 0
         for number, point in enumerate(points):
-            near = regularizer.linearize(point, constants)
+            near = frozen.linearize(point)
             start = _random_like(point, seed + number)
             measured = _field_ends(near, start, steps)
             size, low = max(size, measured[0]), min(low, measured[1])

@@ -204,7 +204,7 @@ class Hypotheses:
     def field(self, x: Tensor) -> Tensor:
         """``R(x)`` without a graph."""
         with torch.no_grad():
-            return self.equation.regularizer.field(x, self.equation.constants)
+            return self.equation.frozen.field(x)
 
     def residual(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``E(x)`` and the allowance for its rounding, from one evaluation of R."""

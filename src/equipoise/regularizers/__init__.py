@@ -1,12 +1,14 @@
 """Regularisation operators R, all deepinv priors."""
 
-from equipoise.regularizers.base import Linearization, Regularizer, Traits
+from equipoise.regularizers.base import Regularizer, Traits
 from equipoise.regularizers.catalogue import NAMES, build
 from equipoise.regularizers.classical import SmoothedTotalVariation, Tikhonov
 from equipoise.regularizers.contractive import ContractiveResidual
 from equipoise.regularizers.deepinv_priors import ExplicitPrior, from_deepinv
 from equipoise.regularizers.experts import FieldsOfExperts
+from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.io import load_regularizer, save_regularizer
+from equipoise.regularizers.linearization import Linearization
 from equipoise.regularizers.lipschitz import convolution_norm
 from equipoise.regularizers.pairs import (
     DenseTiedPair,
@@ -25,6 +27,7 @@ __all__ = [
     "DenseUntiedPair",
     "ExplicitPrior",
     "FieldsOfExperts",
+    "FrozenField",
     "Linearization",
     "Regularizer",
     "Residual",

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from equipoise.bounds import proved
 from equipoise.circulant import LocalKernels
-from equipoise.regularizers.base import Constants, Linearization, Regularizer, Traits
+from equipoise.regularizers.base import Constants, Regularizer, Traits
+from equipoise.regularizers.features import FrozenPotential
+from equipoise.regularizers.frozen import FrozenField
+from equipoise.regularizers.linearization import Linearization
 from equipoise.regularizers.local_curvature import local_kernels
 from equipoise.regularizers.operators import AnalysisOperator, ConvolutionChain
 from equipoise.regularizers.profiles import Profile
@@ -62,6 +65,16 @@ class AnalysisRegularizer(Regularizer):
         slope, curvature = self.profile.slope_and_curvature(self._features(x, constants))
         product = congruence(self.operator, constants, curvature, self.operator, constants)
         return Linearization(self.operator.adjoint(slope, constants), product, product)
+
+    def _frozen(self, constants: Constants) -> FrozenField:
+        point, weights = self.profile.pointwise(), constants
+        bias: Tensor | None = self.bias
+        if point.gains is not None:
+            weights = self.operator.weighted(constants, point.gains)
+            bias = None if bias is None else point.gains * bias
+        return FrozenPotential(
+            self, constants, self.operator.sandwich(weights, weights, bias), point
+        )
 
     def _local_kernels(self, x: Tensor, constants: Constants) -> LocalKernels | None:
         """``K^T diag(psi'') K`` with the mean of psi'' over each part of the image."""

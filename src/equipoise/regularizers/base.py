@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -14,6 +13,8 @@ from torch import Tensor
 from equipoise.bounds import Bound
 from equipoise.circulant import LocalKernels
 from equipoise.errors import InputError, NoPotentialError, UsageError
+from equipoise.regularizers.frozen import FrozenField
+from equipoise.regularizers.linearization import Linearization, autograd_linearization
 from equipoise.regularizers.proximal import solve_prox
 from equipoise.status import Solution
 
@@ -62,21 +63,6 @@ class Traits:
         """Whether ``R - (L+mu)/2 Id`` is ``(L-mu)/2``-Lipschitz: gradients, residuals as above."""
         known = self.modulus is not None and self.lipschitz is not None
         return known and (self.gradient_field or self.contractive_residual)
-
-
-@dataclass(frozen=True)
-class Linearization:
-    """R near a point: value and Jacobian products, built from one forward pass.
-
-    Args:
-        value: ``R(x)``.
-        jvp: ``v -> J_R(x) v``.
-        vjp: ``w -> J_R(x)^T w``; the same function as ``jvp`` for gradient fields.
-    """
-
-    value: Tensor
-    jvp: Callable[[Tensor], Tensor]
-    vjp: Callable[[Tensor], Tensor]
 
 
 @runtime_checkable
@@ -142,6 +128,10 @@ class Regularizer(Prior):
         """Convolutions that act like ``J_R(x)``; None where R is like no convolution."""
         return None
 
+    def _frozen(self, constants: Constants) -> FrozenField:
+        """R prepared for evaluations without a graph; override where preparation pays."""
+        return FrozenField(self, constants)
+
     def constants(self) -> Constants:
         """Whatever depends on the parameters alone, differentiably; computed once per solve."""
         return ()
@@ -200,14 +190,16 @@ class Regularizer(Prior):
     def linearize(self, x: Tensor, constants: Constants | None = None) -> Linearization:
         """Compute ``R(x)`` and the products with its Jacobian and the Jacobian's transpose."""
         fold = self._fold(x)
-        inner = self._linearize(fold, self._given(constants))
+        return self._linearize(fold, self._given(constants)).between(fold.shape, x.shape)
 
-        def shaped(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-            return lambda v: product(v.reshape(fold.shape)).reshape(x.shape)
+    def frozen(self) -> FrozenField:
+        """R for its present parameters, prepared for many evaluations without a graph.
 
-        jvp = shaped(inner.jvp)
-        vjp = jvp if inner.vjp is inner.jvp else shaped(inner.vjp)
-        return Linearization(inner.value.reshape(x.shape), jvp, vjp)
+        What it computes agrees with :meth:`field` and the others up to rounding, and is faster
+        where R is made of convolutions. Changes of the parameters after the call do not reach it.
+        """
+        with torch.no_grad():
+            return self._frozen(tuple(c.detach() for c in self.constants()))
 
     def local_kernels(self, x: Tensor, constants: Constants | None = None) -> LocalKernels | None:
         """Convolutions that act like the Jacobian near x, for preconditioning.
@@ -302,36 +294,3 @@ class Regularizer(Prior):
     def _unfold_scalar(value: Tensor, x: Tensor) -> Tensor:
         folded = value.dim() == 1 and len(value) > len(x)
         return value.reshape(len(x), -1).sum(1) if folded else value
-
-
-def autograd_linearization(
-    field: Callable[[Tensor], Tensor], x: Tensor, symmetric: bool
-) -> Linearization:
-    """Jacobian products of any field by automatic differentiation.
-
-    ``vjp`` is one reverse pass through a graph kept from one forward pass. ``jvp`` is the same for
-    symmetric Jacobians, otherwise the derivative of ``w -> J^T w`` (double back-propagation).
-
-    Args:
-        field: a differentiable map of tensors shaped like x.
-        x: where to linearise.
-        symmetric: whether the Jacobian is known to be symmetric.
-    """
-    with torch.enable_grad():
-        point = x.detach().requires_grad_()
-        value = field(point)
-        if not value.requires_grad:  # a field that does not depend on x
-            return Linearization(value, torch.zeros_like, torch.zeros_like)
-
-        def vjp(w: Tensor) -> Tensor:
-            return torch.autograd.grad(value, point, w, retain_graph=True)[0]
-
-        if symmetric:
-            return Linearization(value.detach(), vjp, vjp)
-        probe = torch.zeros_like(value, requires_grad=True)
-        pulled = torch.autograd.grad(value, point, probe, create_graph=True)[0]
-
-    def jvp(v: Tensor) -> Tensor:
-        return torch.autograd.grad(pulled, probe, v, retain_graph=True)[0]
-
-    return Linearization(value.detach(), jvp, vjp)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from equipoise.bounds import proved
 from equipoise.errors import UnknownNameError, UsageError
-from equipoise.regularizers.base import Constants, Linearization, Regularizer, Traits
+from equipoise.regularizers.base import Constants, Regularizer, Traits
+from equipoise.regularizers.linearization import Linearization
 from equipoise.vectors import dot
 
 Operator = Literal["identity", "gradient"]

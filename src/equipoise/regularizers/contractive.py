@@ -9,14 +9,18 @@ from torch import Tensor, nn
 
 from equipoise.bounds import proved
 from equipoise.errors import UsageError
-from equipoise.regularizers.base import Constants, Linearization, Regularizer, Traits
+from equipoise.regularizers.base import Constants, Regularizer, Traits
 from equipoise.regularizers.convolution import (
     check_filters,
     correlate,
     correlate_adjoint,
     zero_mean,
 )
+from equipoise.regularizers.frozen import FrozenField
+from equipoise.regularizers.frozen_layers import FrozenLayers
+from equipoise.regularizers.linearization import Linearization
 from equipoise.regularizers.lipschitz import convolution_norm
+from equipoise.regularizers.sandwich import ConvolutionSandwich
 
 #: Initial inverse width of the activations, made for images in [0, 1].
 _SHARPNESS = 20.0
@@ -117,6 +121,15 @@ class ContractiveResidual(Regularizer):
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         z, _ = self._layers(x, constants)
         return x - self.contraction * z - self._aligned(self.offset)
+
+    def _frozen(self, constants: Constants) -> FrozenField:
+        filters, sharpness, steps = constants
+        layers = []
+        for kernel, a, step, bias in zip(filters, sharpness, steps, self.bias, strict=True):
+            gain = a.reshape(-1, *[1] * (kernel.dim() - 1))
+            sides = (gain * kernel,), (step / gain * kernel,)
+            layers.append(ConvolutionSandwich(*sides, a * bias, "zero"))
+        return FrozenLayers(self, constants, layers, self.contraction, self._aligned(self.offset))
 
     @torch.no_grad()
     def _linearize(self, x: Tensor, constants: Constants) -> Linearization:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import product
+from math import prod
 from typing import Literal, get_args
 
 import torch
@@ -21,12 +22,76 @@ LANES = 16
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
+class Correlation:
+    """A correlation with filters of odd size that keeps the image size, laid out once.
+
+    Formula: ``(K x)_k(p) = b_k + sum_c sum_t filters[k, c, t] x_c(p + t - centre)``.
+
+    On a processor, few outputs leave most of the vector units idle: a block of neighbouring pixels
+    is then computed as further outputs of a strided convolution, and the blocks are interleaved.
+    Images of two axes are held with their channels last.
+
+    Args:
+        filters: shape (out, channels, *sizes), odd sizes, 1 to 3 axes; derivatives pass.
+        bias: shape (out,), or None.
+        padding: ``"zero"``, or ``"circular"`` for periodic images.
+    """
+
+    def __init__(self, filters: Tensor, bias: Tensor | None, padding: Padding) -> None:
+        self.outputs, self.sizes = len(filters), filters.shape[2:]
+        self.halves = [size // 2 for size in self.sizes]
+        self.padding = padding
+        dims = len(self.sizes)
+        self._convolve = _CONV[dims]
+        self.block = (
+            block_shape(self.outputs, dims) if filters.device.type == "cpu" else (1,) * dims
+        )
+        self._plain = prod(self.block) == 1
+        if not self._plain:
+            filters = _blocked(filters, self.block)
+            bias = None if bias is None else bias.repeat_interleave(prod(self.block))
+        self.filters, self.bias = laid_out(filters), bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Correlate images of shape (B, channels, *spatial); the result is (B, out, *spatial).
+
+        Raises:
+            InputError: if an image is too small to be padded circularly.
+        """
+        if self.padding == "circular":
+            return self.valid(wrap(x, self.halves))
+        return self._padded(x, self.halves, x.shape[2:])
+
+    def valid(self, x: Tensor) -> Tensor:
+        """The same without padding: the result is smaller by the filters' size less one."""
+        sizes = [n - size + 1 for n, size in zip(x.shape[2:], self.sizes, strict=True)]
+        return self._padded(x, [0] * len(sizes), sizes)
+
+    def _padded(self, x: Tensor, widths: Sequence[int], sizes: Sequence[int]) -> Tensor:
+        if self._plain:
+            return self._convolve(x, self.filters, self.bias, padding=list(widths))
+        missing = [-size % edge for size, edge in zip(sizes, self.block, strict=True)]
+        if any(missing):
+            x = F.pad(x, [width for m in reversed(missing) for width in (0, m)])
+        y = self._convolve(x, self.filters, self.bias, stride=self.block, padding=list(widths))
+        dims = len(self.block)
+        y = y.unflatten(1, (self.outputs, *self.block))
+        order = [axis for d in range(dims) for axis in (2 + dims + d, 2 + d)]
+        if dims == 2:  # channels stay last in memory
+            y = y.permute(0, *order, 1).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+        else:
+            whole = [size + m for size, m in zip(sizes, missing, strict=True)]
+            y = y.permute(0, 1, *order).reshape(len(x), self.outputs, *whole)
+        if any(missing):
+            for axis, size in enumerate(sizes, start=2):
+                y = y.narrow(axis, 0, size)
+        return y
+
+
 def correlate(
     x: Tensor, filters: Tensor, bias: Tensor | None = None, padding: Padding = "zero"
 ) -> Tensor:
     """Correlate images with filters of odd size; the image size is kept.
-
-    Formula: ``(K x)_k(p) = b_k + sum_c sum_t filters[k, c, t] x_c(p + t - centre)``.
 
     Args:
         x: shape (B, channels, *spatial) with 1 to 3 spatial axes.
@@ -35,53 +100,55 @@ def correlate(
         padding: ``"zero"``, or ``"circular"`` for periodic images.
 
     Returns:
-        Tensor of shape (B, out, *spatial).
+        Tensor of shape (B, out, *spatial), see :class:`Correlation`.
 
     Raises:
         InputError: if an image is too small to be padded circularly.
     """
-    halves = [size // 2 for size in filters.shape[2:]]
-    sizes, outputs, dims = x.shape[2:], len(filters), len(halves)
-    if padding == "circular":
-        if any(half > size for half, size in zip(halves, sizes, strict=True)):
-            raise InputError(
-                f"Circular padding needs images of at least half the filters' size {halves}, "
-                f"got {tuple(sizes)}: use zero padding or larger images."
-            )
-        x = F.pad(x, [half for half in reversed(halves) for _ in range(2)], mode="circular")
-        halves = [0] * dims
-    convolve = _CONV[dims]
-    stride = _phases(outputs, dims)
-    if stride == 1:
-        return convolve(x, filters, bias, padding=halves)
-    # Few outputs leave most of a processor's vector units idle: compute a block of neighbouring
-    # pixels as further outputs of a strided convolution and interleave the blocks.
-    missing = [-size % stride for size in sizes]
-    if any(missing):
-        x = F.pad(x, [width for m in reversed(missing) for width in (0, m)])
-    bias = None if bias is None else bias.repeat_interleave(stride**dims)
-    blocks = convolve(x, _blocked(filters, stride), bias, stride=stride, padding=halves)
-    blocks = blocks.unflatten(1, (outputs, *[stride] * dims))
-    order = [axis for d in range(dims) for axis in (2 + dims + d, 2 + d)]
-    whole = blocks.permute(0, 1, *order).reshape(
-        len(x), outputs, *(size + m for size, m in zip(sizes, missing, strict=True))
-    )
-    for axis, size in enumerate(sizes, start=2):
-        whole = whole.narrow(axis, 0, size)
-    return whole
+    return Correlation(filters, bias, padding)(x)
 
 
-def _phases(outputs: int, dims: int) -> int:
-    """Edge of the block of pixels that one strided convolution computes; 1: no blocks."""
-    return next((edge for edge in (4, 2) if outputs * edge**dims <= LANES), 1)
+def wrap(x: Tensor, widths: Sequence[int]) -> Tensor:
+    """Continue periodic images by the given numbers of pixels on both sides of each axis.
+
+    Raises:
+        InputError: if an image is smaller than that.
+    """
+    sizes = x.shape[2:]
+    if any(width > size for width, size in zip(widths, sizes, strict=True)):
+        raise InputError(
+            f"Circular padding needs images of at least half the filters' size {list(widths)}, "
+            f"got {tuple(sizes)}: use zero padding or larger images."
+        )
+    return F.pad(x, [width for width in reversed(widths) for _ in range(2)], mode="circular")
 
 
-def _blocked(filters: Tensor, stride: int) -> Tensor:
+def block_shape(outputs: int, dims: int) -> tuple[int, ...]:
+    """Edges of the block of pixels that one strided convolution computes; all 1: no blocks."""
+    edges = [1] * dims
+    while outputs * prod(edges) * 2 <= LANES:
+        edges[edges.index(min(edges))] *= 2
+    return tuple(edges)
+
+
+def laid_out(images: Tensor) -> Tensor:
+    """Images or filters as convolutions are fastest with: channels last, on a processor in 2-D."""
+    if images.dim() == 4 and images.device.type == "cpu":
+        return images.contiguous(memory_format=torch.channels_last)
+    return images
+
+
+def mirrored(filters: Tensor) -> Tensor:
+    """Filters of the adjoint: mirrored, with their channel axes swapped."""
+    return filters.flip(tuple(range(2, filters.dim()))).transpose(0, 1)
+
+
+def _blocked(filters: Tensor, block: Sequence[int]) -> Tensor:
     """Filters of the strided convolution: one shifted copy for each pixel of a block."""
     dims = filters.dim() - 2
-    wide = F.pad(filters, [stride - 1] * (2 * dims))
-    for axis in range(2, 2 + dims):
-        wide = wide.unfold(axis, filters.shape[axis] + stride - 1, 1)
+    wide = F.pad(filters, [edge - 1 for edge in reversed(block) for _ in range(2)])
+    for axis, edge in enumerate(block, start=2):
+        wide = wide.unfold(axis, filters.shape[axis] + edge - 1, 1)
     shifts = tuple(range(2, 2 + dims))
     wide = wide.flip(shifts).permute(0, *shifts, 1, *range(2 + dims, 2 + 2 * dims))
     return wide.flatten(0, dims)
@@ -100,8 +167,7 @@ def correlate_adjoint(z: Tensor, filters: Tensor, padding: Padding = "zero") -> 
     Returns:
         Tensor of shape (B, channels, *spatial).
     """
-    axes = tuple(range(2, filters.dim()))
-    return correlate(z, filters.flip(axes).transpose(0, 1), None, padding)
+    return correlate(z, mirrored(filters), None, padding)
 
 
 def zero_mean(filters: Tensor) -> Tensor:

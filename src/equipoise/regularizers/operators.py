@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from equipoise.bounds import inflate
 from equipoise.circulant import transfer
-from equipoise.errors import InputError, UsageError
+from equipoise.errors import UsageError
 from equipoise.regularizers.convolution import (
     Padding,
     check_filters,
@@ -21,6 +21,12 @@ from equipoise.regularizers.convolution import (
     zero_mean,
 )
 from equipoise.regularizers.lipschitz import convolution_norm
+from equipoise.regularizers.sandwich import (
+    ConvolutionSandwich,
+    DenseSandwich,
+    Sandwich,
+    check_image_shape,
+)
 
 #: The tensors an operator is made of, after normalisation.
 Weights = tuple[Tensor, ...]
@@ -50,6 +56,16 @@ class AnalysisOperator(nn.Module, ABC):
     @abstractmethod
     def norm(self, weights: Weights) -> float:
         """Proved upper bound of ``||K||``, valid for every image size."""
+
+    @abstractmethod
+    def sandwich(self, inner: Weights, outer: Weights, bias: Tensor | None) -> Sandwich:
+        """``x -> L^T s(K x + b)`` for two operators of this kind, prepared without a graph.
+
+        Args:
+            inner: weights of K.
+            outer: weights of L.
+            bias: b, shape (features,), or None.
+        """
 
     @staticmethod
     def weighted(weights: Weights, gains: Tensor) -> Weights:
@@ -126,6 +142,10 @@ class ConvolutionChain(AnalysisOperator):
             z = correlate_adjoint(z, layer, self.padding)
         return z
 
+    def sandwich(self, inner: Weights, outer: Weights, bias: Tensor | None) -> Sandwich:
+        """Tile by tile."""
+        return ConvolutionSandwich(inner, outer, bias, self.padding)
+
     def autocorrelations(self, weights: Weights) -> Tensor:
         """Centred kernels a_k with ``K^T diag(c) K = sum_k c_k a_k *`` away from the border.
 
@@ -181,16 +201,16 @@ class DenseOperator(AnalysisOperator):
 
     def apply_to(self, x: Tensor, weights: Weights, bias: Tensor | None = None) -> Tensor:
         """``K x + b``, shape (B, features)."""
-        if x.shape[1:] != self.image_shape:
-            raise InputError(
-                f"A dense regularizer takes images of one shape, here {self.image_shape}, "
-                f"got {tuple(x.shape[1:])}; convolutional ones take any size."
-            )
+        check_image_shape(x, self.image_shape)
         return nn.functional.linear(x.flatten(1), weights[0], bias)
 
     def adjoint(self, z: Tensor, weights: Weights) -> Tensor:
         """``K^T z``."""
         return (z @ weights[0]).unflatten(1, self.image_shape)
+
+    def sandwich(self, inner: Weights, outer: Weights, bias: Tensor | None) -> Sandwich:
+        """In one piece."""
+        return DenseSandwich(inner[0], outer[0], bias, self.image_shape)
 
     def norm(self, weights: Weights) -> float:
         """The largest singular value."""

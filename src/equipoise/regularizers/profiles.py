@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from equipoise.errors import UsageError
+from equipoise.regularizers.pointwise import Pointwise
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class Profile(nn.Module, ABC):
     @abstractmethod
     def curvature_range(self) -> tuple[Tensor, Tensor]:
         """Proved infimum and supremum of ``psi''``, each of shape () or (channels,), float64."""
+
+    def pointwise(self) -> Pointwise:
+        """The profile for its present parameters, prepared for evaluations without a graph."""
+        return Pointwise(self)
 
     def tails(self) -> Tails:
         """What is proved of psi far away."""

@@ -31,8 +31,7 @@ class ProximalSystem:
 
     def __init__(self, regularizer: Regularizer, x: Tensor, gamma: float) -> None:
         self._regularizer, self._x, self._gamma = regularizer, x, gamma
-        with torch.no_grad():
-            self._constants = regularizer.constants()
+        self._field = regularizer.frozen()
 
     @cached_property
     def scale(self) -> Tensor:
@@ -65,12 +64,12 @@ class ProximalSystem:
     def residual(self, x: Tensor) -> Tensor:
         """``z - x + gamma R(z)``."""
         with torch.no_grad():
-            return x - self._x + self._gamma * self._regularizer.field(x, self._constants)
+            return x - self._x + self._gamma * self._field.field(x)
 
     def potential_and_residual(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``||z - x||^2 / 2 + gamma r(z)`` and its gradient."""
         with torch.no_grad():
-            value, field = self._regularizer.potential_and_field(x, self._constants)
+            value, field = self._field.potential_and_field(x)
             step = x - self._x
             return 0.5 * dot(step, step) + self._gamma * value, step + self._gamma * field
 
@@ -87,7 +86,7 @@ class ProximalSystem:
 
     def preconditioner(self, x: Tensor) -> LocalInverse | None:
         """``(I + gamma J_R(x))^{-1}`` where R is like a convolution in each part of the image."""
-        local = self._regularizer.local_kernels(x, self._constants)
+        local = self._field.local_kernels(x)
         if local is None:
             return None
         ones = x.new_ones(1, x.shape[1], *[1] * (x.dim() - 2))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -13,11 +12,12 @@ from equipoise.circulant import LocalKernels
 from equipoise.errors import UsageError
 from equipoise.regularizers.base import (
     Constants,
-    Linearization,
     Regularizer,
     Restrainable,
     Traits,
 )
+from equipoise.regularizers.frozen import FrozenField
+from equipoise.regularizers.linearization import Linearization
 
 
 class Scaled(Regularizer):
@@ -128,15 +128,33 @@ class Scaled(Regularizer):
     def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
         with torch.no_grad():
             a, s, *rest = (c.detach() for c in constants)
-            inner = self.regularizer.linearize(s * x, tuple(rest))
-            value = a / s * inner.value
+            return self.regularizer.linearize(s * x, tuple(rest)).scaled(a / s, a)
 
-        def times_a(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-            return lambda v: a * product(v)
+    def _frozen(self, constants: Constants) -> FrozenField:
+        return _FrozenScaled(self, constants)
 
-        jvp = times_a(inner.jvp)
-        vjp = jvp if inner.vjp is inner.jvp else times_a(inner.vjp)
-        return Linearization(value, jvp, vjp)
+
+class _FrozenScaled(FrozenField):
+    """The frozen inner field, scaled."""
+
+    def __init__(self, regularizer: Scaled, constants: Constants) -> None:
+        super().__init__(regularizer, constants)
+        self._a, self._s, *inner = constants
+        self._inner = regularizer.regularizer._frozen(tuple(inner))
+
+    def _field(self, x: Tensor) -> Tensor:
+        return self._inner.field(self._s * x).mul_(self._a / self._s)
+
+    def _potential_and_field(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        value, field = self._inner.potential_and_field(self._s * x)
+        return self._a / self._s.square() * value, field.mul_(self._a / self._s)
+
+    def _linearize(self, x: Tensor) -> Linearization:
+        return self._inner.linearize(self._s * x).scaled(self._a / self._s, self._a)
+
+    def _local_kernels(self, x: Tensor) -> LocalKernels | None:
+        local = self._inner.local_kernels(self._s * x)
+        return None if local is None else local.times(self._a)
 
 
 def _check_scales(strength: float, scale: float) -> None:

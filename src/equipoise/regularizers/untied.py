@@ -11,7 +11,10 @@ from equipoise.bounds import Bound, proved
 from equipoise.circulant import LocalKernels
 from equipoise.errors import UsageError
 from equipoise.regularizers.analysis import congruence
-from equipoise.regularizers.base import Constants, Linearization, Regularizer, Traits
+from equipoise.regularizers.base import Constants, Regularizer, Traits
+from equipoise.regularizers.features import FrozenFeatures
+from equipoise.regularizers.frozen import FrozenField
+from equipoise.regularizers.linearization import Linearization
 from equipoise.regularizers.local_curvature import local_kernels
 from equipoise.regularizers.operators import AnalysisOperator, ConvolutionChain, Weights
 from equipoise.regularizers.profiles import Profile
@@ -98,6 +101,12 @@ class UntiedRegularizer(Regularizer):
             congruence(self.mean, outer, curvature, self.mean, inner),
             congruence(self.mean, inner, curvature, self.mean, outer),
         )
+
+    def _frozen(self, constants: Constants) -> FrozenField:
+        inner, outer = self._halves(constants)
+        point = self.profile.pointwise()
+        assert point.gains is None, "no profile of a pair asks for gains"
+        return FrozenFeatures(self, constants, self.mean.sandwich(inner, outer, self.bias), point)
 
     def _local_kernels(self, x: Tensor, constants: Constants) -> LocalKernels | None:
         """Those of the tied field ``M^T s(M x + b)``, M the mean of both sides."""

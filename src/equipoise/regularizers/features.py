@@ -1,0 +1,75 @@
+"""Fields ``R(x) = L^T s(K x + b)`` with their parameters held fixed, on fast kernels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from equipoise.regularizers.frozen import FrozenField
+from equipoise.regularizers.linearization import Linearization
+from equipoise.regularizers.pointwise import Pointwise
+from equipoise.regularizers.sandwich import Sandwich
+from equipoise.regularizers.tiles import Tile
+
+if TYPE_CHECKING:
+    from equipoise.regularizers.base import Constants, Regularizer
+
+
+class FrozenFeatures(FrozenField):
+    """``R(x) = L^T s(K x + b)``; where ``L = K`` with the potential ``sum psi(K x + b)``.
+
+    Args:
+        regularizer: the field R.
+        constants: its constants, detached.
+        sandwich: ``x -> L^T point(K x + b)``.
+        point: s, psi and s' on the features of a tile.
+    """
+
+    def __init__(
+        self, regularizer: Regularizer, constants: Constants, sandwich: Sandwich, point: Pointwise
+    ) -> None:
+        super().__init__(regularizer, constants)
+        self._sandwich, self._point = sandwich, point
+
+    def _field(self, x: Tensor) -> Tensor:
+        return self._sandwich(x, lambda features, tile: self._point.slope(features))
+
+    def _linearize(self, x: Tensor) -> Linearization:
+        curvatures: list[Tensor] = []
+
+        def bend(features: Tensor, tile: Tile) -> Tensor:
+            slope, curvature = self._point.slope_and_curvature(features)
+            curvatures.append(curvature)
+            return slope
+
+        def weigh(features: Tensor, tile: Tile) -> Tensor:
+            return features.mul_(curvatures[tile.index])
+
+        value = self._sandwich(x, bend)
+        transposed = self._sandwich.transposed()
+
+        def jvp(v: Tensor) -> Tensor:
+            return self._sandwich(v, weigh, linear=True)
+
+        def vjp(w: Tensor) -> Tensor:
+            return transposed(w, weigh, linear=True)
+
+        return Linearization(value, jvp, jvp if transposed is self._sandwich else vjp)
+
+
+class FrozenPotential(FrozenFeatures):
+    """``R(x) = K^T psi'(K x + b)``, the gradient of ``r(x) = sum psi(K x + b)``."""
+
+    def _potential_and_field(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        # Sums over tiles in double precision: line searches compare potentials to rounding.
+        total = x.new_zeros(len(x), dtype=torch.float64)
+
+        def bend(features: Tensor, tile: Tile) -> Tensor:
+            energy, slope = self._point.energy_and_slope(features, tile)
+            total[tile.samples] += energy
+            return slope
+
+        field = self._sandwich(x, bend)
+        return total.to(x.dtype), field

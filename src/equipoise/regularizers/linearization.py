@@ -1,0 +1,77 @@
+"""A field near a point: value and products with its Jacobian."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Linearization:
+    """R near a point: value and Jacobian products, built from one forward pass.
+
+    Args:
+        value: ``R(x)``.
+        jvp: ``v -> J_R(x) v``.
+        vjp: ``w -> J_R(x)^T w``; the same function as ``jvp`` for gradient fields.
+    """
+
+    value: Tensor
+    jvp: Callable[[Tensor], Tensor]
+    vjp: Callable[[Tensor], Tensor]
+
+    def scaled(self, value: Tensor, slope: Tensor) -> Linearization:
+        """``value R`` with the Jacobian ``slope J``, both factors numbers."""
+
+        def times(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+            return lambda v: slope * product(v)
+
+        jvp = times(self.jvp)
+        vjp = jvp if self.vjp is self.jvp else times(self.vjp)
+        return Linearization(value * self.value, jvp, vjp)
+
+    def between(self, inner: torch.Size, outer: torch.Size) -> Linearization:
+        """The same on images of shape ``outer``, which R sees in shape ``inner``."""
+
+        def shaped(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+            return lambda v: product(v.reshape(inner)).reshape(outer)
+
+        jvp = shaped(self.jvp)
+        vjp = jvp if self.vjp is self.jvp else shaped(self.vjp)
+        return Linearization(self.value.reshape(outer), jvp, vjp)
+
+
+def autograd_linearization(
+    field: Callable[[Tensor], Tensor], x: Tensor, symmetric: bool
+) -> Linearization:
+    """Jacobian products of any field by automatic differentiation.
+
+    ``vjp`` is one reverse pass through a graph kept from one forward pass. ``jvp`` is the same for
+    symmetric Jacobians, otherwise the derivative of ``w -> J^T w`` (double back-propagation).
+
+    Args:
+        field: a differentiable map of tensors shaped like x.
+        x: where to linearise.
+        symmetric: whether the Jacobian is known to be symmetric.
+    """
+    with torch.enable_grad():
+        point = x.detach().requires_grad_()
+        value = field(point)
+        if not value.requires_grad:  # a field that does not depend on x
+            return Linearization(value, torch.zeros_like, torch.zeros_like)
+
+        def vjp(w: Tensor) -> Tensor:
+            return torch.autograd.grad(value, point, w, retain_graph=True)[0]
+
+        if symmetric:
+            return Linearization(value.detach(), vjp, vjp)
+        probe = torch.zeros_like(value, requires_grad=True)
+        pulled = torch.autograd.grad(value, point, probe, create_graph=True)[0]
+
+    def jvp(v: Tensor) -> Tensor:
+        return torch.autograd.grad(pulled, probe, v, retain_graph=True)[0]
+
+    return Linearization(value.detach(), jvp, vjp)

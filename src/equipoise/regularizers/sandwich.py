@@ -1,0 +1,164 @@
+"""``x -> L^T s(K x + b)`` for convolutions K and L, tile by tile, with filters laid out once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from equipoise.errors import InputError
+from equipoise.regularizers.convolution import Correlation, Padding, laid_out, mirrored, wrap
+from equipoise.regularizers.tiles import CACHE, DEVICE, Tile, plan
+
+#: Turns the features of a tile into what the adjoint takes; may write on them.
+Point = Callable[[Tensor, Tile], Tensor]
+
+
+class Sandwich(Protocol):
+    """``x -> L^T point(K x + b)``, prepared for many evaluations without a graph."""
+
+    def __call__(self, x: Tensor, point: Point, *, linear: bool = False) -> Tensor:
+        """Apply the map; ``linear`` leaves out the bias."""
+
+    def transposed(self) -> Sandwich:
+        """``x -> K^T point(L x)`` without a bias; tiles are the same."""
+
+
+class ConvolutionSandwich:
+    """``x -> L^T point(K x + b)`` for chains K and L of convolutions of the same sizes.
+
+    All but the last convolution of the chains run on whole images; the many features of the last
+    one exist for one tile at a time.
+
+    Args:
+        inner: filters of K, those next to the image first.
+        outer: filters of L.
+        bias: b, shape (features,), or None.
+        padding: of every convolution.
+    """
+
+    def __init__(
+        self,
+        inner: Sequence[Tensor],
+        outer: Sequence[Tensor],
+        bias: Tensor | None,
+        padding: Padding,
+    ) -> None:
+        self._padding: Padding = padding
+        self._sides = tuple(inner), tuple(outer)
+        self._head = [Correlation(layer, None, padding) for layer in inner[:-1]]
+        self._last = Correlation(inner[-1], bias, padding)
+        self._last_linear = self._last if bias is None else Correlation(inner[-1], None, padding)
+        self._first = Correlation(mirrored(outer[-1]), None, padding)
+        self._tail = [Correlation(mirrored(layer), None, padding) for layer in outer[-2::-1]]
+
+    def transposed(self) -> ConvolutionSandwich:
+        """``x -> K^T point(L x)``, for Jacobian products; tiles are the same."""
+        inner, outer = self._sides
+        if all(a is b for a, b in zip(inner, outer, strict=True)):
+            return self
+        return ConvolutionSandwich(outer, inner, None, self._padding)
+
+    def __call__(self, x: Tensor, point: Point, *, linear: bool = False) -> Tensor:
+        """Apply the map to images of shape (B, channels, *spatial).
+
+        Args:
+            x: images.
+            point: called once a tile, in the plan's order.
+            linear: leave out the bias.
+        """
+        z = self._reduced(x)
+        last = self._last_linear if linear else self._last
+        tiles = self._tiles(z)
+        if len(tiles) == 1:
+            out = self._first(point(last(z), tiles[0]))
+        else:
+            out = laid_out(z.new_empty(len(z), self._first.outputs, *z.shape[2:]))
+            source = z if tiles[0].whole else self._padded(z)
+            for tile in tiles:
+                self._through(source, tile, last, point, tile.box(out))
+        for layer in self._tail:
+            out = layer(out)
+        return out.contiguous()
+
+    def _reduced(self, x: Tensor) -> Tensor:
+        """Apply all convolutions of K but the last."""
+        z = laid_out(x)
+        for layer in self._head:
+            z = layer(z)
+        return z
+
+    def _tiles(self, z: Tensor) -> tuple[Tile, ...]:
+        budget = CACHE if z.device.type == "cpu" else DEVICE
+        width = self._last.outputs * z.element_size()
+        return plan(len(z), tuple(z.shape[2:]), tuple(self._last.halves), width, budget)
+
+    def _padded(self, z: Tensor) -> Tensor:
+        """Images with the pixels around them that features in the margin of a tile need."""
+        widths = [2 * half for half in self._last.halves]
+        if self._padding == "circular":
+            return laid_out(wrap(z, widths))
+        return F.pad(z, [width for width in reversed(widths) for _ in range(2)])
+
+    def _features(self, source: Tensor, tile: Tile, last: Correlation) -> Tensor:
+        box = tile.box(source, reach=0 if tile.whole else 2)
+        return last(box) if tile.whole else last.valid(box)
+
+    def _through(
+        self, source: Tensor, tile: Tile, last: Correlation, point: Point, out: Tensor
+    ) -> None:
+        slopes = point(self._features(source, tile, last), tile)
+        if tile.whole:
+            out.copy_(self._first(slopes))
+            return
+        if self._padding == "zero":
+            tile.clear_outside(slopes)
+        out.copy_(self._first.valid(slopes))
+
+
+class DenseSandwich:
+    """``x -> L^T point(K x + b)`` for matrices K and L on flattened images, in one tile.
+
+    Args:
+        inner: K, shape (features, pixels).
+        outer: L, of the same shape.
+        bias: b, shape (features,), or None.
+        image_shape: (channels, *spatial).
+    """
+
+    def __init__(
+        self, inner: Tensor, outer: Tensor, bias: Tensor | None, image_shape: Sequence[int]
+    ) -> None:
+        self._inner, self._outer, self._bias = inner, outer, bias
+        self._image_shape = tuple(image_shape)
+
+    def transposed(self) -> DenseSandwich:
+        """``x -> K^T point(L x)``."""
+        return DenseSandwich(self._outer, self._inner, None, self._image_shape)
+
+    def __call__(self, x: Tensor, point: Point, *, linear: bool = False) -> Tensor:
+        """Apply the map to images of shape (B, channels, *spatial).
+
+        Raises:
+            InputError: if they have another shape.
+        """
+        check_image_shape(x, self._image_shape)
+        shape = self._image_shape[1:]
+        (tile,) = plan(len(x), shape, (0,) * len(shape), 1, len(x) * x[0].numel())
+        features = F.linear(x.flatten(1), self._inner, None if linear else self._bias)
+        return (point(features, tile) @ self._outer).reshape(x.shape)
+
+
+def check_image_shape(x: Tensor, image_shape: tuple[int, ...]) -> None:
+    """Refuse images that a matrix was not made for.
+
+    Raises:
+        InputError: naming both shapes.
+    """
+    if x.shape[1:] != image_shape:
+        raise InputError(
+            f"A dense regularizer takes images of one shape, here {image_shape}, "
+            f"got {tuple(x.shape[1:])}; convolutional ones take any size."
+        )
