@@ -105,7 +105,7 @@ def _figure(panels: Sequence[Lines | Bars]) -> Callable[[], Figure]:
 
 
 def _height(panel: Lines | Bars) -> float:
-    return 2.9 if isinstance(panel, Lines) else 0.9 + 0.26 * len(panel.bars)
+    return 3.3 if isinstance(panel, Lines) else 0.9 + 0.26 * len(panel.bars)
 
 
 def _draw_lines(axis: Axes, panel: Lines) -> None:
@@ -136,7 +136,7 @@ def _draw_lines(axis: Axes, panel: Lines) -> None:
     if panel.log_y:
         _plain_powers(axis.yaxis)
     if len(panel.curves) > 1:
-        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axis.legend(loc="upper left", bbox_to_anchor=(0.0, -0.2), ncols=2)
 
 
 def _draw_bars(axis: Axes, panel: Bars) -> None:
