@@ -16,6 +16,7 @@ from equipoise.problems.patches import dihedral, sample_patches
 from equipoise.problems.phantoms import mosaic, phantoms, random_ellipses, shepp_logan
 from equipoise.problems.photographs import photographs
 from equipoise.problems.problem import Problem
+from equipoise.problems.symmetries import Symmetry, symmetries
 from equipoise.problems.tasks import deblur, denoise, from_physics, inpaint
 from equipoise.problems.tomography import ParallelBeam, tomography
 from equipoise.problems.user_physics import load_user_physics
@@ -30,6 +31,7 @@ __all__ = [
     "Problem",
     "RandomPixels",
     "RandomRows",
+    "Symmetry",
     "Views",
     "centre_crop",
     "check_adjoint",
@@ -53,6 +55,7 @@ __all__ = [
     "read_idx",
     "sample_patches",
     "shepp_logan",
+    "symmetries",
     "tomography",
     "views_from_text",
 ]
