@@ -1,0 +1,1 @@
+"""Other packages, called as their documentation calls them, on the same equation."""
