@@ -9,13 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.bounds import proved
-from equipoise.circulant import LocalKernels
 from equipoise.regularizers.base import Constants, Regularizer, Traits
 from equipoise.regularizers.features import FrozenPotential
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization
-from equipoise.regularizers.local_curvature import local_kernels
-from equipoise.regularizers.operators import AnalysisOperator, ConvolutionChain
+from equipoise.regularizers.operators import AnalysisOperator
 from equipoise.regularizers.profiles import Profile
 
 
@@ -72,16 +70,9 @@ class AnalysisRegularizer(Regularizer):
         if point.gains is not None:
             weights = self.operator.weighted(constants, point.gains)
             bias = None if bias is None else point.gains * bias
-        return FrozenPotential(
-            self, constants, self.operator.sandwich(weights, weights, bias), point
-        )
-
-    def _local_kernels(self, x: Tensor, constants: Constants) -> LocalKernels | None:
-        """``K^T diag(psi'') K`` with the mean of psi'' over each part of the image."""
-        if not isinstance(self.operator, ConvolutionChain):
-            return None
-        curvature = self.profile.curvature(self._features(x, constants))
-        return local_kernels(curvature, self.operator.autocorrelations(constants))
+        sandwich = self.operator.sandwich(weights, weights, bias)
+        known = self.operator.autocorrelations(weights)
+        return FrozenPotential(self, constants, sandwich, point, known)
 
     def traits(self) -> Traits:
         """``J`` lies between ``-N^T N`` and ``P^T P`` with ``N^2, P^2 = diag(-+psi'')_+`` of K."""

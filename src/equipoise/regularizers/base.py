@@ -11,7 +11,6 @@ from deepinv.optim.prior import Prior
 from torch import Tensor
 
 from equipoise.bounds import Bound
-from equipoise.circulant import LocalKernels
 from equipoise.errors import InputError, NoPotentialError, UsageError
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization, autograd_linearization
@@ -124,10 +123,6 @@ class Regularizer(Prior):
         """Value and Jacobian products at x; override where they are known analytically."""
         return autograd_linearization(lambda z: self._field(z, constants), x, self.gradient_field)
 
-    def _local_kernels(self, x: Tensor, constants: Constants) -> LocalKernels | None:
-        """Convolutions that act like ``J_R(x)``; None where R is like no convolution."""
-        return None
-
     def _frozen(self, constants: Constants) -> FrozenField:
         """R prepared for evaluations without a graph; override where preparation pays."""
         return FrozenField(self, constants)
@@ -200,21 +195,6 @@ class Regularizer(Prior):
         """
         with torch.no_grad():
             return self._frozen(tuple(c.detach() for c in self.constants()))
-
-    def local_kernels(self, x: Tensor, constants: Constants | None = None) -> LocalKernels | None:
-        """Convolutions that act like the Jacobian near x, for preconditioning.
-
-        Args:
-            x: images of shape (B, C, *spatial).
-            constants: result of :meth:`constants`, to save recomputing it.
-
-        Returns:
-            A positive semi-definite operator on groups of c channels, its first axis of length
-            ``B * C / c``: ``c = channels`` where R mixes channels, else 1. None where R is like no
-            convolution (a dense operator, a network).
-        """
-        with torch.no_grad():
-            return self._local_kernels(self._fold(x), self._given(constants))
 
     # ---- deepinv's face ------------------------------------------------------------------------
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from equipoise.circulant import LocalKernels
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization
+from equipoise.regularizers.local_curvature import local_kernels
 from equipoise.regularizers.pointwise import Pointwise
 from equipoise.regularizers.sandwich import Sandwich
 from equipoise.regularizers.tiles import Tile
@@ -25,13 +29,21 @@ class FrozenFeatures(FrozenField):
         constants: its constants, detached.
         sandwich: ``x -> L^T point(K x + b)``.
         point: s, psi and s' on the features of a tile.
+        autocorrelations: those of the tied operator next to K and L, called once if at all; None
+            where there are none.
     """
 
     def __init__(
-        self, regularizer: Regularizer, constants: Constants, sandwich: Sandwich, point: Pointwise
+        self,
+        regularizer: Regularizer,
+        constants: Constants,
+        sandwich: Sandwich,
+        point: Pointwise,
+        autocorrelations: Callable[[], Tensor] | None,
     ) -> None:
         super().__init__(regularizer, constants)
         self._sandwich, self._point = sandwich, point
+        self._autocorrelations = autocorrelations
 
     def _field(self, x: Tensor) -> Tensor:
         return self._sandwich(x, lambda features, tile: self._point.slope(features))
@@ -57,6 +69,22 @@ class FrozenFeatures(FrozenField):
             return transposed(w, weigh, linear=True)
 
         return Linearization(value, jvp, jvp if transposed is self._sandwich else vjp)
+
+    def _local_kernels(self, x: Tensor) -> LocalKernels | None:
+        """``K^T diag(s'_+) K`` with the mean of s' over each part of the image."""
+        if self._autocorrelations is None:
+            return None
+        curvatures = [
+            (tile, self._point.curvature(features).clamp_min(0.0))
+            for tile, features in self._sandwich.features(x)
+        ]
+        shape = (len(x), *x.shape[2:])
+        return local_kernels(curvatures, self._correlated, shape)
+
+    @cached_property
+    def _correlated(self) -> Tensor:
+        assert self._autocorrelations is not None
+        return self._autocorrelations()
 
 
 class FrozenPotential(FrozenFeatures):

@@ -55,7 +55,16 @@ class FrozenField:
 
     @torch.no_grad()
     def local_kernels(self, x: Tensor) -> LocalKernels | None:
-        """Convolutions that act like the Jacobian near x, see ``Regularizer.local_kernels``."""
+        """Convolutions that act like the Jacobian near x, for preconditioning.
+
+        Args:
+            x: images of shape (B, C, *spatial).
+
+        Returns:
+            A positive semi-definite operator on groups of c channels, its first axis of length
+            ``B * C / c``: ``c = channels`` where R mixes channels, else 1. None where R is like no
+            convolution (a dense operator, a network).
+        """
         return self._local_kernels(self.regularizer._fold(x))
 
     def _field(self, x: Tensor) -> Tensor:
@@ -68,4 +77,4 @@ class FrozenField:
         return self.regularizer._linearize(x, self.constants)
 
     def _local_kernels(self, x: Tensor) -> LocalKernels | None:
-        return self.regularizer._local_kernels(x, self.constants)
+        return None

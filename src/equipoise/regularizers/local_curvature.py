@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from equipoise.circulant import LocalKernels
+from equipoise.regularizers.tiles import Tile
 from equipoise.vectors import expand
 
 #: Parts of an image, by curvature, which may be a hundred times smaller at edges than elsewhere,
@@ -25,33 +27,42 @@ SAMPLE = 2**16
 _MEAN = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
-def local_kernels(curvature: Tensor, autocorrelations: Tensor) -> LocalKernels:
+def local_kernels(
+    curvatures: Sequence[tuple[Tile, Tensor]], autocorrelations: Tensor, shape: Sequence[int]
+) -> LocalKernels:
     """Divide images by the size of the curvature and average it over each part.
 
     A pixel's level is the logarithm of ``sum_k c_k(p) ||k-th filter||^2``, smoothed; parts are
-    linear hat functions of it. Negative curvatures count as zero, so that the result is positive
-    semi-definite.
+    linear hat functions of it.
 
     Args:
-        curvature: c, shape (B, features, *spatial).
+        curvatures: c of every tile with its margin, shape (b, features, *sizes), not negative, so
+            that the result is positive semi-definite.
         autocorrelations: of the filters, shape (features, channels, channels, *sizes).
+        shape: (B, *spatial) of the whole batch.
 
     Returns:
         The convolutions ``sum_k mean_j(c_k) a_k`` in each part j with autocorrelations a_k.
     """
-    bent = curvature.clamp_min(0.0)
-    dims = bent.dim() - 2
+    batch, *spatial = shape
+    dims = len(spatial)
     flat = autocorrelations.flatten(3)
     power = flat[..., flat.shape[3] // 2].diagonal(dim1=1, dim2=2).sum(1)
-    height = torch.tensordot(bent, power, dims=([1], [0])).unsqueeze(1)
+    height = power.new_empty(batch, 1, *spatial)
+    for tile, curvature in curvatures:
+        size = (curvature.movedim(1, -1) @ power).unsqueeze(1)
+        tile.box(height).copy_(tile.interior(size))
     height = _MEAN[dims](height, SMOOTHING, 1, SMOOTHING // 2, count_include_pad=False)
-    windows = _hats(height.clamp_min(torch.finfo(bent.dtype).tiny).log())
+    windows = _hats(height.clamp_min(torch.finfo(height.dtype).tiny).log())
 
     # A part without pixels takes the mean over the whole image.
-    trace = torch.finfo(bent.dtype).eps
-    weights = (windows + trace).flatten(2)
-    weights = weights / weights.sum(2, keepdim=True)
-    gains = weights @ bent.flatten(2).mT
+    trace = torch.finfo(height.dtype).eps
+    weights = windows + trace
+    weights = weights / weights.flatten(2).sum(2).reshape(*weights.shape[:2], *[1] * dims)
+    gains = weights.new_zeros(batch, PARTS, len(power))
+    for tile, curvature in curvatures:
+        share = tile.widened(tile.box(weights)).flatten(2)
+        gains[tile.samples] += share @ curvature.movedim(1, -1).flatten(1, -2)
     kernels = torch.einsum("bjk,k...->bj...", gains, autocorrelations)
     return LocalKernels(windows, kernels)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -66,6 +67,13 @@ class AnalysisOperator(nn.Module, ABC):
             outer: weights of L.
             bias: b, shape (features,), or None.
         """
+
+    def autocorrelations(self, weights: Weights) -> Callable[[], Tensor] | None:
+        """What makes centred kernels a_k with ``K^T diag(c) K = sum_k c_k a_k *``; None: nothing.
+
+        The kernels have shape (features, channels, channels, *sizes), odd sizes.
+        """
+        return None
 
     @staticmethod
     def weighted(weights: Weights, gains: Tensor) -> Weights:
@@ -146,23 +154,9 @@ class ConvolutionChain(AnalysisOperator):
         """Tile by tile."""
         return ConvolutionSandwich(inner, outer, bias, self.padding)
 
-    def autocorrelations(self, weights: Weights) -> Tensor:
-        """Centred kernels a_k with ``K^T diag(c) K = sum_k c_k a_k *`` away from the border.
-
-        Returns:
-            Tensor of shape (features, channels, channels, *sizes), odd sizes: those of the
-            collapsed filters with themselves.
-        """
-        spatial = range(2, weights[0].dim())
-        sizes = [1 + 2 * sum(layer.shape[d] - 1 for layer in weights) for d in spatial]
-        waves = transfer(weights[0].double(), sizes)
-        for layer in weights[1:]:
-            waves = torch.einsum("om...,mi...->oi...", transfer(layer.double(), sizes), waves)
-        # A correlation multiplies by the conjugate of the transfer function of its filters.
-        power = torch.einsum("kc...,kd...->kcd...", waves, waves.conj())
-        axes = tuple(range(-len(sizes), 0))
-        kernels = torch.fft.irfftn(power, s=sizes, dim=axes)
-        return kernels.roll([size // 2 for size in sizes], axes).to(weights[0])
+    def autocorrelations(self, weights: Weights) -> Callable[[], Tensor] | None:
+        """Those of the collapsed filters with themselves: exact away from the border."""
+        return partial(_autocorrelations, weights)
 
     def norm(self, weights: Weights) -> float:
         """The product of the proved bounds of the convolutions."""
@@ -220,3 +214,16 @@ class DenseOperator(AnalysisOperator):
 def _positive(size: Tensor) -> Tensor:
     """Keep a norm from being zero, so that zero filters stay zero."""
     return size.clamp_min(torch.finfo(size.dtype).tiny)
+
+
+def _autocorrelations(weights: Weights) -> Tensor:
+    spatial = range(2, weights[0].dim())
+    sizes = [1 + 2 * sum(layer.shape[d] - 1 for layer in weights) for d in spatial]
+    waves = transfer(weights[0].double(), sizes)
+    for layer in weights[1:]:
+        waves = torch.einsum("om...,mi...->oi...", transfer(layer.double(), sizes), waves)
+    # A correlation multiplies by the conjugate of the transfer function of its filters.
+    power = torch.einsum("kc...,kd...->kcd...", waves, waves.conj())
+    axes = tuple(range(-len(sizes), 0))
+    kernels = torch.fft.irfftn(power, s=sizes, dim=axes)
+    return kernels.roll([size // 2 for size in sizes], axes).to(weights[0])

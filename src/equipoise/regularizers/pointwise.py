@@ -40,6 +40,10 @@ class Pointwise:
         """The slopes, which may be written over t, and the curvatures."""
         return self._profile.slope_and_curvature(t)
 
+    def curvature(self, t: Tensor) -> Tensor:
+        """The curvatures."""
+        return self._profile.curvature(t)
+
 
 class HuberPointwise(Pointwise):
     """Differences of two Huber functions with unit curvature and thresholds of their own.
@@ -82,15 +86,18 @@ class HuberPointwise(Pointwise):
         return _clip(t, self._inner, out=t).sub_(second)
 
     def slope_and_curvature(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """The curvature is 1 or 0, less w or 0."""
-        first = _clip(t, self._inner)
-        curvature = (first == t).to(t.dtype)
+        """The slopes are written over t."""
+        curvature = self.curvature(t)
+        return self.slope(t), curvature
+
+    def curvature(self, t: Tensor) -> Tensor:
+        """1 or 0, less w or 0."""
+        size = t.abs()
+        curvature = (size < _per_channel(self._inner, t)).to(t.dtype)
         if self._weight is not None:
-            weight = _per_channel(self._weight, t)
-            second = _clip(t, self._outer)
-            curvature -= weight * (second == t)
-            first -= weight * second
-        return first, curvature
+            bound = _per_channel(self._outer, t)
+            curvature -= _per_channel(self._weight, t) * (size < bound)
+        return curvature
 
 
 def _clip(t: Tensor, threshold: Tensor, out: Tensor | None = None) -> Tensor:

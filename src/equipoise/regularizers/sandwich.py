@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch.nn.functional as F
@@ -24,6 +24,9 @@ class Sandwich(Protocol):
 
     def transposed(self) -> Sandwich:
         """``x -> K^T point(L x)`` without a bias; tiles are the same."""
+
+    def features(self, x: Tensor) -> Iterator[tuple[Tile, Tensor]]:
+        """``K x + b``, tile by tile."""
 
 
 class ConvolutionSandwich:
@@ -82,6 +85,14 @@ class ConvolutionSandwich:
         for layer in self._tail:
             out = layer(out)
         return out.contiguous()
+
+    def features(self, x: Tensor) -> Iterator[tuple[Tile, Tensor]]:
+        """``K x + b``, tile by tile; margins outside the image hold no features of it."""
+        z = self._reduced(x)
+        tiles = self._tiles(z)
+        source = z if tiles[0].whole else self._padded(z)
+        for tile in tiles:
+            yield tile, self._features(source, tile, self._last)
 
     def _reduced(self, x: Tensor) -> Tensor:
         """Apply all convolutions of K but the last."""
@@ -145,10 +156,17 @@ class DenseSandwich:
             InputError: if they have another shape.
         """
         check_image_shape(x, self._image_shape)
-        shape = self._image_shape[1:]
-        (tile,) = plan(len(x), shape, (0,) * len(shape), 1, len(x) * x[0].numel())
-        features = F.linear(x.flatten(1), self._inner, None if linear else self._bias)
+        ((tile, features),) = self._with(x, None if linear else self._bias)
         return (point(features, tile) @ self._outer).reshape(x.shape)
+
+    def features(self, x: Tensor) -> Iterator[tuple[Tile, Tensor]]:
+        """``K x + b``, shape (B, features)."""
+        return self._with(x, self._bias)
+
+    def _with(self, x: Tensor, bias: Tensor | None) -> Iterator[tuple[Tile, Tensor]]:
+        shape = self._image_shape[1:]
+        (tile,) = plan(len(x), shape, (0,) * len(shape), 1, x.numel())
+        yield tile, F.linear(x.flatten(1), self._inner, bias)
 
 
 def check_image_shape(x: Tensor, image_shape: tuple[int, ...]) -> None:

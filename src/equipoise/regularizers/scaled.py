@@ -120,11 +120,6 @@ class Scaled(Regularizer):
         value, field = self.regularizer.potential_and_field(s * x, tuple(inner))
         return a / s.square() * value, a / s * field
 
-    def _local_kernels(self, x: Tensor, constants: Constants) -> LocalKernels | None:
-        a, s, *inner = constants
-        local = self.regularizer.local_kernels(s * x, tuple(inner))
-        return None if local is None else local.times(a)
-
     def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
         with torch.no_grad():
             a, s, *rest = (c.detach() for c in constants)

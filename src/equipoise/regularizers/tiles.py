@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, prod
 
+import torch.nn.functional as F
 from torch import Tensor
 
 #: Bytes of features that are held at once: what stays in a processor's caches, and elsewhere what
@@ -56,6 +57,12 @@ class Tile:
         for axis, margin in enumerate(self.margin, start=2):
             features = features.narrow(axis, margin, features.shape[axis] - 2 * margin)
         return features
+
+    def widened(self, values: Tensor) -> Tensor:
+        """Values of the tile's pixels with zeros in the margin."""
+        if self.whole:
+            return values
+        return F.pad(values, [margin for margin in reversed(self.margin) for _ in range(2)])
 
     def clear_margin(self, features: Tensor) -> None:
         """Set the margin to zero, so that sums count every pixel once."""

@@ -8,15 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.bounds import Bound, proved
-from equipoise.circulant import LocalKernels
 from equipoise.errors import UsageError
 from equipoise.regularizers.analysis import congruence
 from equipoise.regularizers.base import Constants, Regularizer, Traits
 from equipoise.regularizers.features import FrozenFeatures
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization
-from equipoise.regularizers.local_curvature import local_kernels
-from equipoise.regularizers.operators import AnalysisOperator, ConvolutionChain, Weights
+from equipoise.regularizers.operators import AnalysisOperator, Weights
 from equipoise.regularizers.profiles import Profile
 
 #: How much a unit of the parameter D separates K1 from K2.
@@ -106,15 +104,11 @@ class UntiedRegularizer(Regularizer):
         inner, outer = self._halves(constants)
         point = self.profile.pointwise()
         assert point.gains is None, "no profile of a pair asks for gains"
-        return FrozenFeatures(self, constants, self.mean.sandwich(inner, outer, self.bias), point)
-
-    def _local_kernels(self, x: Tensor, constants: Constants) -> LocalKernels | None:
-        """Those of the tied field ``M^T s(M x + b)``, M the mean of both sides."""
-        if not isinstance(self.mean, ConvolutionChain):
-            return None
-        mean = tuple(0.5 * (k1 + k2) for k1, k2 in zip(*self._halves(constants), strict=True))
-        curvature = self.profile.curvature(self.mean.apply_to(x, mean, self.bias))
-        return local_kernels(curvature, self.mean.autocorrelations(mean))
+        sandwich = self.mean.sandwich(inner, outer, self.bias)
+        # Near the point where both sides are their mean, the field is a tied one.
+        mean = tuple(0.5 * (k1 + k2) for k1, k2 in zip(inner, outer, strict=True))
+        known = self.mean.autocorrelations(mean)
+        return FrozenFeatures(self, constants, sandwich, point, known)
 
     def traits(self) -> Traits:
         """Lipschitz ``s_max ||K1|| ||K2||``; modulus from the difference of the operators."""
