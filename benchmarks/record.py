@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,14 +75,24 @@ class Record:
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Write a record as JSON, in one step; the folder is made.
+    """Write a record as JSON, in one step; the folder is made. Numbers that are not finite become
+    None: they were not measured.
 
     Raises:
         OutputError: if the file cannot be written.
     """
-    text = json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    content = _finite(asdict(record))
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, lambda file: _write(file, text))
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def _write(file: Path, text: str) -> None:
