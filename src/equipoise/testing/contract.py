@@ -64,6 +64,7 @@ def check_regularizer(
     check_traits(regularizer, shape, seed)
     check_far_away(regularizer, shape, seed)
     check_constants(regularizer, shape, seed)
+    check_frozen(regularizer, shape, seed)
     check_parameter_gradient(regularizer, shape, seed)
     check_prox(regularizer, shape, seed)
     check_saving(regularizer, shape, seed)
@@ -203,6 +204,24 @@ def check_constants(regularizer: Regularizer, shape: Sequence[int], seed: int = 
         value, field = r.potential_and_field(x, fixed)
         close(value, r.potential(x), EXACT, "constants change potential_and_field")
         close(field, r.field(x), EXACT, "constants change potential_and_field")
+
+
+def check_frozen(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) -> None:
+    """The frozen field computes what the field itself does."""
+    r, x, v = in_double(regularizer), random_image(shape, seed), random_image(shape, seed + 1)
+    frozen, near = r.frozen(), r.linearize(x)
+    close(frozen.field(x), r.field(x), EXACT, "freezing changes the field")
+    close(frozen.linearize(x).value, r.field(x), EXACT, "freezing changes linearize's value")
+    close(frozen.linearize(x).jvp(v), near.jvp(v), EXACT, "freezing changes jvp")
+    close(frozen.linearize(x).vjp(v), near.vjp(v), EXACT, "freezing changes vjp")
+    if declares_gradient(r):
+        value, field = frozen.potential_and_field(x)
+        close(value, r.potential(x), EXACT, "freezing changes the potential")
+        close(field, r.field(x), EXACT, "freezing changes potential_and_field")
+    local = frozen.local_kernels(x)
+    if local is not None:
+        finite = bool(torch.isfinite(local.kernels).all() and torch.isfinite(local.windows).all())
+        require(finite, "local_kernels has values that are not finite")
 
 
 def check_parameter_gradient(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) -> None:

@@ -1,0 +1,189 @@
+"""Frozen fields on fast kernels against the fields themselves, whole and in tiles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from equipoise.errors import InputError, NoPotentialError
+from equipoise.regularizers import NAMES, Regularizer, build, sandwich
+from equipoise.vectors import norm
+
+#: Arguments with filter banks as large as in use, and shapes that blocks and tiles do not fit.
+CASES: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
+    "chain": ("crr", {"filters": (4, 8, 64)}, (1, 1, 61, 43)),
+    "weakly convex chain": ("wcrr", {"filters": (4, 8, 64)}, (2, 1, 37, 29)),
+    "periodic chain": ("crr", {"filters": (3, 16), "padding": "circular"}, (1, 1, 40, 53)),
+    "colour chain": ("wcrr", {"filters": (4, 32), "channels": 3}, (2, 3, 24, 31)),
+    "gray on colour": ("crr", {"filters": (4, 8)}, (2, 3, 24, 31)),
+    "signals": ("crr", {"filters": (4, 16), "dims": 1}, (3, 1, 517)),
+    "volumes": ("crr", {"filters": (2, 8), "kernel_size": 3, "dims": 3}, (1, 1, 11, 14, 17)),
+    "student-t": ("fields-of-experts", {"filters": 24}, (1, 1, 47, 33)),
+    "splines": ("fields-of-experts", {"filters": 12, "expert": "spline"}, (1, 1, 33, 20)),
+    "periodic experts": (
+        "fields-of-experts",
+        {"expert": "log-cosh", "padding": "circular"},
+        (1, 1, 33, 47),
+    ),
+    "tied pair": ("tied-conv", {"activation": "soft-shrink"}, (2, 1, 33, 27)),
+    "untied pair": ("untied-conv", {"filters": 20}, (1, 1, 45, 32)),
+    "contractive": ("contractive", {"width": 20, "depth": 3}, (1, 1, 45, 32)),
+    "scaled": (
+        "scaled",
+        {"inner": {"name": "wcrr", "filters": (4, 8)}, "scale": 3.0},
+        (1, 1, 40, 32),
+    ),
+    "dense": ("tied-dense", {"image_shape": [1, 4, 5], "features": 6}, (3, 1, 4, 5)),
+    "untied dense": ("untied-dense", {"image_shape": [1, 4, 5], "features": 6}, (3, 1, 4, 5)),
+    "total variation": ("tv", {}, (2, 1, 12, 17)),
+    "tikhonov": ("tikhonov", {}, (2, 1, 12, 17)),
+}
+#: Bytes of features at once: whole images, or tiles of a few pixels.
+BUDGETS = {"whole": 2**40, "tiles": 40_000}
+
+
+@pytest.fixture(params=list(BUDGETS))
+def budget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(sandwich, "CACHE", BUDGETS[request.param])
+    return str(request.param)
+
+
+def regularizer(case: str, dtype: torch.dtype) -> tuple[Regularizer, Tensor]:
+    """The regulariser with parameters that nobody chose, and images for it."""
+    name, arguments, shape = CASES[case]
+    torch.manual_seed(0)
+    r = build(name, **arguments).double()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in r.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_(0.2 * noise)
+    x = torch.rand(shape, generator=generator, dtype=torch.float64)
+    return r.to(dtype), x.to(dtype)
+
+
+def distance(a: Tensor, b: Tensor) -> float:
+    return float((norm(a.double() - b.double()) / norm(b.double())).max())
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.usefixtures("budget")
+def test_double_precision_agrees_to_1e_12(case: str) -> None:
+    r, x = regularizer(case, torch.float64)
+    frozen, v = r.frozen(), torch.randn_like(x)
+    assert distance(frozen.field(x), r.field(x)) < 1e-12
+    near, plain = frozen.linearize(x), r.linearize(x)
+    assert distance(near.value, plain.value) < 1e-12
+    assert distance(near.jvp(v), plain.jvp(v)) < 1e-12
+    assert distance(near.vjp(v), plain.vjp(v)) < 1e-12
+    if r.gradient_field:
+        value, field = frozen.potential_and_field(x)
+        assert distance(field, r.field(x)) < 1e-12
+        torch.testing.assert_close(value, r.potential(x), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.usefixtures("budget")
+def test_single_precision_agrees_to_1e_5_with_double(case: str) -> None:
+    r, x = regularizer(case, torch.float32)
+    frozen = r.frozen()
+    exact, wide = build_double(r), x.double()
+    assert distance(frozen.field(x), exact.field(wide)) < 1e-5
+    if r.gradient_field:
+        value, field = frozen.potential_and_field(x)
+        assert distance(field, exact.field(wide)) < 1e-5
+        assert distance(value[:, None], exact.potential(wide)[:, None]) < 1e-5
+    # Curvatures jump at kinks, where rounding decides; a few pixels of thousands may differ.
+    v = torch.randn_like(x)
+    wrong = (frozen.linearize(x).jvp(v) - exact.linearize(wide).jvp(v.double())).abs()
+    size = exact.linearize(wide).jvp(v.double()).abs().mean()
+    assert float((wrong > 1e-5 * size).double().mean()) < 0.05
+
+
+def build_double(r: Regularizer) -> Regularizer:
+    twin = build(**r.config).double()
+    twin.load_state_dict(r.state_dict())
+    return twin
+
+
+def test_every_name_of_the_catalogue_has_a_case() -> None:
+    assert {name for name, _, _ in CASES.values()} | {"ridge"} == set(NAMES)
+
+
+@pytest.mark.parametrize("case", ["chain", "periodic chain", "untied pair", "contractive"])
+def test_tiles_change_nothing_for_the_preconditioner(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    r, x = regularizer(case, torch.float64)
+    whole = r.frozen().local_kernels(x)
+    monkeypatch.setattr(sandwich, "CACHE", BUDGETS["tiles"])
+    tiled = r.frozen().local_kernels(x)
+    if case == "contractive":
+        assert whole is None
+        assert tiled is None
+        return
+    assert whole is not None
+    assert tiled is not None
+    torch.testing.assert_close(tiled.windows, whole.windows)
+    torch.testing.assert_close(tiled.kernels, whole.kernels)
+
+
+@pytest.mark.parametrize("case", ["chain", "student-t", "contractive"])
+@pytest.mark.usefixtures("budget")
+def test_views_of_other_tensors_are_taken(case: str) -> None:
+    r, x = regularizer(case, torch.float64)
+    frozen = r.frozen()
+    wide = torch.stack([x, -x], dim=-1)
+    assert not wide[..., 0].is_contiguous()
+    torch.testing.assert_close(frozen.field(wide[..., 0]), frozen.field(x))
+    turned = x.transpose(2, 3)
+    torch.testing.assert_close(frozen.field(turned), frozen.field(turned.contiguous()))
+    if r.gradient_field:
+        torch.testing.assert_close(frozen.potential_and_field(turned)[1], r.field(turned))
+
+
+@pytest.mark.parametrize("case", ["chain", "weakly convex chain", "tied pair", "contractive"])
+@pytest.mark.usefixtures("budget")
+def test_a_sample_does_not_depend_on_its_batch(case: str) -> None:
+    r, x = regularizer(case, torch.float64)
+    mixed = torch.cat([1e-3 * x, x, 50.0 * x, torch.zeros_like(x)])
+    frozen = r.frozen()
+    each = torch.cat([frozen.field(one) for one in mixed.split(len(x))])
+    torch.testing.assert_close(frozen.field(mixed), each, rtol=1e-12, atol=1e-12)
+
+
+def test_the_argument_is_not_written_on() -> None:
+    r, x = regularizer("weakly convex chain", torch.float64)
+    kept = x.clone()
+    frozen = r.frozen()
+    frozen.potential_and_field(x)
+    frozen.linearize(x).jvp(x)
+    frozen.local_kernels(x)
+    assert torch.equal(x, kept)
+
+
+def test_later_parameters_need_another_freezing() -> None:
+    r, x = regularizer("chain", torch.float64)
+    before, frozen = r.field(x).detach(), r.frozen()
+    with torch.no_grad():
+        for parameter in r.parameters():
+            parameter.mul_(1.3)
+    torch.testing.assert_close(frozen.field(x), before)
+    assert distance(r.frozen().field(x), before) > 1e-3
+
+
+def test_frozen_fields_build_no_graph_and_refuse_like_the_field() -> None:
+    r, x = regularizer("chain", torch.float64)
+    frozen = r.frozen()
+    assert not frozen.field(x.requires_grad_()).requires_grad
+    with pytest.raises(InputError, match="float32"):
+        frozen.field(x.detach().float())
+    untied, image = regularizer("untied pair", torch.float64)
+    with pytest.raises(NoPotentialError):
+        untied.frozen().potential_and_field(image)
+    dense, _ = regularizer("dense", torch.float64)
+    with pytest.raises(InputError, match="one shape"):
+        dense.frozen().field(torch.rand(1, 1, 5, 5, dtype=torch.float64))
