@@ -26,6 +26,8 @@ from equipoise.vectors import norm
 #: Sides of images; the ratio is taken between the largest one and BASE.
 SIDES = {True: (64, 128, 256, 512), False: (64, 128, 256, 512, 1024, 2048, 4096)}
 BASE = 256
+#: Side from which an image is measured in a process of its own, which may run out of memory.
+ALONE = 1024
 #: Images of PATCH x PATCH in a batch.
 BATCHES = {True: (1, 4, 16, 64), False: (1, 2, 4, 8, 16, 32, 64, 128, 256)}
 PATCH = 64
@@ -56,16 +58,19 @@ _COLUMNS = [
 
 
 def run(short: bool, say: Callable[[str], None]) -> Record:
-    """Measure operations and solves for growing images and batches, each in its own process."""
+    """Measure operations and solves for growing images and batches."""
     began = time.perf_counter()
     by_side: dict[int, dict[str, Any] | None] = {}
     for side in SIDES[short]:
         say(f"{side} x {side}")
-        by_side[side] = isolated("growth", "measure_image", side=side)
+        alone = side >= ALONE
+        by_side[side] = (
+            isolated("growth", "measure_image", side=side) if alone else measure_image(side)
+        )
     by_count: dict[int, dict[str, Any] | None] = {}
     for count in BATCHES[short]:
         say(f"{count} images of {PATCH} x {PATCH}")
-        by_count[count] = isolated("growth", "measure_batch", count=count)
+        by_count[count] = measure_batch(count)
     images = {f"{side} x {side}": found for side, found in by_side.items()}
     batches = {str(count): found for count, found in by_count.items()}
     note = (
@@ -129,7 +134,6 @@ def _measure(item: Instance) -> dict[str, Any]:
     equation, x = item.equation(), item.start()
     took = _operations(equation, x)
     tolerance = MARGIN * ERROR * float((norm(item.truth) / norm(item.y)).min())
-    solve(equation, x, max_evaluations=4)
     spent: list[float] = []
     while len(spent) < SOLVES and sum(spent) < LIMIT:
         started = time.perf_counter()
