@@ -101,6 +101,8 @@ def learn_and_save(job: LearningJob, console: Console) -> TrainingResult:
     record = training_record(job, problem, images, settings, result)
     save_regularizer(job.out, result.regularizer, record)
     job.checkpoint.unlink(missing_ok=True)
+    for note in result.notes:
+        console.print(note, markup=False, soft_wrap=True)
     console.print(
         f"Wrote {job.out}: {result.stopped} ({result.seconds:.0f} s); validation PSNR "
         f"{result.best_psnr:.2f} dB at step {result.best_step}, every validation image converged.",
@@ -169,6 +171,7 @@ def training_record(
             "pretrain_steps": result.pretrain_steps,
             "pretrain_seconds": result.pretrain_seconds,
             "stopped": result.stopped,
+            "notes": list(result.notes),
             "best_step": result.best_step,
             "validation_psnr": result.best_psnr,
             "forward_evaluations": result.mean("forward"),

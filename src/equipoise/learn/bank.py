@@ -2,26 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
-from equipoise.problems import Problem, sample_patches
+from equipoise.data_term import DataTerm
+from equipoise.equation import Equation
+from equipoise.learn.settings import TrainSettings
+from equipoise.problems import Problem, Symmetry, sample_patches, symmetries
+from equipoise.problems.symmetries import inverse, turn
+from equipoise.regularizers.base import Regularizer
+
+#: What is kept of a patch's last visit, the most useful first: solution, direction in which its
+#: equation was found least monotone, adjoint solution.
+WARM_STARTS = ("x", "direction", "q")
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Some patches of the bank, each turned by a symmetry of its own, as one step sees them.
+
+    Args:
+        rows: which patches, shape (B,), on the CPU.
+        turned: the symmetry of each as the number of its effect on images, or None for no turns.
+        truth: clean patches, shape (B, C, s, s).
+        y: their measurements.
+        x: where the lower-level solves start.
+        q: where the adjoint solves start; None: at zero.
+        direction: where the search for the least monotone direction starts; None: anywhere.
+    """
+
+    rows: Tensor
+    turned: Tensor | None
+    truth: Tensor
+    y: Tensor
+    x: Tensor
+    q: Tensor | None
+    direction: Tensor | None
 
 
 @dataclass
 class PatchBank:
-    """Patches with their measurements and warm starts.
+    """Patches with their measurements and warm starts, in the orientation they were measured in.
 
     Args:
         problem: the inverse problem at patch size.
         truth: clean patches, shape (N, C, s, s).
         y: one stored measurement of each, shape (N, ...).
-        x: latest lower-level solution of each (at first the problem's starting point).
-        q: latest adjoint solution of each (at first zero).
-        direction: direction in which each patch's equation was found least monotone.
+        x: latest lower-level solution (at first the problem's starting point) of the first patches;
+            there may be fewer than N, and the others start cold every time.
+        q: latest adjoint solution (at first zero) of the first patches.
+        direction: direction in which the equation was found least monotone, of the first patches.
     """
 
     problem: Problem
@@ -30,31 +65,108 @@ class PatchBank:
     x: Tensor
     q: Tensor
     direction: Tensor
+    _known: DataTerm | None = field(default=None, init=False, repr=False)
 
     @property
     def physics(self) -> LinearPhysics:
         """The physics at patch size, the same for every patch."""
         return self.problem.physics
 
+    @cached_property
+    def symmetries(self) -> tuple[Symmetry, ...]:
+        """Flips and rotations that commute with the physics, the identity first."""
+        problem = self.problem
+        return symmetries(
+            problem.physics, problem.image_shape, dtype=problem.dtype, device=problem.device
+        )
+
     def __len__(self) -> int:
         return len(self.truth)
 
+    def equation(self, regularizer: Regularizer, y: Tensor, alpha: float = 1.0) -> Equation:
+        """The equation of measurements of this bank's physics.
+
+        What former equations found out about the physics (spectrum, Fourier multiplier) is kept.
+        """
+        equation = Equation(self.physics, y, regularizer, alpha)
+        if self._known is not None:
+            equation.data.keep(self._known)
+        self._known = equation.data
+        return equation
+
+    def visit(self, rows: Tensor, turns: Tensor | None = None, *, warm: bool = True) -> Visit:
+        """Take some patches out, with their warm starts.
+
+        Args:
+            rows: which patches, shape (B,), on the CPU.
+            turns: for each an index into :attr:`symmetries`; None turns nothing.
+            warm: whether solves start where the last visit ended.
+        """
+        truth, y = self.truth[rows], self.y[rows]
+        x = q = None
+        if warm:
+            x = _recalled(self.x, rows, lambda: self.problem.start(y))
+            q = _recalled(self.q, rows, lambda: torch.zeros_like(truth))
+        x = self.problem.start(y) if x is None else x
+        direction = _recalled(self.direction, rows, lambda: any_direction(truth))
+        visit = Visit(rows, None, truth, y, x, q, direction)
+        return visit if turns is None else self._turned(visit, turns)
+
+    def keep(self, visit: Visit, **latest: Tensor) -> None:
+        """Remember what came out of a visit, turned back, for the patches that have room.
+
+        Args:
+            visit: the visit.
+            latest: tensors shaped like the images of the visit, by their names in ``WARM_STARTS``.
+        """
+        for name, tensor in latest.items():
+            store = getattr(self, name)
+            room = visit.rows < len(store)
+            if visit.turned is not None:
+                back = torch.tensor([inverse(e) for e in visit.turned.tolist()])
+                tensor = turn(tensor, back)
+            if bool(room.all()):
+                store[visit.rows] = tensor
+            elif bool(room.any()):
+                store[visit.rows[room]] = tensor[room]
+
     def warm_starts(self) -> dict[str, Tensor]:
         """The tensors that change while training, for a checkpoint."""
-        return {"x": self.x, "q": self.q, "direction": self.direction}
+        return {name: getattr(self, name) for name in WARM_STARTS}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take the tensors of :meth:`warm_starts` back."""
         for name, tensor in tensors.items():
             getattr(self, name).copy_(tensor)
 
+    def _turned(self, visit: Visit, turns: Tensor) -> Visit:
+        chosen = [self.symmetries[i] for i in turns.tolist()]
+        images = torch.tensor([symmetry.image for symmetry in chosen])
+        measurements = torch.tensor([symmetry.measurement for symmetry in chosen])
+        return Visit(
+            visit.rows,
+            images,
+            turn(visit.truth, images),
+            turn(visit.y, measurements),
+            turn(visit.x, images),
+            None if visit.q is None else turn(visit.q, images),
+            None if visit.direction is None else turn(visit.direction, images),
+        )
+
 
 def fill_bank(
-    problem: Problem, images: list[Tensor], *, count: int, size: int, seed: int
+    problem: Problem,
+    images: list[Tensor],
+    *,
+    count: int,
+    size: int,
+    seed: int,
+    kept: Sequence[str] = WARM_STARTS,
+    budget: int | None = None,
 ) -> PatchBank:
     """Cut patches (with random flips and rotations), measure each once, set up warm starts.
 
-    The augmentation is applied before the measurement, so that it is valid for any physics.
+    These turns are applied before the measurement, so that they are valid for any physics.
 
     Args:
         problem: the inverse problem at any image size.
@@ -62,6 +174,9 @@ def fill_bank(
         count: number of patches.
         size: side of a patch in pixels.
         seed: seed of positions, flips and noise.
+        kept: which of ``WARM_STARTS`` to keep.
+        budget: bytes for all warm starts, or None for no limit. Where they do not fit, adjoints
+            are given up first, then directions, then solutions, each from the last patch on.
     """
     generator = torch.Generator().manual_seed(seed)
     device = problem.device
@@ -70,6 +185,63 @@ def fill_bank(
     local = problem.for_shape(tuple(truth.shape[1:]))
     with torch.no_grad():
         y = local.measure(truth, generator)
-        start = local.start(y)
-    noise = torch.randn(start.shape, generator=generator, dtype=torch.float64).to(start)
-    return PatchBank(local, truth, y, start, torch.zeros_like(start), noise)
+        room = _room(kept, budget, count, truth[0].numel() * truth.element_size())
+        x = local.start(y[: room["x"]]) if room["x"] else truth[:0].clone()
+    noise = torch.randn(
+        (room["direction"], *truth.shape[1:]), generator=generator, dtype=torch.float64
+    )
+    return PatchBank(local, truth, y, x, torch.zeros_like(truth[: room["q"]]), noise.to(truth))
+
+
+def kept_between_visits(settings: TrainSettings) -> tuple[str, ...]:
+    """Which of ``WARM_STARTS`` a training makes use of."""
+    warm = settings.warm_start
+    wanted = {
+        "x": warm and settings.mode != "unrolled",
+        "direction": settings.jacobian_penalty > 0,
+        "q": warm and settings.mode in ("bilevel", "equilibrium"),
+    }
+    return tuple(name for name in WARM_STARTS if wanted[name])
+
+
+def shortage(bank: PatchBank, settings: TrainSettings) -> str | None:
+    """Say for how many patches the memory budget leaves no warm start; None if for none."""
+    words = {"x": "solutions", "direction": "directions", "q": "adjoints"}
+    held = {name: len(getattr(bank, name)) for name in kept_between_visits(settings)}
+    if all(number == len(bank) for number in held.values()):
+        return None
+    listed = ", ".join(f"{words[name]} of {number}" for name, number in held.items())
+    return (
+        f"Warm starts are kept within {settings.warm_start_bytes / 2**20:.4g} MiB: of "
+        f"{len(bank)} patches {listed}; the others start cold (setting warm_start_bytes)."
+    )
+
+
+def _room(kept: Sequence[str], budget: int | None, count: int, each: int) -> dict[str, int]:
+    """For how many patches each warm start is kept."""
+    left = len(WARM_STARTS) * count * each if budget is None else budget
+    room = dict.fromkeys(WARM_STARTS, 0)
+    for name in WARM_STARTS:
+        if name in kept:
+            room[name] = min(count, left // each)
+            left -= room[name] * each
+    return room
+
+
+def any_direction(like: Tensor) -> Tensor:
+    """The same random image for each of a batch."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(like[0].shape, generator=generator, dtype=torch.float64)
+    return image.to(like).expand_as(like).clone()
+
+
+def _recalled(store: Tensor, rows: Tensor, cold: Callable[[], Tensor]) -> Tensor | None:
+    """What is stored of some rows, cold values of those beyond the store; None if that is all."""
+    held = rows < len(store)
+    if bool(held.all()):
+        return store[rows]
+    if not bool(held.any()):
+        return None
+    values = cold()
+    values[held] = store[rows[held]]
+    return values

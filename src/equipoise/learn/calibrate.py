@@ -7,7 +7,6 @@ from itertools import product
 
 import torch
 
-from equipoise.equation import Equation
 from equipoise.learn.bank import PatchBank
 from equipoise.learn.validation import psnr
 from equipoise.regularizers import Scaled
@@ -28,19 +27,19 @@ def calibrate(regularizer: Scaled, bank: PatchBank, *, samples: int = 4) -> None
         bank: training patches with measurements.
         samples: number of patches that are solved at each point of the grid.
     """
-    rows = slice(0, min(samples, len(bank)))
+    visit = bank.visit(torch.arange(min(samples, len(bank))))
     a, s = regularizer.strength, regularizer.scale
-    best, chosen, x = -math.inf, (a, s), bank.x[rows]
+    best, chosen, x = -math.inf, (a, s), visit.x
     for scale, force in product(SCALES, FORCES):
         trial = (a * scale * force, s * scale)
         regularizer.set_scales(*trial)
-        equation = Equation(bank.physics, bank.y[rows], regularizer)
+        equation = bank.equation(regularizer, visit.y)
         solution = solve(equation, x, tolerance=1e-2, max_evaluations=60)
         if not bool(torch.isfinite(solution.x).all()):
-            x = bank.x[rows]
+            x = visit.x
             continue
         x = solution.x  # the next force is near
-        value = float(psnr(solution.x, bank.truth[rows]).mean())
+        value = float(psnr(solution.x, visit.truth).mean())
         if value > best:
             best, chosen = value, trial
     regularizer.set_scales(*chosen)

@@ -67,6 +67,7 @@ class TrainingResult:
         stopped: why training ended, in words.
         pretrain_steps: how many of the steps were pretraining.
         pretrain_seconds: how much of the time was pretraining.
+        notes: plain sentences about what was not done as usual.
     """
 
     regularizer: Regularizer
@@ -78,6 +79,7 @@ class TrainingResult:
     stopped: str
     pretrain_steps: int = 0
     pretrain_seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
     def mean(self, what: str) -> float:
         """Mean over steps of one of the log's lists, NaN entries left out."""

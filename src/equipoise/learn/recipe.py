@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equipoise.learn.bank import fill_bank
+from equipoise.learn.bank import fill_bank, kept_between_visits
 from equipoise.learn.calibrate import calibrate
 from equipoise.learn.log import Progress, TrainingResult
 from equipoise.learn.settings import TrainSettings
@@ -66,6 +66,8 @@ def learn(
         count=settings.patches,
         size=settings.patch_size,
         seed=settings.seed,
+        kept=kept_between_visits(settings),
+        budget=settings.warm_start_bytes,
     )
     validation = make_validation(
         problem,

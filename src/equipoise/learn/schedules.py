@@ -1,4 +1,4 @@
-"""What changes from step to step by rule: mini-batches, learning rate, tolerance."""
+"""What changes from step to step by rule: mini-batches, turns, learning rate, tolerance."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ def minibatch(step: int, count: int, size: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(1_000_003 * (seed + 1) + epoch)
     order = torch.randperm(count, generator=generator)
     return order[position * size : (position + 1) * size]
+
+
+def turns_at(step: int, size: int, choices: int, seed: int) -> Tensor:
+    """For each patch of a step's mini-batch one of so many symmetries, a function of the step."""
+    generator = torch.Generator().manual_seed(1_000_003 * (seed + 1) - step - 1)
+    return torch.randint(choices, (size,), generator=generator)
 
 
 def share_done(step: int, seconds: float, settings: TrainSettings) -> float:

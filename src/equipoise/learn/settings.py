@@ -42,7 +42,11 @@ class TrainSettings(BaseModel):
         max_products: limit of Jacobian products per adjoint solve.
         neumann_terms: K of the truncated series in mode ``jacobian-free``.
         unrolled_steps: K of mode ``unrolled``.
+        augment: whether every visit of a patch turns it, its measurements and its warm starts by a
+            random flip or rotation that commutes with the physics.
         warm_start: whether solutions and adjoints start from the patch's last ones.
+        warm_start_bytes: memory for these; where it is too small, adjoints are given up first,
+            then solutions, each from the last patch on.
         jacobian_penalty: weight of the penalty that keeps the equation monotone where R is not
             (see :mod:`equipoise.learn.stability`).
         monotonicity_margin: the share of the largest data curvature that the penalty asks for.
@@ -83,7 +87,9 @@ class TrainSettings(BaseModel):
     max_products: int = Field(50, ge=1)
     neumann_terms: int = Field(0, ge=0)
     unrolled_steps: int = Field(10, ge=1)
+    augment: bool = False
     warm_start: bool = True
+    warm_start_bytes: int = Field(2**30, ge=0)
     jacobian_penalty: float = Field(0.0, ge=0)
     monotonicity_margin: float = Field(0.0, ge=0)
     norm_control: bool = True

@@ -93,12 +93,13 @@ class SourceLoss:
         slope = dot(ahead - r, e) / torch.where(moved, length, 1.0)
         return SourceTerms(self.solver.loss(r) / self._unit, torch.where(moved, slope, math.inf))
 
-    def sample(self, bank: PatchBank, rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    def sample(
+        self, bank: PatchBank, rows: Tensor, step: int, turns: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The images of a step's mini-batch and their directions, a function of the step alone."""
         generator = torch.Generator().manual_seed(1_000_003 * (self.settings.seed + 1) + step)
-        x = bank.truth[rows]
-        start = bank.problem.start(bank.y[rows])
-        return x, self.directions.draw(x, start, generator)
+        visit = bank.visit(rows, turns, warm=False)
+        return visit.truth, self.directions.draw(visit.truth, visit.x, generator)
 
     def of(self, terms: SourceTerms) -> Tensor:
         """The loss of a mini-batch."""
@@ -159,19 +160,19 @@ def settle_strength(regularizer: Scaled, bank: PatchBank, alpha: float) -> float
     Returns:
         The alpha that was found.
     """
-    rows = slice(0, min(TUNING_PATCHES, len(bank)))
+    visit = bank.visit(torch.arange(min(TUNING_PATCHES, len(bank))))
     tuned = tune_alpha(
         regularizer,
         bank.physics,
-        bank.y[rows],
-        bank.truth[rows],
-        bank.x[rows],
+        visit.y,
+        visit.truth,
+        visit.x,
         tolerance=TUNING_TOLERANCE,
         max_evaluations=TUNING_EVALUATIONS,
         start=alpha,
         width=TUNING_WIDTH,
         score=pooled_psnr,
     )
-    bank.x[rows] = tuned.x
+    bank.keep(visit, x=tuned.x)
     regularizer.set_scales(regularizer.strength * tuned.alpha, regularizer.scale)
     return tuned.alpha

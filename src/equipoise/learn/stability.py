@@ -21,6 +21,12 @@ DESCENT_STEPS = 2
 SHARE = 0.9
 
 
+def restrainable(regularizer: Regularizer) -> bool:
+    """Whether the field has means of its own to hold its modulus."""
+    inner = regularizer.regularizer if isinstance(regularizer, Scaled) else regularizer
+    return isinstance(inner, Restrainable)
+
+
 def hold_uniqueness(regularizer: Regularizer, equation: Equation) -> bool:
     """Keep ``s_-^2 + alpha mu > 0`` by norm control, where s_- > 0 is proved.
 
@@ -34,9 +40,10 @@ def hold_uniqueness(regularizer: Regularizer, equation: Equation) -> bool:
     Returns:
         Whether the control applies; it does not where ker A is not trivial.
     """
+    if not restrainable(regularizer):
+        return False
     low, _ = equation.data.spectrum
-    inner = regularizer.regularizer if isinstance(regularizer, Scaled) else regularizer
-    if not isinstance(inner, Restrainable) or not low.proved or low.value <= 1e-3:
+    if not low.proved or low.value <= 1e-3:
         return False
     assert isinstance(regularizer, Restrainable)
     alpha = float(torch.as_tensor(equation.alpha).detach().max())

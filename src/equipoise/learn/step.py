@@ -19,7 +19,7 @@ from equipoise.differentiate import (
 )
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, UsageError
-from equipoise.learn.bank import PatchBank
+from equipoise.learn.bank import PatchBank, Visit, any_direction
 from equipoise.learn.losses import upper_loss
 from equipoise.learn.settings import SOURCE, TrainSettings
 from equipoise.learn.source_condition import SourceLoss
@@ -27,7 +27,8 @@ from equipoise.learn.stability import monotonicity_penalty
 from equipoise.regularizers import Scaled
 from equipoise.regularizers.base import Regularizer
 from equipoise.solve import solve
-from equipoise.vectors import expand
+from equipoise.status import LinearSolution, Solution
+from equipoise.vectors import expand, where
 
 #: A sample whose residual is within this factor of the tolerance still has a usable gradient.
 USABLE = 10.0
@@ -81,6 +82,7 @@ def accumulate_gradient(
     rows: Tensor,
     settings: TrainSettings,
     tolerance: float,
+    turns: Tensor | None = None,
 ) -> StepReport:
     """Add the gradient of the mini-batch's loss to the parameters' ``grad``.
 
@@ -93,53 +95,62 @@ def accumulate_gradient(
         rows: which patches form the mini-batch.
         settings: mode, limits and tolerances.
         tolerance: relative residual asked of the lower-level solve at this step.
+        turns: for each patch an index into the bank's symmetries, by which patch, measurements and
+            warm starts are turned alike; None turns nothing.
     """
-    equation = Equation(bank.physics, bank.y[rows], regularizer)
-    truth = bank.truth[rows]
-    if settings.mode == "unrolled":
-        return _unrolled(equation, bank, rows, truth, settings)
-    x0 = bank.x[rows] if settings.warm_start else bank.problem.start(bank.y[rows])
-    solution = solve(equation, x0, tolerance=tolerance, max_evaluations=settings.max_evaluations)
+    unrolled = settings.mode == "unrolled"
+    visit = bank.visit(rows, turns, warm=settings.warm_start and not unrolled)
+    equation = bank.equation(regularizer, visit.y)
+    if unrolled:
+        return _unrolled(equation, visit, settings)
+    solution = solve(
+        equation, visit.x, tolerance=tolerance, max_evaluations=settings.max_evaluations
+    )
     usable = solution.relative_residual <= USABLE * tolerance
+    share = float(usable.double().mean())
     record, method = BackwardRecord(), _adjoint(equation, settings)
-    loss_value, mse = float("nan"), float("nan")
-    if bool(usable.any()):
+    loss = mse = torch.full((), torch.nan, device=usable.device)
+    if share > 0:
         x = attach_gradient(
             equation,
             solution.x,
             method,
             on_failure="ignore",
             record=record,
-            start=bank.q[rows] if settings.warm_start else None,
+            start=visit.q,
         )
-        loss = upper_loss(settings.loss)(x[usable], truth[usable])
+        truth, plain = visit.truth, solution.x
+        if share < 1:
+            x, truth, plain = x[usable], truth[usable], plain[usable]
+        loss = upper_loss(settings.loss)(x, truth)
         loss.backward()
-        loss_value, mse = float(loss.detach()), _mse(solution.x[usable], truth[usable])
+        mse = (plain - truth).square().mean()
     if settings.jacobian_penalty > 0 and not equation.gradient_field:
         # For failed samples too: there it is what leads back to weights with an equilibrium.
-        penalty, bank.direction[rows] = monotonicity_penalty(
-            equation, solution.x, bank.direction[rows], settings.monotonicity_margin
+        direction = any_direction(visit.x) if visit.direction is None else visit.direction
+        penalty, direction = monotonicity_penalty(
+            equation, solution.x, direction, settings.monotonicity_margin
         )
         (settings.jacobian_penalty * penalty).backward()
-    bank.x[rows] = torch.where(expand(usable, x0), solution.x, bank.problem.start(bank.y[rows]))
+        bank.keep(visit, direction=direction)
     adjoint = record.last
-    if adjoint is not None and method.exact:
-        bank.q[rows] = torch.where(torch.isfinite(adjoint.x), adjoint.x, 0.0)
-    return StepReport(
-        loss=loss_value,
-        mse=mse,
-        forward_evaluations=float(solution.evaluations.double().mean()),
-        adjoint_products=float(adjoint.evaluations.double().mean()) if adjoint else 0.0,
-        converged=float(solution.converged.double().mean()),
-        adjoint_converged=float(adjoint.converged.double().mean())
-        if adjoint and method.exact
-        else 1.0,
-        usable=float(usable.double().mean()),
-    )
+    if settings.warm_start:
+        x = solution.x
+        if share < 1:
+            x = where(usable, x, bank.problem.start(visit.y))
+        bank.keep(visit, x=x)
+        if adjoint is not None and method.exact:
+            bank.keep(visit, q=torch.where(torch.isfinite(adjoint.x), adjoint.x, 0.0))
+    return _report(loss, mse, share, solution, adjoint, method.exact)
 
 
 def accumulate_source_gradient(
-    regularizer: Regularizer, bank: PatchBank, rows: Tensor, source: SourceLoss, step: int
+    regularizer: Regularizer,
+    bank: PatchBank,
+    rows: Tensor,
+    source: SourceLoss,
+    step: int,
+    turns: Tensor | None = None,
 ) -> StepReport:
     """Add the gradient of the source condition's loss to the parameters' ``grad``.
 
@@ -151,8 +162,9 @@ def accumulate_source_gradient(
         rows: which patches form the mini-batch.
         source: the loss.
         step: number of the step, from which the directions are drawn.
+        turns: for each patch an index into the bank's symmetries; None turns nothing.
     """
-    loss = source.of(source.terms(regularizer, *source.sample(bank, rows, step)))
+    loss = source.of(source.terms(regularizer, *source.sample(bank, rows, step, turns)))
     loss.backward()
     return StepReport(
         loss=float(loss.detach()),
@@ -174,17 +186,16 @@ def _adjoint(equation: Equation, settings: TrainSettings) -> Adjoint:
     return default_adjoint(equation, tolerance=tolerance, max_products=limit)
 
 
-def _unrolled(
-    equation: Equation, bank: PatchBank, rows: Tensor, truth: Tensor, settings: TrainSettings
-) -> StepReport:
-    start = bank.problem.start(bank.y[rows])
+def _unrolled(equation: Equation, visit: Visit, settings: TrainSettings) -> StepReport:
+    start = visit.x
     size = jacobian_norm(equation.linearize(start).vjp, start)
     x = unroll(equation, start, settings.unrolled_steps, expand(1.0 / size, start))
-    loss = upper_loss(settings.loss)(x, truth)
+    loss = upper_loss(settings.loss)(x, visit.truth)
     loss.backward()
+    found = torch.stack([loss.detach(), (x.detach() - visit.truth).square().mean()]).tolist()
     return StepReport(
-        loss=float(loss.detach()),
-        mse=_mse(x.detach(), truth),
+        loss=found[0],
+        mse=found[1],
         forward_evaluations=float(settings.unrolled_steps),
         adjoint_products=float(settings.unrolled_steps),
         converged=float("nan"),
@@ -193,5 +204,26 @@ def _unrolled(
     )
 
 
-def _mse(x: Tensor, truth: Tensor) -> float:
-    return float((x - truth).square().mean())
+def _report(
+    loss: Tensor,
+    mse: Tensor,
+    usable: float,
+    solution: Solution,
+    adjoint: LinearSolution | None,
+    exact: bool,
+) -> StepReport:
+    """Bring all numbers to the host in one transfer."""
+    numbers = [loss.detach(), mse, solution.evaluations, solution.converged]
+    if adjoint is not None:
+        numbers += [adjoint.evaluations, adjoint.converged]
+    found = torch.stack([number.double().mean() for number in numbers]).tolist()
+    products, solved = found[4:] or (0.0, 1.0)
+    return StepReport(
+        loss=found[0],
+        mse=found[1],
+        forward_evaluations=found[2],
+        adjoint_products=products,
+        converged=found[3],
+        adjoint_converged=solved if exact else 1.0,
+        usable=usable,
+    )

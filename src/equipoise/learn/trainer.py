@@ -10,9 +10,8 @@ from pathlib import Path
 
 import torch
 
-from equipoise.equation import Equation
 from equipoise.errors import ConvergenceError, UsageError, WeightsError
-from equipoise.learn.bank import PatchBank
+from equipoise.learn.bank import PatchBank, shortage
 from equipoise.learn.checkpoint import (
     Checkpoint,
     grouped,
@@ -23,10 +22,10 @@ from equipoise.learn.checkpoint import (
 )
 from equipoise.learn.log import Log, Progress, TrainingResult
 from equipoise.learn.phases import main_phase, pretraining_phase
-from equipoise.learn.schedules import learning_rate_at, minibatch, tolerance_at
+from equipoise.learn.schedules import learning_rate_at, minibatch, tolerance_at, turns_at
 from equipoise.learn.settings import SOURCE, TrainSettings
 from equipoise.learn.source_condition import SourceLoss, fix_size, settle_strength
-from equipoise.learn.stability import hold_uniqueness
+from equipoise.learn.stability import hold_uniqueness, restrainable
 from equipoise.learn.step import (
     StepReport,
     accumulate_gradient,
@@ -135,17 +134,22 @@ class _Training:
         self.optimizer.zero_grad(set_to_none=True)
         share = self.phase.share_done(self.step, self.seconds)
         rows = minibatch(self.step, len(self.bank), settings.batch_size, settings.seed)
+        turns = None
+        if settings.augment:
+            turns = turns_at(self.step, len(rows), len(self.bank.symmetries), settings.seed)
         if self.sourcing:
             assert self.source is not None
             self.report = accumulate_source_gradient(
-                self.regularizer, self.bank, rows, self.source, self.step
+                self.regularizer, self.bank, rows, self.source, self.step, turns
             )
         else:
+            tolerance = tolerance_at(share, settings)
             self.report = accumulate_gradient(
-                self.regularizer, self.bank, rows, settings, tolerance_at(share, settings)
+                self.regularizer, self.bank, rows, settings, tolerance, turns
             )
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        if gradients and all(bool(torch.isfinite(g).all()) for g in gradients):
+        finite = [torch.isfinite(g).all() for g in gradients]
+        if finite and bool(torch.stack(finite).all()):
             torch.nn.utils.clip_grad_norm_(self.parameters, settings.clip)
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate_at(self.step - self.phase.first_step, share, settings)
@@ -159,9 +163,9 @@ class _Training:
 
     def restrain(self) -> None:
         """Hold an untied pair where uniqueness is proved."""
-        if self.settings.norm_control:
-            physics, y = self.bank.physics, self.bank.y[:1]
-            hold_uniqueness(self.regularizer, Equation(physics, y, self.regularizer, self.alpha))
+        if self.settings.norm_control and restrainable(self.regularizer):
+            equation = self.bank.equation(self.regularizer, self.bank.y[:1], self.alpha)
+            hold_uniqueness(self.regularizer, equation)
 
     def settle(self) -> None:
         """Search for alpha on training patches and make it part of R's strength."""
@@ -236,6 +240,7 @@ class _Training:
                 "learning rate, raise jacobian_penalty, or use a contractive or tied regularizer."
             )
         self.regularizer.load_state_dict(self.best)
+        short = shortage(self.bank, self.settings)
         return TrainingResult(
             self.regularizer,
             self.log,
@@ -246,6 +251,7 @@ class _Training:
             stopped,
             self.phase.first_step,
             self.phase.first_second,
+            () if short is None else (short,),
         )
 
     def snapshot(self) -> Checkpoint:
