@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from equipoise.errors import InputError, NoPotentialError
-from equipoise.regularizers import NAMES, Regularizer, build, sandwich
+from equipoise.regularizers import NAMES, Regularizer, Tikhonov, build, sandwich
+from equipoise.regularizers.frozen import FrozenField
+from equipoise.testing import check_frozen
 from equipoise.vectors import norm
 
 #: Arguments with filter banks as large as in use, and shapes that blocks and tiles do not fit.
@@ -66,7 +68,8 @@ def regularizer(case: str, dtype: torch.dtype) -> tuple[Regularizer, Tensor]:
 
 
 def distance(a: Tensor, b: Tensor) -> float:
-    return float((norm(a.double() - b.double()) / norm(b.double())).max())
+    a, b = a.detach().double(), b.detach().double()
+    return float((norm(a - b) / norm(b)).max())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -187,3 +190,19 @@ def test_frozen_fields_build_no_graph_and_refuse_like_the_field() -> None:
     dense, _ = regularizer("dense", torch.float64)
     with pytest.raises(InputError, match="one shape"):
         dense.frozen().field(torch.rand(1, 1, 5, 5, dtype=torch.float64))
+
+
+class HastilyFrozen(Tikhonov):
+    """Freezes to twice itself."""
+
+    def _frozen(self, constants: tuple[Tensor, ...]) -> FrozenField:
+        class Twice(FrozenField):
+            def _field(self, x: Tensor) -> Tensor:
+                return 2.0 * super()._field(x)
+
+        return Twice(self, constants)
+
+
+def test_the_contract_finds_wrongly_frozen_fields() -> None:
+    with pytest.raises(AssertionError, match="freezing changes the field"):
+        check_frozen(HastilyFrozen(), (2, 1, 5, 6))
