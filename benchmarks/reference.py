@@ -30,7 +30,7 @@ from equipoise.regularizers import RidgeRegularizer
 
 CACHE = ROOT / "results" / "bench" / "references"
 #: Gradient norm, relative to the norm of the image, at which the float32 stretch ends.
-ROUGH = 1e-3
+ROUGH = 5e-5
 #: Correction pairs and evaluations that L-BFGS-B may use.
 PAIRS, EVALUATIONS = 30, 4000
 #: Changes of this module that change what is kept.
@@ -95,7 +95,7 @@ def reference(
     if not isinstance(instance.regularizer, RidgeRegularizer) or len(instance.y) != 1:
         raise UsageError("References are for one image and a ridge regulariser.")
     first = instance.start() if start is None else start
-    path = folder / f"{_key(instance, tolerance, first)}.npz"
+    path = folder / f"{key(instance, tolerance, first)}.npz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         found = _solve(instance, tolerance, first)
@@ -211,7 +211,7 @@ def _minimise(evaluate: Energy, x: Tensor, goal: float) -> tuple[Tensor, float, 
     return best, least, spent
 
 
-def _key(instance: Instance, tolerance: float, start: Tensor) -> str:
+def key(instance: Instance, tolerance: float, start: Tensor) -> str:
     """Everything that the answer depends on, in few letters.
 
     Images and weights count bit by bit; measurements, whose last bits depend on the number of

@@ -25,6 +25,9 @@ class FoldedPrior(Prior):
     Args:
         regularizer: R.
         watch: is told of every evaluation made without a graph.
+
+    Attributes:
+        reverse_passes: how often a derivative was propagated back through the field.
     """
 
     def __init__(self, regularizer: Regularizer, watch: Watch | None = None) -> None:
@@ -33,15 +36,22 @@ class FoldedPrior(Prior):
         self.regularizer, self.watch = regularizer, watch
         with torch.no_grad():
             self.folded = regularizer.constants()
+        self.reverse_passes = 0
 
     def grad(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """``R(x)``; further arguments have no meaning here."""
         if torch.is_grad_enabled():
-            return self.regularizer.field(x)
+            value = self.regularizer.field(x)
+            if value.requires_grad:
+                value.register_hook(self._count)
+            return value
         value = self.regularizer.field(x, self.folded)
         if self.watch is not None:
             self.watch.saw(x)
         return value
+
+    def _count(self, gradient: Tensor) -> None:
+        self.reverse_passes += 1
 
 
 @dataclass(frozen=True, eq=False)
