@@ -20,6 +20,7 @@ from benchmarks.instances import Instance, of_images, patches, ridge, tiled
 from benchmarks.isolated import TOO_LARGE, isolated
 from benchmarks.record import Column, Record, Row, Table, Value
 from benchmarks.straightforward import Straightforward, straightforward
+from benchmarks.tables import number
 from equipoise.differentiate import attach_gradient
 from equipoise.errors import UsageError
 from equipoise.reconstructor import EquilibriumReconstructor
@@ -83,7 +84,7 @@ def run(short: bool, say: Callable[[str], None]) -> Record:
                 note="Solve, loss, gradient of all parameters, one step of Adam.",
             ),
         ],
-        findings=_findings(rows, SIDES[short][0]),
+        findings=_findings(rows, SIDES[short][0]) + _findings(steps, PATCH),
         seconds=time.perf_counter() - began,
     )
 
@@ -243,15 +244,14 @@ def _cells(side: int, found: dict[str, Any] | None) -> dict[str, Value]:
 
 
 def _findings(rows: list[Row], side: int) -> list[str]:
-    """What the straightforward ways need over ours."""
+    """What the straightforward ways need over ours, whose labels are what theirs begin with."""
     cells = {row.label: _float(row.values.get(f"mib{side}")) for row in rows}
-    pairs = [("evaluation, straightforward with autograd", "evaluation")]
-    pairs += [(name, "hypergradient") for name in UNROLLED]
     sentences = []
-    for theirs, ours in pairs:
-        top, bottom = cells[theirs], cells[ours]
-        if top is not None and bottom:
-            sentences.append(f"{theirs}: {top / bottom:.1f} times the memory of ours.")
+    for label, theirs in cells.items():
+        ours = cells.get(label.partition(",")[0])
+        if "straightforward" in label and theirs is not None and ours:
+            times = number(theirs / ours, 2)
+            sentences.append(f"{label}: {times} times the memory of ours at {side} x {side}.")
     return sentences
 
 

@@ -12,7 +12,7 @@ from bench_data import example_record, need_data
 from benchmarks import __main__ as program
 from benchmarks import growth, machine, memory
 from benchmarks.isolated import isolated
-from benchmarks.record import Record, read_record
+from benchmarks.record import Record, Row, read_record
 
 
 @pytest.mark.parametrize("name", program.BENCHMARKS)
@@ -77,6 +77,8 @@ def test_a_solve_that_misses_its_error_has_no_time() -> None:
 
 def test_peak_memory_is_that_of_a_known_allocation() -> None:
     need_data()
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("needs Linux")
 
     def case(item: memory.Instance) -> None:
         item.truth.new_ones(item.truth.numel(), 256).sum()
@@ -90,10 +92,23 @@ def test_cases_in_their_own_process() -> None:
     found = isolated("memory", "measure_image", case="evaluation", side=48)
     assert found is not None
     assert found["pixels"] == 48 * 48
-    with pytest.raises(RuntimeError, match="KeyError"):
-        isolated("memory", "measure_image", case="unknown", side=48)
+
+
+def test_a_case_that_fails_says_why() -> None:
+    with pytest.raises(RuntimeError, match="no attribute 'nothing'"):
+        isolated("rates", "nothing")
 
 
 def test_memory_that_is_not_there_is_reported() -> None:
     size = {"batch": 2**20, "height": 1024, "width": 1024, "repeats": 1}
     assert isolated("rates", "measure_rates", **size) is None
+
+
+def test_memory_of_others_is_put_over_ours() -> None:
+    rows = [
+        Row("step", {"mib64": 2.0}),
+        Row("step, 10 unrolled steps, straightforward", {"mib64": 5.0}),
+        Row("step, 50 unrolled steps, straightforward", {"mib64": "out of memory"}),
+    ]
+    (sentence,) = memory._findings(rows, 64)
+    assert sentence.startswith("step, 10 unrolled steps, straightforward: 2.5 times")
