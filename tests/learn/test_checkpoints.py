@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from learning_problems import (
+    SIZE,
     pose,
     quick,
     same,
@@ -83,6 +84,8 @@ WARM = {"pretrain": "source-condition", "pretrain_steps": 4}
     [
         ("tied-conv", {"mode": "bilevel"}, 7),
         ("tied-conv", {"mode": "bilevel", "patience": 5}, 9),
+        ("tied-conv", {"mode": "bilevel", "augment": True}, 6),
+        ("untied-conv", {"mode": "source-condition", "augment": True}, 5),
         ("untied-conv", {"mode": "equilibrium", "jacobian_penalty": 0.5}, 5),
         ("untied-conv", {"mode": "jacobian-free"}, 2),
         ("untied-conv", {"mode": "source-condition"}, 7),
@@ -135,6 +138,10 @@ RECIPES = {
         "name": "contractive",
         "config": {"width": 3, "depth": 1, "kernel_size": 3},
         "settings": quick(mode="source-condition"),
+    },
+    "turned, solutions of four patches kept": {
+        **RECIPE,
+        "settings": quick(mode="equilibrium", augment=True, warm_start_bytes=4 * SIZE**2 * 8),
     },
 }
 
