@@ -26,6 +26,7 @@ _SAME = (
 
 
 def compare(case: Case, plan: Plan, say: Callable[[str], None]) -> Iterator[tuple[str, Trajectory]]:
+    """Run every method on the first image; label and trajectory of each."""
     one = case.instance(plan, 0)
     exact, given = solved(one), setting(one)
     quick = 0.0
@@ -53,19 +54,21 @@ def _timed(
 ) -> Trajectory:
     """The run of median duration of several; of one where that already takes long."""
     runs = [method(given, Watch(exact.error, GOAL, limit))]
-    while len(runs) < repeats and len(runs) * runs[0].last.seconds < limit / 2:
+    while len(runs) < repeats and len(runs) * runs[0].last.seconds < limit / 4:
         runs.append(method(given, Watch(exact.error, GOAL, limit)))
     runs.sort(key=lambda each: each.last.seconds)
     return runs[len(runs) // 2]
 
 
 def comparison_table(case: Case, found: dict[str, Trajectory]) -> Table:
+    """When each method first had an error."""
     rows = [method_row(label, each, found[DEFAULT]) for label, each in found.items()]
     title = f"{case.label[0].upper()}{case.label[1:]}, one image: all methods"
     return Table(title, error_columns(), rows, _SAME, "method")
 
 
 def error_columns() -> list[Column]:
+    """Columns of a table of methods: evaluations, seconds and ratio to ours for each error."""
     columns = []
     for k, level in enumerate(LEVELS):
         columns += [
@@ -77,6 +80,7 @@ def error_columns() -> list[Column]:
 
 
 def method_row(label: str, found: Trajectory, own: Trajectory) -> Row:
+    """The line of one method, compared with ours."""
     cells: dict[str, Value] = {}
     said = False
     for k, level in enumerate(LEVELS):
@@ -95,6 +99,7 @@ def method_row(label: str, found: Trajectory, own: Trajectory) -> Row:
 
 
 def not_reached(found: Trajectory) -> str:
+    """Words for an error that was not reached."""
     last = found.last
     text = (
         f"not reached: {number(last.error, 2)} after {last.evaluations:,} evaluations, "
@@ -126,6 +131,7 @@ def speed_ups(found: dict[str, Trajectory]) -> list[str]:
 
 
 def curve_tables(found: dict[str, Trajectory]) -> list[Table]:
+    """Errors over evaluations and over seconds, for the figure."""
     equilibrium = [method.label for method in peers() if method.equilibrium]
     labels = [*(method.label for method in OURS), FASTEST, *equilibrium]
     columns = [Column(f"method{k}", label, digits=2) for k, label in enumerate(labels)]
