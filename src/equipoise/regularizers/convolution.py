@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import product
-from math import prod
 from typing import Literal, get_args
 
 import torch
@@ -27,9 +26,9 @@ class Correlation:
 
     Formula: ``(K x)_k(p) = b_k + sum_c sum_t filters[k, c, t] x_c(p + t - centre)``.
 
-    On a processor, few outputs leave most of the vector units idle: a block of neighbouring pixels
-    is then computed as further outputs of a strided convolution, and the blocks are interleaved.
-    Images of two axes are held with their channels last.
+    On a processor, few outputs leave most of the vector units idle: several neighbouring pixels are
+    then computed as further outputs of a convolution with a stride. Images of two axes are held
+    with their channels last, so that those outputs lie in memory as the pixels do.
 
     Args:
         filters: shape (out, channels, *sizes), odd sizes, 1 to 3 axes; derivatives pass.
@@ -41,15 +40,11 @@ class Correlation:
         self.outputs, self.sizes = len(filters), filters.shape[2:]
         self.halves = [size // 2 for size in self.sizes]
         self.padding = padding
-        dims = len(self.sizes)
-        self._convolve = _CONV[dims]
-        self.block = (
-            block_shape(self.outputs, dims) if filters.device.type == "cpu" else (1,) * dims
-        )
-        self._plain = prod(self.block) == 1
-        if not self._plain:
-            filters = _blocked(filters, self.block)
-            bias = None if bias is None else bias.repeat_interleave(prod(self.block))
+        self._convolve = _CONV[len(self.sizes)]
+        self._run = run_length(self.outputs) if filters.device.type == "cpu" else 1
+        if self._run > 1:
+            filters = _shifted(filters, self._run)
+            bias = None if bias is None else bias.repeat(self._run)
         self.filters, self.bias = laid_out(filters), bias
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -60,32 +55,27 @@ class Correlation:
         """
         if self.padding == "circular":
             return self.valid(wrap(x, self.halves))
-        return self._padded(x, self.halves, x.shape[2:])
+        return self._padded(x, self.halves, x.shape[-1])
 
     def valid(self, x: Tensor) -> Tensor:
         """The same without padding: the result is smaller by the filters' size less one."""
-        sizes = [n - size + 1 for n, size in zip(x.shape[2:], self.sizes, strict=True)]
-        return self._padded(x, [0] * len(sizes), sizes)
+        return self._padded(x, [0] * len(self.sizes), x.shape[-1] - self.sizes[-1] + 1)
 
-    def _padded(self, x: Tensor, widths: Sequence[int], sizes: Sequence[int]) -> Tensor:
-        if self._plain:
-            return self._convolve(x, self.filters, self.bias, padding=list(widths))
-        missing = [-size % edge for size, edge in zip(sizes, self.block, strict=True)]
-        if any(missing):
-            x = F.pad(x, [width for m in reversed(missing) for width in (0, m)])
-        y = self._convolve(x, self.filters, self.bias, stride=self.block, padding=list(widths))
-        dims = len(self.block)
-        y = y.unflatten(1, (self.outputs, *self.block))
-        order = [axis for d in range(dims) for axis in (2 + dims + d, 2 + d)]
-        if dims == 2:  # channels stay last in memory
-            y = y.permute(0, *order, 1).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+    def _padded(self, x: Tensor, widths: Sequence[int], length: int) -> Tensor:
+        run = self._run
+        if run == 1:
+            return self._convolve(x, self.filters, self.bias, padding=widths)
+        missing = -length % run
+        if missing:
+            x = F.pad(x, (0, missing))
+        stride = [1] * (len(widths) - 1) + [run]
+        y = self._convolve(x, self.filters, self.bias, stride=stride, padding=widths)
+        if len(widths) == 2:  # a view, as channels are last
+            y = y.permute(0, 2, 3, 1).unflatten(3, (run, self.outputs)).flatten(2, 3)
+            y = y.permute(0, 3, 1, 2)
         else:
-            whole = [size + m for size, m in zip(sizes, missing, strict=True)]
-            y = y.permute(0, 1, *order).reshape(len(x), self.outputs, *whole)
-        if any(missing):
-            for axis, size in enumerate(sizes, start=2):
-                y = y.narrow(axis, 0, size)
-        return y
+            y = y.unflatten(1, (run, self.outputs)).movedim(1, -1).flatten(-2)
+        return y.narrow(-1, 0, length) if missing else y
 
 
 def correlate(
@@ -123,12 +113,9 @@ def wrap(x: Tensor, widths: Sequence[int]) -> Tensor:
     return F.pad(x, [width for width in reversed(widths) for _ in range(2)], mode="circular")
 
 
-def block_shape(outputs: int, dims: int) -> tuple[int, ...]:
-    """Edges of the block of pixels that one strided convolution computes; all 1: no blocks."""
-    edges = [1] * dims
-    while outputs * prod(edges) * 2 <= LANES:
-        edges[edges.index(min(edges))] *= 2
-    return tuple(edges)
+def run_length(outputs: int) -> int:
+    """Number of neighbouring pixels along the last axis that one convolution computes at once."""
+    return 1 << max(0, (LANES // outputs).bit_length() - 1)
 
 
 def laid_out(images: Tensor) -> Tensor:
@@ -143,15 +130,9 @@ def mirrored(filters: Tensor) -> Tensor:
     return filters.flip(tuple(range(2, filters.dim()))).transpose(0, 1)
 
 
-def _blocked(filters: Tensor, block: Sequence[int]) -> Tensor:
-    """Filters of the strided convolution: one shifted copy for each pixel of a block."""
-    dims = filters.dim() - 2
-    wide = F.pad(filters, [edge - 1 for edge in reversed(block) for _ in range(2)])
-    for axis, edge in enumerate(block, start=2):
-        wide = wide.unfold(axis, filters.shape[axis] + edge - 1, 1)
-    shifts = tuple(range(2, 2 + dims))
-    wide = wide.flip(shifts).permute(0, *shifts, 1, *range(2 + dims, 2 + 2 * dims))
-    return wide.flatten(0, dims)
+def _shifted(filters: Tensor, run: int) -> Tensor:
+    """Filters of the convolution with a stride: one copy for each pixel of a run, moved along."""
+    return torch.cat([F.pad(filters, (shift, run - 1 - shift)) for shift in range(run)])
 
 
 def correlate_adjoint(z: Tensor, filters: Tensor, padding: Padding = "zero") -> Tensor:
