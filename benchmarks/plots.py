@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from benchmarks.tables import number
 from equipoise.report.style import curve_style, save_figure
@@ -18,6 +18,8 @@ from equipoise.report.words import superscript_power
 #: Width of figures in inches; they are legible at 800 pixels.
 WIDTH = 6.2
 _GRAY = "#6E6E6E"
+#: Ratio of the ends of an axis below which powers of ten are too few numbers.
+_NARROW = 50.0
 
 
 @dataclass(frozen=True)
@@ -166,10 +168,14 @@ def _draw_bars(axis: Axes, panel: Bars) -> None:
 
 
 def _plain_powers(axis: Axis) -> None:
-    """Number the powers of ten of a logarithmic axis, without mathematical typesetting."""
+    """Number a logarithmic axis without mathematical typesetting: the powers of ten, and where it
+    spans few of them their double and their fivefold."""
 
     def text(value: float, _: int | None = None) -> str:
         return f"{value:,g}" if 1e-3 <= value < 1e6 else superscript_power(value)
 
+    low, high = axis.get_view_interval()
+    if high < _NARROW * low:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(text))
     axis.set_minor_formatter(NullFormatter())
