@@ -11,7 +11,7 @@ from torch import Tensor
 from equipoise.vectors import norm, where
 
 #: Eigenvalues below this share of the largest one are raised to it before they are inverted.
-FLOOR = 1e-2
+FLOOR = 5e-2
 
 
 @dataclass(frozen=True)
