@@ -23,11 +23,16 @@ from equipoise.solve import (
     solve,
 )
 from equipoise.solve.anderson import mixing_weights
-from equipoise.solve.lbfgs import two_loop
+from equipoise.solve.secant import SecantPairs
 from equipoise.status import Status
 
 DESCENT = [cls() for cls in SOLVERS.values() if cls.needs_potential]
 ANY_FIELD = [Anderson(), FixedPoint(), Resolvent()]
+
+
+def normal(*shape: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 def start(system: DenseSystem) -> Tensor:
@@ -170,25 +175,52 @@ def test_nonmonotone_line_search_accepts_only_sufficient_decrease() -> None:
     assert float(state.f) < float(before)
 
 
-def test_two_loop_is_the_dense_bfgs_update() -> None:
-    generator = torch.Generator().manual_seed(0)
-    n, memory, count = 6, 3, 5
-    root = torch.randn(n, n, generator=generator, dtype=torch.float64)
-    hessian = root @ root.T + torch.eye(n, dtype=torch.float64)
-    s_all = torch.randn(count, n, generator=generator, dtype=torch.float64)
-    s = torch.zeros(1, memory, n, dtype=torch.float64)
-    y, rho = s.clone(), torch.zeros(1, memory, dtype=torch.float64)
-    for i in range(count):
-        s[0, i % memory], y[0, i % memory] = s_all[i], hessian @ s_all[i]
-        rho[0, i % memory] = 1 / (s_all[i] @ hessian @ s_all[i])
-    gamma = torch.tensor([0.7], dtype=torch.float64)
-    inverse = 0.7 * torch.eye(n, dtype=torch.float64)
-    for i in range(count - memory, count):
-        step, bend = s_all[i], hessian @ s_all[i]
-        left = torch.eye(n, dtype=torch.float64) - torch.outer(step, bend) / (step @ bend)
-        inverse = left @ inverse @ left.T + torch.outer(step, step) / (step @ bend)
-    g = torch.randn(1, n, generator=generator, dtype=torch.float64)
-    torch.testing.assert_close(two_loop(g, s, y, rho, gamma, count)[0], inverse @ g[0])
+@pytest.mark.parametrize("count", [0, 2, 3, 5, 6])
+def test_pairs_define_the_dense_bfgs_update(count: int) -> None:
+    n, memory = 6, 3
+    hessians = [torch.diag(torch.arange(1.0, n + 1)).double(), normal(n, n, seed=1)]
+    hessians[1] = hessians[1] @ hessians[1].T + torch.eye(n).double()
+    s_all = normal(2, count, n, seed=2)
+    s_all[1, 3:4] = 0.0  # a rejected step leaves an empty slot
+    pairs = SecantPairs.empty(torch.zeros(2, n).double(), memory)
+    for k in range(count):
+        y = torch.stack([h @ s for h, s in zip(hessians, s_all[:, k], strict=True)])
+        pairs, curvature = pairs.push(s_all[:, k], y)
+        torch.testing.assert_close(curvature, (s_all[:, k] * y).sum(1))
+    gamma = torch.tensor([0.7, 2.0], dtype=torch.float64)
+    e = normal(2, n, seed=3)
+    got = pairs.inverse_product(e, gamma, None)
+    for b in range(2):
+        inverse = gamma[b] * torch.eye(n, dtype=torch.float64)
+        for i in range(max(0, count - memory), count):
+            step = s_all[b, i]
+            bend = hessians[b] @ step
+            if not step.any():
+                continue
+            left = torch.eye(n, dtype=torch.float64) - torch.outer(step, bend) / (step @ bend)
+            inverse = left @ inverse @ left.T + torch.outer(step, step) / (step @ bend)
+        torch.testing.assert_close(got[b], inverse @ e[b])
+        selected = pairs.select(torch.tensor([b]))
+        alone = selected.inverse_product(e[b : b + 1], gamma[b : b + 1], None)
+        torch.testing.assert_close(alone[0], got[b])
+
+
+def test_forgotten_pairs_leave_the_initial_inverse_hessian() -> None:
+    pairs = SecantPairs.empty(torch.zeros(1, 4).double(), 2)
+    pairs, _ = pairs.push(normal(1, 4, seed=0), normal(1, 4, seed=0))
+    e, gamma = normal(1, 4, seed=1), torch.tensor([0.3]).double()
+    assert not torch.allclose(pairs.inverse_product(e, gamma, None), 0.3 * e)
+    empty = pairs.forget(torch.tensor([True]))
+    torch.testing.assert_close(empty.inverse_product(e, gamma, None), 0.3 * e)
+
+
+def test_pairs_without_curvature_do_not_count() -> None:
+    pairs = SecantPairs.empty(torch.zeros(2, 4).double(), 3)
+    s = normal(2, 4, seed=0)
+    pairs, curvature = pairs.push(s, torch.stack([s[0], -s[1]]))
+    assert float(curvature[0]) > 0
+    assert float(curvature[1]) == 0
+    assert pairs.kept[:, 0].tolist() == [1.0, 0.0]
 
 
 def test_mixing_weights_are_least_squares() -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
 
 from equipoise.errors import UsageError
+from equipoise.solve.secant import SecantPairs
 from equipoise.solve.solver import Solver, State, fresh_counters
 from equipoise.solve.system import Preconditionable, Preconditioner, System
 from equipoise.solve.trial import flat, inside
-from equipoise.vectors import dot, expand, norm, where
+from equipoise.vectors import dot, expand, where
 
 #: Armijo's constant and the share of the slope that the approximate Wolfe test allows.
 SUFFICIENT, SLOPE = 1e-4, 0.8
@@ -24,7 +25,7 @@ FIRST_REFRESHES = (1, 3)
 
 @dataclass
 class LBFGSState(State):
-    """State of :class:`LBFGS`. ``s``, ``y`` are (B, memory, n); empty slots have ``rho = 0``."""
+    """State of :class:`LBFGS`; ``gamma`` scales the initial inverse Hessian."""
 
     f: Tensor
     direction: Tensor
@@ -32,12 +33,9 @@ class LBFGSState(State):
     step_size: Tensor
     rejections: Tensor
     steepest: Tensor
-    s: Tensor
-    y: Tensor
-    rho: Tensor
     gamma: Tensor
+    pairs: SecantPairs
     initial: Preconditioner | None
-    slot: int
 
 
 @dataclass(frozen=True)
@@ -73,9 +71,7 @@ class LBFGS(Solver):
         f, e = system.potential_and_residual(x)
         initial = self._initial(system, x)
         evaluations, failed = fresh_counters(x)
-        batch, size = len(x), e[0].numel() if len(x) else 0
-        pairs = torch.zeros(batch, self.memory, size, dtype=e.dtype, device=e.device)
-        ones = torch.ones(batch, dtype=e.dtype, device=e.device)
+        ones = torch.ones_like(f)
         direction = -e if initial is None else -initial(e)
         return LBFGSState(
             x=x,
@@ -88,12 +84,9 @@ class LBFGS(Solver):
             step_size=ones,
             rejections=torch.zeros_like(evaluations),
             steepest=torch.ones_like(failed),
-            s=pairs,
-            y=pairs.clone(),
-            rho=torch.zeros(batch, self.memory, dtype=e.dtype, device=e.device),
-            gamma=ones.clone(),
+            gamma=ones,
+            pairs=SecantPairs.empty(e, self.memory),
             initial=initial,
-            slot=0,
         )
 
     def step(self, system: System, state: State) -> LBFGSState:
@@ -105,36 +98,35 @@ class LBFGS(Solver):
         accept = _acceptable(old, f, dot(e, old.direction))
         x, f_new = where(accept, trial, old.x), torch.where(accept, f, old.f)
         e_new = where(accept, e, old.e)
-        moved = self._remember(old, x - old.x, e_new - old.e)
+        pairs, gamma = _remember(old, x - old.x, e_new - old.e)
         rejections = torch.where(accept, 0, old.rejections + 1)
         give_up = rejections > MAX_REJECTIONS
         restart = give_up & ~old.steepest
-        rho = moved.rho.masked_fill(restart.unsqueeze(1), 0.0)
-        initial = moved.initial
-        if initial is not None and _due(moved.slot):
+        pairs = pairs.forget(restart)
+        initial = old.initial
+        if initial is not None and _due(pairs.count):
             initial = self._initial(system, x)
-        direction = -two_loop(e_new, moved.s, moved.y, rho, moved.gamma, moved.slot, initial)
+        direction = pairs.inverse_product(e_new, gamma, initial).neg_()
         slope = dot(direction, e_new)
-        norms = norm(direction) * norm(e_new)
-        uphill = ~(slope < -1e-10 * norms) | restart
+        uphill = ~(slope < 0) | restart
+        fresh = accept | restart
         direction = where(uphill, -e_new, direction)
         slope = torch.where(uphill, -dot(e_new, e_new), slope)
-        fresh = accept | restart
         shorter = old.step_size * _shrink(old, f)
-        return replace(
-            moved,
+        return LBFGSState(
             x=x,
             e=e_new,
-            f=f_new,
-            rho=rho,
-            initial=initial,
             evaluations=old.evaluations + 1,
             failed=old.failed | (give_up & old.steepest),
+            f=f_new,
             direction=where(fresh, direction, old.direction),
             slope=torch.where(fresh, slope, old.slope),
-            step_size=torch.where(fresh, _first_step(uphill, moved.gamma), shorter),
+            step_size=torch.where(fresh, _first_step(uphill, gamma), shorter),
             rejections=torch.where(restart, 0, rejections),
             steepest=torch.where(fresh, uphill, old.steepest),
+            gamma=gamma,
+            pairs=pairs,
+            initial=initial,
         )
 
     def describe(self, state: State) -> str:
@@ -147,55 +139,12 @@ class LBFGS(Solver):
             return system.preconditioner(x)
         return None
 
-    def _remember(self, old: LBFGSState, s: Tensor, y: Tensor) -> LBFGSState:
-        """Write the newest pair into the ring; a pair without curvature leaves an empty slot."""
-        s, y = s.flatten(1), y.flatten(1)
-        curvature = dot(s, y)
-        scaled = y if old.initial is None else old.initial(y.reshape(old.e.shape)).flatten(1)
-        tiny = torch.finfo(s.dtype).eps
-        good = curvature > tiny * norm(s) * norm(y)
-        slot = old.slot % self.memory
-        old.s[:, slot], old.y[:, slot] = s, y
-        rho = old.rho.clone()
-        rho[:, slot] = torch.where(good, 1.0 / curvature, 0.0)
-        gamma = torch.where(good, curvature / dot(y, scaled), old.gamma)
-        return replace(old, rho=rho, gamma=gamma, slot=old.slot + 1)
 
-
-def two_loop(
-    e: Tensor,
-    s: Tensor,
-    y: Tensor,
-    rho: Tensor,
-    gamma: Tensor,
-    count: int,
-    initial: Preconditioner | None = None,
-) -> Tensor:
-    """Apply the inverse Hessian approximation to ``e`` (two-loop recursion).
-
-    Args:
-        e: gradient, shape (B, ...).
-        s: differences of iterates, shape (B, memory, n).
-        y: differences of gradients, shape (B, memory, n).
-        rho: ``1 / <s, y>``, zero for empty slots, shape (B, memory).
-        gamma: scale of the initial inverse Hessian, shape (B,).
-        initial: map that gamma scales, an approximation of the inverse Hessian; None: the identity.
-        count: number of pairs written so far; the newest is in slot ``(count - 1) % memory``.
-    """
-    memory = s.shape[1]
-    slots = [(count - 1 - i) % memory for i in range(min(count, memory))]
-    q = e.flatten(1).clone()
-    weights = []
-    for k in slots:
-        weights.append(rho[:, k] * dot(s[:, k], q))
-        q.sub_(weights[-1].unsqueeze(1) * y[:, k])
-    if initial is not None:
-        q = initial(q.reshape(e.shape)).flatten(1)
-    q.mul_(gamma.unsqueeze(1))
-    for k, a in zip(reversed(slots), reversed(weights), strict=True):
-        b = rho[:, k] * dot(y[:, k], q)
-        q.add_((a - b).unsqueeze(1) * s[:, k])
-    return q.reshape(e.shape)
+def _remember(old: LBFGSState, s: Tensor, y: Tensor) -> tuple[SecantPairs, Tensor]:
+    """Store the newest pair; scale the initial inverse Hessian P by ``<s, y> / <y, P y>``."""
+    pairs, curvature = old.pairs.push(s, y)
+    image = y if old.initial is None else old.initial(y)
+    return pairs, torch.where(curvature > 0, curvature / dot(y, image), old.gamma)
 
 
 def _due(steps: int) -> bool:

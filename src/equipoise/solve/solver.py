@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from equipoise.errors import HypothesisError
-from equipoise.solve.system import Preconditioner, System
+from equipoise.solve.system import System
 
 
 @dataclass
@@ -29,6 +29,14 @@ class State:
     e: Tensor
     evaluations: Tensor
     failed: Tensor
+
+
+@runtime_checkable
+class Selectable(Protocol):
+    """A part of a state that is no tensor but has samples all the same."""
+
+    def select(self, keep: Tensor) -> Any:
+        """The part of the samples ``keep`` (indices)."""
 
 
 AnyState = TypeVar("AnyState", bound=State)
@@ -74,7 +82,7 @@ def select_state(state: AnyState, keep: Tensor) -> AnyState:
         value = getattr(state, f.name)
         if isinstance(value, Tensor):
             cut[f.name] = value[keep]
-        elif isinstance(value, Preconditioner):
+        elif isinstance(value, Selectable):
             cut[f.name] = value.select(keep)
     return dataclasses.replace(state, **cut)
 
