@@ -32,7 +32,7 @@ from equipoise.status import LinearSolution
 #: Adjoint residuals that are asked for.
 LOOSE, TIGHT = 1e-3, 1e-6
 #: Tolerances of our forward solve: the library's default, and a tight one.
-USUAL, EXACT = SolveOptions().tolerance, 1e-6
+USUAL, EXACT = SolveOptions().tolerance, 1e-5
 #: A cosine below which a direction counts as wrong.
 WRONG = 0.9
 
@@ -45,7 +45,7 @@ class _Plan:
     repeats: int
 
 
-FULL, SHORT = _Plan(256, 5), _Plan(96, 3)
+FULL, SHORT = _Plan(256, 3), _Plan(96, 3)
 
 
 def run(short: bool, say: Callable[[str], None]) -> Record:
@@ -100,8 +100,8 @@ def _solving() -> list[Differentiation]:
     """Ours from our own solutions."""
     return [
         own("equipoise, defaults", lambda given: None, USUAL),
-        own("equipoise, solved tightly", lambda given: None, EXACT),
-        own("equipoise, solved tightly, adjoint to 1e-3", _exact(LOOSE), EXACT),
+        own("equipoise, solved to 1e-5", lambda given: None, EXACT),
+        own("equipoise, solved to 1e-5, adjoint to 1e-3", _exact(LOOSE), EXACT),
         own("equipoise, cg:10", lambda given: adjoint_by_name("cg:10"), USUAL),
         own("equipoise, Jacobian-free", lambda given: adjoint_by_name("jacobian-free"), USUAL),
     ]
@@ -141,13 +141,16 @@ _COLUMNS = [
     Column("backward", "backward", "s"),
     Column("products", "products"),
     Column("residual", "adjoint residual", digits=2),
+    Column("double", "the same in float64", digits=2),
     Column("cosine", "cosine with the exact one", digits=4),
     Column("error", "relative error", digits=2),
     Column("words", "said"),
 ]
 _NOTE = (
     "Products: with the Jacobian (ours, MINRES) or reverse passes through the field. Adjoint "
-    "residual: ||J q - g|| / ||g|| at the solution that was used, in float64 from the formula. "
+    "residual: ||J q - g|| / ||g|| at the solution that was used, with the float32 Jacobian of the "
+    "method, and with that of the formula in float64: the potentials' curvature jumps, and float32 "
+    "cannot decide on which side of a jump the nearest pixels lie. "
     "Said: statuses or warnings. torchdeq returns the residual of its forward iteration in a "
     "dictionary and that of the backward one to a callback, both without a judgement."
 )
@@ -160,7 +163,8 @@ def _row(label: str, found: Derivative, exact: Exact) -> Row:
         "distance": float(distance),
         "backward": found.backward_s,
         "products": found.products,
-        "residual": exact.adjoint_residual(found.x, found.q),
+        "residual": found.residual,
+        "double": exact.adjoint_residual(found.x, found.q),
         "cosine": exact.cosine(found.gradient),
         "error": exact.error(found.gradient),
         "words": found.words,
@@ -209,7 +213,8 @@ def _costs(weights: Weights, exact: Exact, given: Setting, plan: _Plan) -> tuple
             products[label, tolerance] = int(solved.evaluations.max())
             cells: dict[str, Value] = {
                 "products": products[label, tolerance],
-                "residual": exact.adjoint_residual(x, solved.x),
+                "residual": float(solved.relative_residual.max()),
+                "double": exact.adjoint_residual(x, solved.x),
                 "status": solved.statuses[0].name,
             }
             rows.append(Row(f"adjoint to {name_of(tolerance)}, {label}", cells))
@@ -221,6 +226,7 @@ def _costs(weights: Weights, exact: Exact, given: Setting, plan: _Plan) -> tuple
     columns = [
         Column("products", "products"),
         Column("residual", "true residual", digits=2),
+        Column("double", "the same in float64", digits=2),
         Column("status", "status"),
         Column("ms", "time", "ms"),
         Column("ratio", "ratio", digits=2),
@@ -239,7 +245,8 @@ def _costs(weights: Weights, exact: Exact, given: Setting, plan: _Plan) -> tuple
         ),
     ]
     note = (
-        "At the exact solution. Products include those that verify the residual. The times of the "
+        "At the exact solution. Products include those that verify the residual, which is a true "
+        "one of the float32 Jacobian. The times of the "
         "adjoints hold all that they need: the linearisation, the preconditioner, or the graph of "
         "the formula's gradient, which each product differentiates once more. Ratios: to one "
         "evaluation; of MINRES to ours."
@@ -261,32 +268,30 @@ def _solve(adjoint: KrylovAdjoint, given: Setting, x: Tensor, g: Tensor) -> Line
 def _against_minres(exact: Exact, given: Setting, x: Tensor, g: Tensor, plan: _Plan) -> list[Row]:
     """Both adjoint solves to a true residual of at most 1e-3, timed by turns."""
     usual = default_adjoint(given.instance.equation(), tolerance=LOOSE)
-    answers: dict[str, tuple[Tensor, int, str]] = {}
+    answers: dict[str, LinearSolution] = {}
 
     def ours() -> None:
-        found = _solve(usual, given, x, g)
-        answers["ours"] = found.x, int(found.evaluations.max()), found.statuses[0].name
+        answers["ours"] = _solve(usual, given, x, g)
 
     def minres() -> None:
-        found = derivatives.minres_twice(given, x, g, LOOSE)
-        answers["minres"] = found.x, int(found.evaluations.max()), found.statuses[0].name
+        answers["minres"] = derivatives.minres_twice(given, x, g, LOOSE)
 
     times = timing.compare({"ours": ours, "minres": minres}, repeats=plan.repeats)
     ratio = times["minres"].median / times["ours"].median
     labels = {"ours": "our adjoint to 1e-3", "minres": "double-backprop MINRES to 1e-3"}
     rows = []
     for key, label in labels.items():
-        q, products, status = answers[key]
-        residual = exact.adjoint_residual(x, q)
+        found = answers[key]
         cells: dict[str, Value] = {
-            "products": products,
-            "residual": residual,
-            "status": status,
+            "products": int(found.evaluations.max()),
+            "residual": float(found.relative_residual.max()),
+            "double": exact.adjoint_residual(x, found.x),
+            "status": found.statuses[0].name,
             "ms": 1e3 * times[key].median,
         }
         rows.append(Row(label, cells))
-    reached = all(float(row.values["residual"] or 1.0) <= 1.1 * LOOSE for row in rows)
-    rows[-1].values["ratio"] = ratio if reached else "residuals differ"
+    reached = all(found.all_converged for found in answers.values())
+    rows[-1].values["ratio"] = ratio if reached else "not reached"
     return rows
 
 

@@ -42,6 +42,7 @@ class Derivative:
     Args:
         x: the solution that it was computed at.
         q: the approximate solution of the adjoint equation.
+        residual: ``||J q - g|| / ||g||`` at x with the float32 Jacobian that the method used.
         gradient: by all parameters of R, one after the other.
         forward_s: seconds of the forward pass.
         backward_s: seconds of the backward pass.
@@ -51,6 +52,7 @@ class Derivative:
 
     x: Tensor
     q: Tensor
+    residual: float
     gradient: Tensor
     forward_s: float
     backward_s: float
@@ -94,6 +96,7 @@ def own(
         return Derivative(
             x,
             record.last.x,
+            _residual(given, x, record.last.x),
             _gradients(given),
             forward_s,
             backward_s,
@@ -128,8 +131,10 @@ def double_backprop(label: str, tolerance: float, deepinv: bool) -> Differentiat
         else:
             solved = MINRES(tolerance=tolerance, max_products=1000).solve(product, g)
             q, words = solved.x, solved.statuses[0].name
-        gradient = product.by_parameters(q)
-        return Derivative(solution, q, gradient, 0.0, clock.lap(), product.count, words)
+        gradient, products = product.by_parameters(q), product.count
+        seconds = clock.lap()
+        residual = float((Twice(given, solution)(q) - g).norm() / g.norm())
+        return Derivative(solution, q, residual, gradient, 0.0, seconds, products, words)
 
     return Differentiation(label, _clean(run))
 
@@ -173,12 +178,15 @@ def deepinv_equilibrium(
             x.register_hook(kept.append)
             forward_s = clock.lap()
             _loss(x, instance.truth).backward()
+            backward_s = clock.lap()
+        q = kept[-1] / given.bound
         return Derivative(
             x.detach(),
-            kept[-1] / given.bound,
+            q,
+            _residual(given, x.detach(), q),
             _gradients(given),
             forward_s,
-            clock.lap(),
+            backward_s,
             prior.reverse_passes,
             _words(heard),
         )
@@ -204,13 +212,15 @@ def torchdeq_layer(
             x = outputs[-1]
             forward_s = clock.lap()
             _loss(x, given.instance.truth).backward()
-        q = sum(tape.received, torch.zeros_like(x)) / given.bound
+            backward_s = clock.lap()
+        q = (sum(tape.received, torch.zeros_like(x)) / given.bound).detach()
         return Derivative(
             x.detach(),
-            q.detach(),
+            q,
+            _residual(given, x.detach(), q),
             _gradients(given),
             forward_s,
-            clock.lap(),
+            backward_s,
             given.prior.reverse_passes,
             _words(heard),
         )
@@ -291,6 +301,12 @@ def _clean(
 
 def _loss(x: Tensor, truth: Tensor) -> Tensor:
     return 0.5 * (x - truth).square().sum()
+
+
+def _residual(given: Setting, x: Tensor, q: Tensor) -> float:
+    g = x - given.instance.truth
+    product = given.instance.equation().linearize(x).vjp
+    return float((product(q) - g).norm() / g.norm())
 
 
 def _gradients(given: Setting) -> Tensor:
