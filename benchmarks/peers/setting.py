@@ -94,10 +94,14 @@ def setting(instance: Instance) -> Setting:
         zero = torch.zeros_like(instance.truth)
         inner = jacobian_norm(instance.regularizer.linearize(zero).jvp, zero).max()
         whole = jacobian_norm(instance.equation().linearize(zero).jvp, zero).max()
-    return Setting(
-        instance,
-        FoldedPrior(instance.regularizer),
-        instance.alpha * float(inner),
-        float(whole),
-        instance.start(),
-    )
+    prior, start = FoldedPrior(instance.regularizer), instance.start()
+    _warm_up(prior, start)
+    return Setting(instance, prior, instance.alpha * float(inner), float(whole), start)
+
+
+def _warm_up(prior: FoldedPrior, x: Tensor) -> None:
+    """Evaluate the field without and with a graph, so that whatever is compiled is compiled."""
+    with torch.no_grad():
+        prior.grad(x)
+    point = x.detach().requires_grad_()
+    torch.autograd.grad(prior.grad(point).sum(), point)
