@@ -179,6 +179,11 @@ class Equation:
         live = data_term(self.physics, self.y, self.data_fidelity)
         return live.gradient(x) + self._weighted(self.regularizer.field(x, constants))
 
+    def attached_residual(self, x: Tensor) -> Tensor:
+        """:meth:`differentiable_residual` for one reverse pass; not differentiable twice."""
+        live = data_term(self.physics, self.y, self.data_fidelity)
+        return live.gradient(x) + self._weighted(self.regularizer.attached(x))
+
     # ---- traits --------------------------------------------------------------------------------
 
     @cached_property

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equipoise.cotangents import pull_back
 from equipoise.differentiate.adjoint import Adjoint, default_adjoint
 from equipoise.equation import Equation
 from equipoise.errors import InputError
@@ -72,7 +73,7 @@ def attach_gradient(
     point = x.detach()
     if not torch.is_grad_enabled():
         return point
-    residual = equation.differentiable_residual(point)
+    residual = equation.attached_residual(point)
     if not residual.requires_grad:
         return point
     method = default_adjoint(equation) if adjoint is None else adjoint
@@ -106,52 +107,5 @@ class _Equilibrium(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[None, Tensor, None]:
-        return None, -_AdjointSolve.apply(g, *ctx.saved_tensors, ctx.solve), None
-
-
-class _AdjointSolve(torch.autograd.Function):
-    """``g -> q``; a function of its own so that several cotangents (vmap) become several solves.
-
-    The residual is an argument because q depends on whatever the residual depends on: so a second
-    derivative is refused even where the cotangent is constant.
-    """
-
-    @staticmethod
-    def forward(g: Tensor, residual: Tensor, solve: AdjointSolve) -> Tensor:
-        if torch._C._functorch.is_legacy_batchedtensor(g):
-            return _solve_each(g, solve)
-        return solve(g.contiguous())
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[None, None, None]:
-        raise InputError(
-            "The hypergradient is differentiable once; second derivatives are not built."
-        )
-
-    @staticmethod
-    def vmap(
-        info: Any,
-        in_dims: tuple[int | None, int | None, None],
-        g: Tensor,
-        residual: Tensor,
-        solve: AdjointSolve,
-    ) -> Any:
-        cotangents = g.movedim(in_dims[0] or 0, 0)
-        return torch.stack([_AdjointSolve.apply(one, residual, solve) for one in cotangents]), 0
-
-
-def _solve_each(g: Tensor, solve: AdjointSolve) -> Tensor:
-    """Solve for several cotangents of ``torch.autograd.grad(..., is_grads_batched=True)``.
-
-    Its batched tensors are not those of ``torch.vmap`` and know no rule of an autograd function,
-    so that they have to be taken apart and put together by hand.
-    """
-    level = torch._C._vmapmode_increment_nesting() - 1
-    torch._C._vmapmode_decrement_nesting()
-    cotangents = torch._remove_batch_dim(g, level, 0, 0)
-    solutions = torch.stack([solve(one.contiguous()) for one in cotangents])
-    return torch._add_batch_dim(solutions, 0, level)
+        (q,) = pull_back(lambda one: (ctx.solve(one),), g, *ctx.saved_tensors)
+        return None, -q, None

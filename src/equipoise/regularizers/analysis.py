@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.bounds import proved
+from equipoise.regularizers.attached import Layers, attached
 from equipoise.regularizers.base import Constants, Regularizer, Traits
 from equipoise.regularizers.features import FrozenPotential
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization
-from equipoise.regularizers.operators import AnalysisOperator
+from equipoise.regularizers.operators import AnalysisOperator, ConvolutionChain
 from equipoise.regularizers.profiles import Profile
 
 
@@ -63,6 +64,12 @@ class AnalysisRegularizer(Regularizer):
         slope, curvature = self.profile.slope_and_curvature(self._features(x, constants))
         product = congruence(self.operator, constants, curvature, self.operator, constants)
         return Linearization(self.operator.adjoint(slope, constants), product, product)
+
+    def _attached(self, x: Tensor, constants: Constants) -> Tensor:
+        if not isinstance(self.operator, ConvolutionChain):
+            return self._field(x, constants)
+        layers = Layers(constants, constants, self.bias, self.profile, self.operator.padding)
+        return attached(x, layers)
 
     def _frozen(self, constants: Constants) -> FrozenField:
         point, weights = self.profile.pointwise(), constants

@@ -123,6 +123,10 @@ class Regularizer(Prior):
         """Value and Jacobian products at x; override where they are known analytically."""
         return autograd_linearization(lambda z: self._field(z, constants), x, self.gradient_field)
 
+    def _attached(self, x: Tensor, constants: Constants) -> Tensor:
+        """R(x), differentiable once; override where that can be cheaper than :meth:`_field`."""
+        return self._field(x, constants)
+
     def _frozen(self, constants: Constants) -> FrozenField:
         """R prepared for evaluations without a graph; override where preparation pays."""
         return FrozenField(self, constants)
@@ -186,6 +190,13 @@ class Regularizer(Prior):
         """Compute ``R(x)`` and the products with its Jacobian and the Jacobian's transpose."""
         fold = self._fold(x)
         return self._linearize(fold, self._given(constants)).between(fold.shape, x.shape)
+
+    def attached(self, x: Tensor, constants: Constants | None = None) -> Tensor:
+        """Compute ``R(x)`` for one reverse pass, which may be cheaper than that of :meth:`field`.
+
+        The value is differentiable by x and the parameters, but not twice.
+        """
+        return self._attached(self._fold(x), self._given(constants)).reshape(x.shape)
 
     def frozen(self) -> FrozenField:
         """R for its present parameters, prepared for many evaluations without a graph.

@@ -61,6 +61,11 @@ class Correlation:
         """The same without padding: the result is smaller by the filters' size less one."""
         return self._padded(x, [0] * len(self.sizes), x.shape[-1] - self.sizes[-1] + 1)
 
+    def full(self, x: Tensor) -> Tensor:
+        """The same on images continued by zeros: larger by the filters' size less one."""
+        widths = [size - 1 for size in self.sizes]
+        return self._padded(x, widths, x.shape[-1] + widths[-1])
+
     def _padded(self, x: Tensor, widths: Sequence[int], length: int) -> Tensor:
         run = self._run
         if run == 1:

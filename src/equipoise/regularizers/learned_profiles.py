@@ -135,6 +135,24 @@ class RidgeProfile(Profile):
         value = torch.addcmul(value, flat, bump, value=-self.weak_convexity)
         return a * value, a * torch.sub(steep, flat, alpha=self.weak_convexity)
 
+    def pairing(self, t: Tensor, u: Tensor) -> tuple[Tensor, ...]:
+        """By formula: ``psi'`` is ``-2 psi'`` times more by log_scale, ``a b t 1(|b t| < 1)`` by
+        log_slope."""
+        if not (self.log_scale.requires_grad and self.log_slope.requires_grad):
+            return super().pairing(t, u)
+        with torch.no_grad():
+            a, b = self._parts(t)
+            steep = b * t
+            inside = steep.abs() < 1.0
+            slope, weighted = a * steep.clamp(-1.0, 1.0), a * u
+            bent = weighted * inside
+            by_slope = _over_pixels(bent * steep)
+            bent = b * bent
+            if self.weak_convexity:
+                slope -= self.weak_convexity * a * t.clamp(-1.0, 1.0)
+                bent -= self.weak_convexity * weighted * (t.abs() < 1.0)
+            return bent, slope, -2.0 * _over_pixels(u * slope), by_slope
+
     def curvature_range(self) -> tuple[Tensor, Tensor]:
         """Extremes of ``a (b - c)``, ``a b`` or ``-a c`` (between 1/b and 1), and 0."""
         a = (-2.0 * self.log_scale.detach().double()).exp().cpu()
@@ -147,6 +165,11 @@ class RidgeProfile(Profile):
     def tails(self) -> Tails:
         """Piecewise quadratic, in the end ``a (1 - c) |t|``: bounded below for ``c <= 1``."""
         return Tails(attaining=self.weak_convexity <= 1.0, bounded_slope=True)
+
+
+def _over_pixels(t: Tensor) -> Tensor:
+    """Sum of each channel over samples and pixels, shape (channels,)."""
+    return t.movedim(1, -1).flatten(0, -2).sum(0)
 
 
 class LinearSpline(Profile):

@@ -51,6 +51,19 @@ class Profile(nn.Module, ABC):
     def curvature_range(self) -> tuple[Tensor, Tensor]:
         """Proved infimum and supremum of ``psi''``, each of shape () or (channels,), float64."""
 
+    def pairing(self, t: Tensor, u: Tensor) -> tuple[Tensor, ...]:
+        """Derivatives of ``sum u psi'(t)`` by t, by u, and by the parameters that need one.
+
+        Override where formulas are cheaper than automatic differentiation.
+        """
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        with torch.enable_grad():
+            t, u = t.detach().requires_grad_(), u.detach().requires_grad_()
+            value = (u * self.slope(t)).sum()
+            return torch.autograd.grad(
+                value, [t, u, *parameters], allow_unused=True, materialize_grads=True
+            )
+
     def pointwise(self) -> Pointwise:
         """The profile for its present parameters, prepared for evaluations without a graph."""
         return Pointwise(self)

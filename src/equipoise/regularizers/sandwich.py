@@ -10,7 +10,7 @@ from torch import Tensor
 
 from equipoise.errors import InputError
 from equipoise.regularizers.convolution import Correlation, Padding, laid_out, mirrored, wrap
-from equipoise.regularizers.tiles import CACHE, DEVICE, Tile, plan
+from equipoise.regularizers.tiles import Tile, cut, plan
 
 #: Turns the features of a tile into what the adjoint takes; may write on them.
 Point = Callable[[Tensor, Tile], Tensor]
@@ -72,24 +72,31 @@ class ConvolutionSandwich:
             point: called once a tile, in the plan's order.
             linear: leave out the bias.
         """
+        return self.finished(self.core(x, point, linear=linear))
+
+    def core(self, x: Tensor, point: Point, *, linear: bool = False) -> Tensor:
+        """Apply the map up to the last convolution of K transposed, that of L."""
         z = self._reduced(x)
         last = self._last_linear if linear else self._last
-        tiles = self._tiles(z)
-        if len(tiles) == 1:
-            out = self._first(point(last(z), tiles[0]))
-        else:
-            out = laid_out(z.new_empty(len(z), self._first.outputs, *z.shape[2:]))
-            source = z if tiles[0].whole else self._padded(z)
-            for tile in tiles:
-                self._through(source, tile, last, point, tile.box(out))
+        tiles = cut(len(z), tuple(z.shape[2:]), self._sides[0][-1])
+        if len(tiles) == 1 and tiles[0].whole:
+            return self._first(point(last(z), tiles[0]))
+        out = laid_out(z.new_empty(len(z), self._first.outputs, *z.shape[2:]))
+        source = z if tiles[0].whole else self._padded(z)
+        for tile in tiles:
+            self._through(source, tile, last, point, tile.box(out))
+        return out
+
+    def finished(self, z: Tensor) -> Tensor:
+        """Apply the transposes of the other convolutions of L to what :meth:`core` gave."""
         for layer in self._tail:
-            out = layer(out)
-        return out.contiguous()
+            z = layer(z)
+        return z.contiguous()
 
     def features(self, x: Tensor) -> Iterator[tuple[Tile, Tensor]]:
         """``K x + b``, tile by tile; margins outside the image hold no features of it."""
         z = self._reduced(x)
-        tiles = self._tiles(z)
+        tiles = cut(len(z), tuple(z.shape[2:]), self._sides[0][-1])
         source = z if tiles[0].whole else self._padded(z)
         for tile in tiles:
             yield tile, self._features(source, tile, self._last)
@@ -100,11 +107,6 @@ class ConvolutionSandwich:
         for layer in self._head:
             z = layer(z)
         return z
-
-    def _tiles(self, z: Tensor) -> tuple[Tile, ...]:
-        budget = CACHE if z.device.type == "cpu" else DEVICE
-        width = self._last.outputs * z.element_size()
-        return plan(len(z), tuple(z.shape[2:]), tuple(self._last.halves), width, budget)
 
     def _padded(self, z: Tensor) -> Tensor:
         """Images with the pixels around them that features in the margin of a tile need."""

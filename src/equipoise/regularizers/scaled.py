@@ -125,6 +125,10 @@ class Scaled(Regularizer):
             a, s, *rest = (c.detach() for c in constants)
             return self.regularizer.linearize(s * x, tuple(rest)).scaled(a / s, a)
 
+    def _attached(self, x: Tensor, constants: Constants) -> Tensor:
+        a, s, *inner = constants
+        return a / s * self.regularizer.attached(s * x, tuple(inner))
+
     def _frozen(self, constants: Constants) -> FrozenField:
         return _FrozenScaled(self, constants)
 

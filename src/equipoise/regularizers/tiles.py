@@ -85,6 +85,19 @@ def _clear(features: Tensor, axis: int, start: int, length: int) -> None:
     features.narrow(axis, start, length).zero_()
 
 
+def cut(batch: int, shape: tuple[int, ...], filters: Tensor) -> tuple[Tile, ...]:
+    """Plan for the features of a convolution.
+
+    Args:
+        batch: number of images.
+        shape: their spatial shape.
+        filters: shape (features, channels, *sizes).
+    """
+    budget = CACHE if filters.device.type == "cpu" else DEVICE
+    margin = tuple(size // 2 for size in filters.shape[2:])
+    return plan(batch, shape, margin, len(filters) * filters.element_size(), budget)
+
+
 @lru_cache(maxsize=256)
 def plan(
     batch: int, shape: tuple[int, ...], margin: tuple[int, ...], bytes_per_pixel: int, budget: int

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from equipoise.bounds import Bound, proved
 from equipoise.errors import UsageError
 from equipoise.regularizers.analysis import congruence
+from equipoise.regularizers.attached import Layers, attached
 from equipoise.regularizers.base import Constants, Regularizer, Traits
 from equipoise.regularizers.features import FrozenFeatures
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization
-from equipoise.regularizers.operators import AnalysisOperator, Weights
+from equipoise.regularizers.operators import AnalysisOperator, ConvolutionChain, Weights
 from equipoise.regularizers.profiles import Profile
 
 #: How much a unit of the parameter D separates K1 from K2.
@@ -99,6 +100,12 @@ class UntiedRegularizer(Regularizer):
             congruence(self.mean, outer, curvature, self.mean, inner),
             congruence(self.mean, inner, curvature, self.mean, outer),
         )
+
+    def _attached(self, x: Tensor, constants: Constants) -> Tensor:
+        if not isinstance(self.mean, ConvolutionChain):
+            return self._field(x, constants)
+        layers = Layers(*self._halves(constants), self.bias, self.profile, self.mean.padding)
+        return attached(x, layers)
 
     def _frozen(self, constants: Constants) -> FrozenField:
         inner, outer = self._halves(constants)
