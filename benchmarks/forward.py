@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, plots
-from benchmarks.peers import torchdeq_models
 from benchmarks.peers.cases import CASES, FULL, LEVELS, MAIN, SHORT, name_of
 from benchmarks.peers.comparison import compare, comparison_table, curve_tables, speed_ups
 from benchmarks.peers.counts import batch_of_patches, count, weakly_convex
@@ -36,8 +35,6 @@ def run(short: bool, say: Callable[[str], None]) -> Record:
             findings += speed_ups(found)
             curves = curve_tables(found)
     tables += [weakly_convex(plan, say), *curves]
-    if not torchdeq_models.available():
-        findings.append(f"{torchdeq_models.MISSING}.")
     settings: dict[str, Any] = {
         "image size": plan.size,
         "tomography": plan.small,

@@ -72,11 +72,11 @@ def run(short: bool, say: Callable[[str], None]) -> Record:
                 say(f"{name}, {title}: {method.label}")
                 found.append((method.label, _median(method, given, solution, repeats)))
             rows = [_row(label, each, exact) for label, each in found]
-            tables.append(Table(f"Denoising, {name}, {title}", _COLUMNS, rows, _NOTE, "method"))
             if solution is None:
                 findings.append(_silent(name, rows))
-    if not torchdeq_models.available():
-        findings.append(f"{torchdeq_models.MISSING}.")
+            if not torchdeq_models.available():
+                rows.append(Row("torchdeq", {"words": torchdeq_models.MISSING}))
+            tables.append(Table(f"Denoising, {name}, {title}", _COLUMNS, rows, _NOTE, "method"))
     settings = {
         "image size": plan.size,
         "images": 1,
@@ -304,6 +304,8 @@ def plot(record: Record, path: Path) -> None:
             continue
         bars = []
         for row in table.rows:
+            if "error" not in row.values:
+                continue
             forward, backward, error, cosine = (
                 float(row.values[key] or 0.0) for key in ("forward", "backward", "error", "cosine")
             )

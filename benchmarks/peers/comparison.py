@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from benchmarks.findings import verdict
+from benchmarks.peers import torchdeq_models
 from benchmarks.peers.cases import GOAL, LEVELS, MAIN, PATIENCE, Case, Plan, name_of, solved
 from benchmarks.peers.methods import DEFAULT, FASTEST, OURS, Method, peers
 from benchmarks.peers.setting import Setting, setting
@@ -63,6 +64,8 @@ def _timed(
 def comparison_table(case: Case, found: dict[str, Trajectory]) -> Table:
     """When each method first had an error."""
     rows = [method_row(label, each, found[DEFAULT]) for label, each in found.items()]
+    if not torchdeq_models.available():
+        rows.append(Row("torchdeq", {"evaluations0": torchdeq_models.MISSING}))
     title = f"{case.label[0].upper()}{case.label[1:]}, one image: all methods"
     return Table(title, error_columns(), rows, _SAME, "method")
 

@@ -13,7 +13,8 @@ from easy_instance import easy
 from torch import Tensor
 
 from benchmarks.peers import derivatives, methods, torchdeq_models
-from benchmarks.peers.comparison import method_row
+from benchmarks.peers.cases import MAIN
+from benchmarks.peers.comparison import comparison_table, method_row
 from benchmarks.peers.counts import _median
 from benchmarks.peers.derivatives import Derivative, Differentiation
 from benchmarks.peers.exact import Exact, exact_hypergradient
@@ -191,7 +192,11 @@ def test_without_torchdeq_its_methods_are_missing(monkeypatch: pytest.MonkeyPatc
     labels = [each.label for each in (*methods.peers(), *derivatives.peers())]
     assert labels
     assert not any("torchdeq" in label for label in labels)
-    assert "equipoise[peers]" in torchdeq_models.MISSING
+    own = Trajectory([Point(1, 0.1, 1e-4)])
+    last = comparison_table(MAIN, {DEFAULT: own}).rows[-1]
+    assert last.values == {
+        "evaluations0": "torchdeq is not installed: pip install 'equipoise[peers]'"
+    }
 
 
 def test_a_level_that_is_not_reached_is_said_in_words() -> None:
