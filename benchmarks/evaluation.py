@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import machine, plots, timing
+from benchmarks.compiled import compiled_table
 from benchmarks.findings import verdict
 from benchmarks.instances import Weights, of_images, patches, photographs, pose, ridge, tiled
 from benchmarks.rates import Rates, measure_rates
@@ -72,6 +73,9 @@ def run(short: bool, say: Callable[[str], None]) -> Record:
             findings += _findings(table, weights, name, rates)
     say("other regularisers")
     tables.append(_others(photographs("bsd68", 1, 256)[0][None], repeats))
+    if not short:
+        say("torch.compile")
+        tables.append(compiled_table(repeats))
     if on_gpu:
         say("solves per second")
         tables.append(_solves(repeats))
