@@ -13,7 +13,7 @@ from equipoise.solve.secant import SecantPairs
 from equipoise.solve.solver import Solver, State, fresh_counters
 from equipoise.solve.system import Preconditionable, Preconditioner, System
 from equipoise.solve.trial import flat, inside
-from equipoise.vectors import dot, expand, where
+from equipoise.vectors import dot, expand, norm, where
 
 #: Armijo's constant and the share of the slope that the approximate Wolfe test allows.
 SUFFICIENT, SLOPE = 1e-4, 0.8
@@ -21,6 +21,9 @@ SUFFICIENT, SLOPE = 1e-4, 0.8
 MAX_REJECTIONS = 16
 #: Steps after which the preconditioner is made anew, and then whenever their number has doubled.
 FIRST_REFRESHES = (1, 3)
+#: Where the residual is below this share of the scale at the start (a warm start), the first
+#: preconditioner is as good as those of the first steps, which are made anew no earlier than here.
+NEAR, NEAR_REFRESH = 0.05, 12
 
 
 @dataclass
@@ -36,6 +39,7 @@ class LBFGSState(State):
     gamma: Tensor
     pairs: SecantPairs
     initial: Preconditioner | None
+    near: bool
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class LBFGS(Solver):
     test, Hager and Zhang 2005), which survives the float32 floor.
 
     Where the system knows a preconditioner, that is the initial inverse Hessian of the recursion,
-    made anew after 1, 3, 6, 12, 24, ... steps as the iterate moves.
+    made anew after 1, 3, 6, 12, 24, ... steps as the iterate moves (12, 24, ... where all samples
+    start near their solutions).
 
     Args:
         memory: number of correction pairs, at least 1.
@@ -87,6 +92,7 @@ class LBFGS(Solver):
             gamma=ones,
             pairs=SecantPairs.empty(e, self.memory),
             initial=initial,
+            near=initial is not None and bool((norm(e) <= NEAR * system.scale).all()),
         )
 
     def step(self, system: System, state: State) -> LBFGSState:
@@ -104,7 +110,7 @@ class LBFGS(Solver):
         restart = give_up & ~old.steepest
         pairs = pairs.forget(restart)
         initial = old.initial
-        if initial is not None and _due(pairs.count):
+        if initial is not None and _due(pairs.count, old.near):
             initial = self._initial(system, x)
         direction = pairs.inverse_product(e_new, gamma, initial).neg_()
         slope = dot(direction, e_new)
@@ -127,6 +133,7 @@ class LBFGS(Solver):
             gamma=gamma,
             pairs=pairs,
             initial=initial,
+            near=old.near,
         )
 
     def describe(self, state: State) -> str:
@@ -147,8 +154,10 @@ def _remember(old: LBFGSState, s: Tensor, y: Tensor) -> tuple[SecantPairs, Tenso
     return pairs, torch.where(curvature > 0, curvature / dot(y, image), old.gamma)
 
 
-def _due(steps: int) -> bool:
-    """Whether to make the preconditioner anew; the same for all samples, whoever they run with."""
+def _due(steps: int, near: bool) -> bool:
+    """Whether to make the preconditioner anew."""
+    if near and steps < NEAR_REFRESH:
+        return False
     first = FIRST_REFRESHES[-1]
     later = steps > first and steps % first == 0 and (steps // first).bit_count() == 1
     return steps in FIRST_REFRESHES or later
