@@ -181,6 +181,11 @@ class Anderson(Solver):
             inverse=old.inverse,
         )
 
+    def describe(self, state: State) -> str:
+        """``"anderson"``, with "resolvent" where it accelerates that map."""
+        accelerates = cast(AndersonState, state).inverse is not None
+        return f"{self.name} (resolvent)" if accelerates else self.name
+
     def _remember(self, old: AndersonState, accept: Tensor, s: Tensor, y: Tensor) -> None:
         """Write the newest pair into the ring; forget everything where the step was rejected."""
         s, y = s.flatten(1), y.flatten(1)

@@ -26,7 +26,12 @@ SOLVERS: dict[str, type[Solver]] = {
 
 
 def default_solver(system: System) -> Solver:
-    """L-BFGS for gradient fields, Anderson acceleration otherwise (on the resolvent map if any)."""
+    """L-BFGS for gradient fields, otherwise Anderson acceleration, of the resolvent map if any.
+
+    The resolvent map P_c contracts where R is a contractive residual (theory, section 2);
+    acceleration keeps it as its safeguard and needs fewer evaluations than
+    :class:`~equipoise.solve.Resolvent`, which applies it as it is.
+    """
     if system.gradient_field:
         return LBFGS()
     return Anderson()

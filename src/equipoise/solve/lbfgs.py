@@ -148,8 +148,14 @@ class LBFGS(Solver):
 
 
 def _remember(old: LBFGSState, s: Tensor, y: Tensor) -> tuple[SecantPairs, Tensor]:
-    """Store the newest pair; scale the initial inverse Hessian P by ``<s, y> / <y, P y>``."""
+    """Store the newest pair; scale the initial inverse Hessian P by ``<s, y> / <y, P y>``.
+
+    A preconditioner has nearly the right scale, so one pair after it was made is enough.
+    """
+    new = old.pairs.count == 0 or _due(old.pairs.count, old.near)
     pairs, curvature = old.pairs.push(s, y)
+    if old.initial is not None and not new:
+        return pairs, old.gamma
     image = y if old.initial is None else old.initial(y)
     return pairs, torch.where(curvature > 0, curvature / dot(y, image), old.gamma)
 

@@ -59,7 +59,7 @@ class SecantPairs:
         s, y = s.flatten(1), y.flatten(1)
         slot = self.count % self.s.shape[1]
         self.s[:, slot], self.y[:, slot] = s, y
-        column = torch.bmm(self.s, y.unsqueeze(2)).squeeze(2)
+        column = products(self.s, y)
         tiny = torch.finfo(s.dtype).eps
         curvature = column[:, slot]
         good = curvature > tiny * norm(s) * norm(y)
@@ -91,8 +91,7 @@ class SecantPairs:
 
         def against(vectors: Tensor, v: Tensor) -> Tensor:
             """Inner products with the pairs that count, oldest first, (B, memory, 1)."""
-            products = torch.bmm(vectors, v.unsqueeze(2)).squeeze(2)
-            return (products.roll(-shift, 1) * kept).unsqueeze(2)
+            return (products(vectors, v).roll(-shift, 1) * kept).unsqueeze(2)
 
         def combine(v: Tensor, weights: Tensor, vectors: Tensor, sign: float) -> Tensor:
             weights = weights.mT.roll(shift, 2)
@@ -106,3 +105,8 @@ class SecantPairs:
         right = curvature.unsqueeze(2) * a - against(self.y, z)
         c = torch.linalg.solve_triangular(gram.mT, right, upper=False)
         return combine(z, c, self.s, 1.0).reshape(e.shape)
+
+
+def products(vectors: Tensor, v: Tensor) -> Tensor:
+    """``<vectors_k, v>`` of each sample, (B, memory); a row times a matrix is the fast order."""
+    return torch.bmm(v.unsqueeze(1), vectors.mT).squeeze(1)
