@@ -12,6 +12,7 @@ from torch import Tensor
 
 from equipoise.bounds import Bound
 from equipoise.errors import InputError, NoPotentialError, UsageError
+from equipoise.memory import keep_freed_memory
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization, autograd_linearization
 from equipoise.regularizers.proximal import solve_prox
@@ -204,6 +205,7 @@ class Regularizer(Prior):
         What it computes agrees with :meth:`field` and the others up to rounding, and is faster
         where R is made of convolutions. Changes of the parameters after the call do not reach it.
         """
+        keep_freed_memory()
         with torch.no_grad():
             return self._frozen(tuple(c.detach() for c in self.constants()))
 
