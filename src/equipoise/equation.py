@@ -108,8 +108,8 @@ class Equation:
             zero = torch.zeros_like(self.adjoint_data)
             data = norm(self.data.gradient(zero))
             data = torch.where(torch.isfinite(data), data, norm(self.adjoint_data))
-            pull = norm(self._weighted(self.frozen.field(zero)))
-            size = data + pull
+            pull = norm(self.frozen.field(zero[:1]))
+            size = data + self._alpha(data) * pull
             return torch.where(size > 0, size, torch.ones_like(size))
 
     def residual(self, x: Tensor) -> Tensor:
@@ -241,9 +241,14 @@ class Equation:
         if isinstance(alpha, Tensor):
             alpha = alpha.detach()
             alpha = alpha[keep] if alpha.dim() == 1 and len(alpha) > 1 else alpha
-        smaller = replace(self, y=self.y.detach()[keep], alpha=alpha)
         cut.keep(self.data)
+        smaller = object.__new__(type(self))  # some of what has been checked
         smaller.__dict__.update(
+            physics=self.physics,
+            y=cut.y,
+            regularizer=self.regularizer,
+            alpha=alpha,
+            data_fidelity=self.data_fidelity,
             data=cut,
             frozen=self.frozen,
             traits=self.traits,
