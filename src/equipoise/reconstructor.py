@@ -45,7 +45,8 @@ class EquilibriumReconstructor(Reconstructor):
         alpha: regularisation strength; a ``torch.nn.Parameter`` is learned like any other.
         data_fidelity: a deepinv data fidelity; None is ``deepinv.optim.L2()``.
         options: tolerance, solver and limits of the forward solve.
-        adjoint: how the backward equation is solved; None is exact.
+        adjoint: how the backward equation is solved; None is exact, to the accuracy that the
+            forward solve reached.
         on_failure: ignore, warn about, or raise on solves that did not converge.
 
     Attributes:

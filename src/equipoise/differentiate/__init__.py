@@ -9,6 +9,7 @@ from equipoise.differentiate.adjoint import (
     default_adjoint,
     jacobian_free,
     jacobian_norm,
+    matched_tolerance,
 )
 from equipoise.differentiate.implicit import BackwardRecord, attach_gradient
 from equipoise.differentiate.unrolled import unroll
@@ -24,5 +25,6 @@ __all__ = [
     "default_adjoint",
     "jacobian_free",
     "jacobian_norm",
+    "matched_tolerance",
     "unroll",
 ]

@@ -23,6 +23,10 @@ from equipoise.linear import (
 from equipoise.status import LinearSolution
 from equipoise.vectors import expand, norm
 
+#: Relative residuals below which rounding may not let an ill-conditioned J^T go; and the loosest
+#: tolerance that is chosen without being asked.
+LEAST_TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+LOOSEST_TOLERANCE = 1e-2
 #: ``w -> J^T w``.
 Product = Callable[[Tensor], Tensor]
 #: Steps of the power iteration that scales the Neumann series where no constant is known.
@@ -141,18 +145,47 @@ def jacobian_free() -> NeumannAdjoint:
 
 
 def default_adjoint(
-    equation: Equation, *, tolerance: float = 1e-6, max_products: int = 1000
+    equation: Equation, *, tolerance: float | None = None, max_products: int = 1000
 ) -> KrylovAdjoint:
     """The exact adjoint that suits the traits.
 
     Conjugate gradients where J is symmetric and known to be positive semi-definite, MINRES where
     it is symmetric, GMRES otherwise.
+
+    Args:
+        equation: the equation whose traits decide.
+        tolerance: relative residual of the adjoint equation, positive; None: 1e-5 in float32 and
+            1e-10 in float64, what rounding allows.
+        max_products: limit of products with J per sample.
     """
     linear: type[LinearSolver] = GMRES
     if equation.gradient_field:
         m = equation.modulus
         linear = ConjugateGradients if m is not None and m.value >= 0 else MINRES
-    return KrylovAdjoint(linear(tolerance=tolerance, max_products=max_products))
+    asked = LEAST_TOLERANCE[equation.adjoint_data.dtype] if tolerance is None else tolerance
+    return KrylovAdjoint(linear(tolerance=asked, max_products=max_products))
+
+
+def matched_tolerance(equation: Equation, residual: Tensor) -> float:
+    r"""The tolerance of the adjoint equation that a solution of this residual deserves.
+
+    Formula: the smallest ``||E(x)|| / scale`` of the batch, kept within what rounding allows and
+    1e-2. By Theorem 9 of the theory a distance :math:`e_1` of x to the equilibrium and an adjoint
+    residual :math:`e_2` add at most :math:`\frac Bm (e_2 + (L_\ell + \Lambda_x \|p\|) e_1)` to the
+    error of the hypergradient (and more of :math:`e_1`), so that an :math:`e_2` below
+    :math:`L_\ell e_1` is work without use. For the squared distance to a target,
+    :math:`\nabla\ell = L_\ell (x - x^\circ)`, that is a *relative* adjoint residual of
+    :math:`e_1 / \|x - x^\circ\|`. With :math:`e_1 \approx \|E(x)\| / m` and targets no further
+    away than ``scale / m``, which bounds x itself where E is strongly monotone, it is at least the
+    relative residual of the forward solve.
+
+    Args:
+        equation: the equation.
+        residual: ``E(x)``, shape (B, C, ...).
+    """
+    reached = float((norm(residual.detach()) / equation.scale).min())
+    least = LEAST_TOLERANCE[residual.dtype]
+    return min(LOOSEST_TOLERANCE, max(least, reached))
 
 
 def adjoint_by_name(name: str, *, tolerance: float = 1e-6, max_products: int = 1000) -> Adjoint:

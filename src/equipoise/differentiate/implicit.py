@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from equipoise.cotangents import pull_back
-from equipoise.differentiate.adjoint import Adjoint, default_adjoint
+from equipoise.differentiate.adjoint import Adjoint, default_adjoint, matched_tolerance
 from equipoise.equation import Equation
 from equipoise.errors import InputError
 from equipoise.status import LinearSolution, OnFailure
@@ -54,8 +54,9 @@ def attach_gradient(
     Args:
         equation: the equation that x solves.
         x: solution, shape (B, C, ...), without a graph.
-        adjoint: how ``J^T q = g`` is solved or approximated; by default exactly, with a Krylov
-            solver that suits the equation's traits.
+        adjoint: how ``J^T q = g`` is solved or approximated; by default with a Krylov solver that
+            suits the equation's traits, as accurately as x solves the equation
+            (:func:`~equipoise.differentiate.matched_tolerance`).
         on_failure: ignore, warn about, or raise on backward solves that did not converge.
         record: where the backward solves report residuals, products and statuses.
         start: first guess of q, shape of x (a warm start).
@@ -76,7 +77,10 @@ def attach_gradient(
     residual = equation.attached_residual(point)
     if not residual.requires_grad:
         return point
-    method = default_adjoint(equation) if adjoint is None else adjoint
+    if adjoint is None:
+        method: Adjoint = default_adjoint(equation, tolerance=matched_tolerance(equation, residual))
+    else:
+        method = adjoint
     book = BackwardRecord() if record is None else record
     products: list[Callable[[Tensor], Tensor]] = []
 
