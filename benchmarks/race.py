@@ -24,7 +24,7 @@ from equipoise.learn import (
     train,
 )
 from equipoise.learn.calibrate import calibrate
-from equipoise.learn.schedules import minibatch
+from equipoise.learn.schedules import minibatch, turns_at
 from equipoise.problems import DataSplit
 from equipoise.regularizers.base import Regularizer
 from equipoise.vectors import expand
@@ -35,6 +35,7 @@ UNROLLED = "unrolled, 10 gradient steps"
 METHODS: dict[str, dict[str, Any]] = {
     WARM: {"mode": "bilevel"},
     COLD: {"mode": "bilevel", "warm_start": False},
+    "exact, warm starts, turned at every visit": {"mode": "bilevel", "augment": True},
     "10 products (cg:10), warm starts": {"mode": "bilevel", "adjoint": "cg:10"},
     "Jacobian-free, warm starts": {"mode": "jacobian-free"},
     UNROLLED: {"mode": "unrolled", "unrolled_steps": 10},
@@ -99,7 +100,11 @@ def run(
             used = copy.deepcopy(regularizer)
             used.load_state_dict(before[0])
             rows = minibatch(progress.step - 1, len(bank), settings.batch_size, settings.seed)
-            exact = exact_gradient_of(used, bank, rows, settings)
+            turns = None
+            if settings.augment:
+                choices = len(bank.symmetries)
+                turns = turns_at(progress.step - 1, len(rows), choices, settings.seed)
+            exact = exact_gradient_of(used, bank.visit(rows, turns), bank.problem, settings)
             cosines.append(cosine(gradient(regularizer), exact))
         before[0] = copy.deepcopy(regularizer.state_dict())
 

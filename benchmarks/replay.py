@@ -13,6 +13,7 @@ from torch import Tensor
 from benchmarks import timing
 from benchmarks.machine import device
 from equipoise.learn import PatchBank, Progress, TrainSettings, fill_bank, make_validation, train
+from equipoise.learn.bank import Visit
 from equipoise.learn.calibrate import calibrate
 from equipoise.learn.schedules import minibatch
 from equipoise.learn.step import StepReport, accumulate_gradient
@@ -131,21 +132,22 @@ def replay(past: Trajectory, settings: TrainSettings, skip: int) -> Iterator[tup
 def exact_gradient(past: Trajectory, number: int) -> Tensor:
     """The hypergradient of a step's mini-batch under the present weights, in float64."""
     rows = minibatch(number, len(past.bank), past.settings.batch_size, past.settings.seed)
-    return exact_gradient_of(past.regularizer, past.bank, rows, past.settings)
+    visit = past.bank.visit(rows)
+    return exact_gradient_of(past.regularizer, visit, past.bank.problem, past.settings)
 
 
 def exact_gradient_of(
-    regularizer: Regularizer, bank: PatchBank, rows: Tensor, settings: TrainSettings
+    regularizer: Regularizer, visit: Visit, problem: Problem, settings: TrainSettings
 ) -> Tensor:
     """The hypergradient of a mini-batch at its equilibria, solved in float64."""
     wide = copy.deepcopy(regularizer).double()
-    problem = bank.problem.with_dtype(torch.float64)
-    truth, y = bank.truth[rows].double(), bank.y[rows].double()
+    problem = problem.with_dtype(torch.float64)
+    truth, y = visit.truth.double(), visit.y.double()
     none = truth[:0]
     double = PatchBank(problem, truth, y, none, none, none)
     tight = settings.model_copy(update={**EXACT, "mode": "bilevel", "adjoint": None})
     wide.zero_grad(set_to_none=True)
-    report = accumulate_gradient(wide, double, torch.arange(len(rows)), tight, EXACT_TOLERANCE)
+    report = accumulate_gradient(wide, double, torch.arange(len(truth)), tight, EXACT_TOLERANCE)
     assert report.converged == report.adjoint_converged == 1.0
     return gradient(wide)
 

@@ -224,9 +224,10 @@ def _step_table(rows: list[Row]) -> Table:
         title="A training step from warm starts and cold",
         columns=_STEP_COLUMNS,
         rows=rows,
-        note=f"The last steps of trainings; the first row is the usual one. "
-        f"Solves to {TOLERANCE:g}; times are medians, the ratio is that of their sums, evaluations and "
-        f"products are means per patch, cosines the least of {COMPARED} steps; the exact one is solved in float64.",
+        note="The last steps of trainings; the first row is the usual one. Solves to "
+        f"{TOLERANCE:g}; times are medians, the ratio is that of their sums, evaluations and "
+        f"products are means per patch, cosines the least of {COMPARED} steps; the exact gradient "
+        "is solved in float64.",
         subject="training",
     )
 

@@ -101,6 +101,14 @@ def train(
     batch_size: options.BatchSize = None,
     patch_size: options.PatchSize = None,
     patches: options.Patches = None,
+    augment: Annotated[
+        bool | None,
+        typer.Option(
+            help="Turn patches at every visit by flips and rotations that commute with the "
+            "measurements. Default: no-augment.",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = None,
     validation_crop: options.ValidationCrop = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -153,6 +161,7 @@ def train(
             "batch_size": batch_size,
             "patch_size": patch_size,
             "patches": patches,
+            "augment": augment,
             "jacobian_penalty": jacobian_penalty,
             "pretrain": pretrain,
             "pretrain_steps": pretrain_steps,
