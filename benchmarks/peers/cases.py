@@ -17,7 +17,7 @@ RESIDUALS = (1e-4, 1e-5)
 #: A peer may take so many times our time to the first level; the longest in seconds.
 PATIENCE = 100.0
 #: Residual of references relative to the image; for denoising with crr it bounds the error.
-TIGHT: dict[str, float] = {"denoise": 2e-6}
+TIGHT: dict[str, float] = {"denoise": 2e-6, "inpaint": 3e-8}
 TIGHTER = 2e-7
 
 

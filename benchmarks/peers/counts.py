@@ -73,7 +73,8 @@ def count(plan: Plan, say: Callable[[str], None]) -> tuple[Table, list[str]]:
     note = (
         "Evaluations of potential and gradient until the error is first reached, medians over "
         "images. References are SciPy L-BFGS-B solutions in float64 with a residual of at most "
-        f"{TIGHT['denoise']:g} (denoising) and {TIGHTER:g} (other tasks), relative to the image. "
+        f"{TIGHT['denoise']:g} (denoising), {TIGHT['inpaint']:g} (inpainting) and {TIGHTER:g} "
+        "(other tasks), relative to the image. "
         "Doubt: for denoising with crr the largest proved bound on the reference's own relative "
         "error (strong convexity 1), otherwise the distance of two references from different "
         "starts, for the first image."

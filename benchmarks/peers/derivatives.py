@@ -80,11 +80,14 @@ def own(
 
     def run(given: Setting, solution: Tensor | None) -> Derivative:
         instance = given.instance
-        clock, words = _Clock(), ""
+        clock = _Clock()
+        words: list[str] = []
         equation = instance.equation()
         if solution is None:
             found = solve(equation, given.start, tolerance=tolerance)
-            x, words = found.x, f"forward {found.statuses[0].name}, "
+            x = found.x
+            if not found.all_converged:
+                words.append(f"forward {found.statuses[0].name}")
         else:
             x = solution
         forward_s = clock.lap()
@@ -93,6 +96,8 @@ def own(
         _loss(attached, instance.truth).backward()
         backward_s = clock.lap()
         assert record.last is not None
+        if not record.last.all_converged:
+            words.append(f"backward {record.last.statuses[0].name}")
         return Derivative(
             x,
             record.last.x,
@@ -101,7 +106,7 @@ def own(
             forward_s,
             backward_s,
             int(record.last.evaluations.max()),
-            f"{words}backward {record.last.statuses[0].name}",
+            ", ".join(words) or "converged",
         )
 
     return Differentiation(label, _clean(run))
@@ -130,7 +135,7 @@ def double_backprop(label: str, tolerance: float, deepinv: bool) -> Differentiat
             q, words = minres(product, g, max_iter=1000, tol=tolerance), NOTHING
         else:
             solved = MINRES(tolerance=tolerance, max_products=1000).solve(product, g)
-            q, words = solved.x, solved.statuses[0].name
+            q, words = solved.x, solved.statuses[0].name.lower()
         gradient, products = product.by_parameters(q), product.count
         seconds = clock.lap()
         residual = float((Twice(given, solution)(q) - g).norm() / g.norm())
