@@ -138,6 +138,22 @@ def test_training_by_the_source_condition(run: Run, photos: Path, tmp_path: Path
     assert record["training"]["pretrain_steps"] == 0
 
 
+def test_turned_visits_can_be_asked_for(run: Run, photos: Path, tmp_path: Path) -> None:
+    losses = {}
+    for option, expected in (("--augment", True), ("--no-augment", False), (None, False)):
+        out = tmp_path / f"{option}.safetensors"
+        given = () if option is None else (option,)
+        result = run(
+            "train", "--data", photos, *given, "--steps", 3, *SMALL, *FILTERS, "--out", out
+        )
+        assert result.exit_code == 0, result.stderr
+        record = record_of(out)
+        assert record["settings"]["augment"] is expected
+        assert record["training"]["notes"] == []
+        losses[option] = record["training"]["loss"]
+    assert losses["--augment"] != losses["--no-augment"] == losses[None]
+
+
 def test_pretraining_is_recorded(run: Run, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "weights.safetensors"
     result = run(
