@@ -160,6 +160,34 @@ def test_preconditioner_saves_products(solver: type[LinearSolver]) -> None:
 
 
 @SOLVERS
+def test_preconditioned_samples_stop_by_themselves(solver: type[LinearSolver]) -> None:
+    """One sample is solved by its preconditioner, one gets a poor one, one is easy without."""
+    stretch = torch.logspace(-0.5, 0.5, 24, dtype=torch.float64)
+    core = torch.cat([torch.eye(24)[None].double(), positive(2, 24, 30.0, seed=18)])
+    matrix = stretch[:, None] * core * stretch
+    matrix[2] = positive(1, 24, 2.0, seed=19)[0]
+    inverse = torch.stack([stretch, stretch.flip(0) ** 0.2, torch.ones(24)]).square().reciprocal()
+    b = normal(3, 24, seed=26)
+    product = Dense(matrix)
+    method = solver(tolerance=1e-8, max_products=2000)
+    together = method.solve(product, b, preconditioner=lambda v: inverse * v)
+    assert together.all_converged
+    assert_honest(together, matrix, b)
+    first, second, third = together.evaluations.tolist()
+    assert first <= 3
+    assert first < third < second
+    for i in range(3):
+        row = inverse[i : i + 1]
+        alone = method.solve(
+            Dense(matrix[i : i + 1]), b[i : i + 1], preconditioner=lambda v, row=row: row * v
+        )
+        spent = int(together.evaluations[i])
+        assert abs(int(alone.evaluations) - spent) <= 2 + 0.1 * spent
+        distance = (alone.x[0] - together.x[i]).norm() / together.x[i].norm()
+        assert float(distance) < 1e-4
+
+
+@SOLVERS
 def test_tiny_and_huge_right_hand_sides(solver: type[LinearSolver]) -> None:
     matrix = positive(2, 16, 10.0, seed=11).float()
     b = normal(2, 16, seed=15, dtype=torch.float32)
