@@ -277,13 +277,15 @@ def published(name: str, dtype: torch.dtype) -> RidgeRegularizer:
     )
 
 
-def photograph(size: int) -> Tensor:
-    picture = torch.from_numpy(imread(shared("set12") / "01.png"))[None, None] / 255.0
-    return picture[..., :size, :size] + 0.1 * normal(1, 1, size, size)
+def photograph(size: int, index: int = 0) -> Tensor:
+    """A crop from the middle."""
+    picture = torch.from_numpy(imread(sorted(shared("set12").glob("*.png"))[index])) / 255.0
+    top, left = ((length - size) // 2 for length in picture.shape)
+    return picture[None, None, top : top + size, left : left + size]
 
 
 def test_learned_regularizers_take_two_thirds_of_the_evaluations() -> None:
-    y = photograph(96).float()
+    y = (photograph(96) + 0.1 * normal(1, 1, 96, 96)).float()
     equation = Equation(Denoising(), y, published("crr", torch.float32))
     good = solve(equation, y, LBFGS(), tolerance=1e-3)
     plain = solve(equation, y, LBFGS(preconditioned=False), tolerance=1e-3)
@@ -308,26 +310,46 @@ def test_it_does_no_harm_where_there_is_nothing_to_gain(
     assert int(good.evaluations.max()) <= 1.1 * int(plain.evaluations.max())
 
 
-def test_ten_products_give_the_direction_of_the_hypergradient() -> None:
-    y = photograph(48)
-    regularizer = published("crr", torch.float64)
-    for p in regularizer.parameters():
-        p.requires_grad_()
-    equation = Equation(Denoising(), y, regularizer)
-    x = solve(equation, y, LBFGS(), tolerance=1e-7).x
-    target = photograph(48) - 0.1 * normal(1, 1, 48, 48)
-    gradients = {}
-    for name in ("cg", "cg:10"):
-        record = BackwardRecord()
-        attached = attach_gradient(equation, x, adjoint_by_name(name), record=record)
-        parts = torch.autograd.grad(
-            0.5 * (attached - target).square().sum(), list(regularizer.parameters())
-        )
-        gradients[name] = torch.cat([part.flatten() for part in parts])
-        assert record.last is not None
-        assert int(record.last.evaluations) <= (11 if name == "cg:10" else 300)
-    cosine = torch.cosine_similarity(gradients["cg"], gradients["cg:10"], dim=0)
-    assert float(cosine) > 0.998
+@pytest.mark.parametrize("name", ["crr", "wcrr"])
+def test_ten_products_give_the_direction_of_the_hypergradient(name: str) -> None:
+    """Cosines on photographs: all above 0.99, most above 0.999; three products do not suffice."""
+    regularizer = published(name, torch.float32)
+    weights = list(regularizer.parameters())
+    cosines: dict[str, list[float]] = {"cg:10": [], "cg:3": []}
+    for index in (0, 4, 7):
+        target = photograph(64, index).float()
+        y = target + 0.1 * normal(1, 1, 64, 64, seed=index).float()
+        equation = Equation(Denoising(), y, regularizer)
+        x = solve(equation, y, tolerance=1e-5).x
+
+        def gradient(adjoint: str, equation: Equation, x: Tensor, target: Tensor) -> Tensor:
+            record, method = BackwardRecord(), adjoint_by_name(adjoint, tolerance=1e-5)
+            attached = attach_gradient(equation, x, method, on_failure="error", record=record)
+            loss = 0.5 * (attached - target).square().sum()
+            assert record.last is None
+            parts = torch.autograd.grad(loss, weights)
+            limit = int(adjoint.partition(":")[2] or 300)
+            assert record.last is not None
+            assert int(record.last.evaluations) <= limit + 1
+            return torch.cat([part.flatten() for part in parts]).double()
+
+        exact = gradient("cg", equation, x, target)
+        for fast, found in cosines.items():
+            cosine = torch.cosine_similarity(exact, gradient(fast, equation, x, target), dim=0)
+            found.append(float(cosine))
+    assert min(cosines["cg:10"]) > 0.99
+    assert sorted(cosines["cg:10"])[1] > 0.999
+    assert min(cosines["cg:3"]) < 0.99
+
+
+def test_float32_reaches_a_relative_residual_of_three_millionths() -> None:
+    """Potentials differ by rounding alone in the last steps, so that slopes must accept them."""
+    y = (photograph(256) + 0.1 * normal(1, 1, 256, 256)).float()
+    equation = Equation(Denoising(), y, published("crr", torch.float32))
+    solution = solve(equation, y, tolerance=3e-6, max_evaluations=120)
+    assert solution.all_converged, solution.summary()
+    true = norm(equation.residual(solution.x)) / equation.scale
+    assert float(true) <= 3e-6
 
 
 def test_complex_images_of_mri() -> None:
