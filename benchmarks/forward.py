@@ -44,7 +44,8 @@ def run(short: bool, say: Callable[[str], None]) -> Record:
         "dtype": "float32",
         "errors": [name_of(level) for level in LEVELS],
         "repeats of our solvers": plan.repeats,
-        "limit of peers in s": plan.longest,
+        "limit of equilibrium models on denoising, crr, in s": plan.longest,
+        "limit of other peers in s": plan.brief,
     }
     return Record(
         "forward",
