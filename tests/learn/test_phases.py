@@ -63,7 +63,8 @@ def test_the_mode_begins_with_the_strength_that_was_found() -> None:
     settings = warm(steps=1, pretrain_steps=3, learning_rate=1e-12)
     result = train(field, bank, small_validation(), settings)
     start, at_switch = result.log.validation_psnr[0], result.log.validation_psnr[2]
-    assert at_switch == pytest.approx(start, abs=1e-3)
+    # Two searches end within their width, which is worth some hundredths of a dB.
+    assert at_switch == pytest.approx(start, abs=0.05)
     # The strength is the best on the training patches.
     errors = []
     for alpha in (0.5, 1.0, 2.0):
