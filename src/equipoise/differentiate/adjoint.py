@@ -170,14 +170,14 @@ def matched_tolerance(equation: Equation, residual: Tensor) -> float:
     r"""The tolerance of the adjoint equation that a solution of this residual deserves.
 
     Formula: the smallest ``||E(x)|| / scale`` of the batch, kept within what rounding allows and
-    1e-2. By Theorem 9 of the theory a distance :math:`e_1` of x to the equilibrium and an adjoint
-    residual :math:`e_2` add at most :math:`\frac Bm (e_2 + (L_\ell + \Lambda_x \|p\|) e_1)` to the
-    error of the hypergradient (and more of :math:`e_1`), so that an :math:`e_2` below
-    :math:`L_\ell e_1` is work without use. For the squared distance to a target,
-    :math:`\nabla\ell = L_\ell (x - x^\circ)`, that is a *relative* adjoint residual of
-    :math:`e_1 / \|x - x^\circ\|`. With :math:`e_1 \approx \|E(x)\| / m` and targets no further
-    away than ``scale / m``, which bounds x itself where E is strongly monotone, it is at least the
-    relative residual of the forward solve.
+    1e-2. Let x be :math:`e_1` away from the equilibrium and q leave a residual :math:`e_2` in
+    :math:`J^T q = g`, where :math:`J^{-1}` has norm at most 1/m and J and :math:`g = \nabla\ell`
+    are Lipschitz with constants :math:`\Lambda, L`. Then q is off by at most
+    :math:`(e_2 + (L + \Lambda \|q\|) e_1) / m`, so that an :math:`e_2` below :math:`L e_1` is work
+    without use. For the squared distance to a target t, :math:`g = L (x - t)`, this is a *relative*
+    residual of :math:`e_1 / \|x - t\|`; with :math:`e_1 \approx \|E(x)\| / m` and targets no
+    further away than ``scale / m``, which bounds x itself where E is strongly monotone, it is at
+    least the relative residual of the forward solve.
 
     Args:
         equation: the equation.
