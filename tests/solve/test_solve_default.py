@@ -59,6 +59,8 @@ def test_acceleration_beats_the_resolvent_map(task: str, alpha: float, tolerance
     assert spent <= reference + 1
     if task != "denoising" and tolerance == 1e-8:
         assert spent <= 0.7 * reference
+    assert chosen.error_bound is not None
+    assert plain.error_bound is not None
     distance = (chosen.x - plain.x).flatten(1).norm(dim=1)
     assert bool((distance <= chosen.error_bound + plain.error_bound).all())
 
