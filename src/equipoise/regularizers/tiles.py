@@ -13,7 +13,7 @@ from torch import Tensor
 
 #: Bytes of features that are held at once: what stays in a processor's caches, and elsewhere what
 #: keeps the memory of large images within bounds.
-CACHE, DEVICE = 2_500_000, 2**29
+CACHE, DEVICE = 4_000_000, 2**29
 #: Tiles begin at multiples of this many pixels, so that blocks of pixels fit.
 GRAIN = 8
 
