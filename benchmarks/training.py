@@ -70,7 +70,7 @@ class Scale:
 
 
 FULL = Scale(
-    patch=40, patches=96, steps=80, measured=16, race=60, crop=96, seeds=3, validate_every=6
+    patch=40, patches=96, steps=80, measured=16, race=60, crop=96, seeds=1, validate_every=6
 )
 SHORT = Scale(
     patch=32, patches=32, steps=24, measured=4, race=12, crop=64, seeds=1, validate_every=3
