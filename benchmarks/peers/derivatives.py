@@ -185,18 +185,19 @@ def deepinv_equilibrium(
             _loss(x, instance.truth).backward()
             backward_s = clock.lap()
         q = kept[-1] / given.bound
-        return Derivative(
-            x.detach(),
-            q,
-            _residual(given, x.detach(), q),
-            _gradients(given),
-            forward_s,
-            backward_s,
-            prior.reverse_passes,
-            _words(heard),
-        )
+        return _found(given, x, q, (forward_s, backward_s), prior.reverse_passes, _words(heard))
 
     return Differentiation(label, _clean(run))
+
+
+def _found(
+    given: Setting, x: Tensor, q: Tensor, seconds: tuple[float, float], passes: int, words: str
+) -> Derivative:
+    """What a package's backward pass left behind."""
+    point = x.detach()
+    return Derivative(
+        point, q, _residual(given, point, q), _gradients(given), *seconds, passes, words
+    )
 
 
 def torchdeq_layer(
@@ -219,16 +220,8 @@ def torchdeq_layer(
             _loss(x, given.instance.truth).backward()
             backward_s = clock.lap()
         q = (sum(tape.received, torch.zeros_like(x)) / given.bound).detach()
-        return Derivative(
-            x.detach(),
-            q,
-            _residual(given, x.detach(), q),
-            _gradients(given),
-            forward_s,
-            backward_s,
-            given.prior.reverse_passes,
-            _words(heard),
-        )
+        passes = given.prior.reverse_passes
+        return _found(given, x, q, (forward_s, backward_s), passes, _words(heard))
 
     return Differentiation(label, _clean(run))
 
