@@ -19,6 +19,7 @@ from torch import Tensor
 
 from benchmarks.instances import Weights, arrays
 from benchmarks.machine import device
+from equipoise.regularizers import Regularizer, RidgeRegularizer
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,20 @@ def straightforward(name: Weights, dtype: torch.dtype = torch.float32) -> Straig
         given["weight"][:, None, None],
         given["slope"],
         float(given["weak_convexity"]),
+    )
+
+
+def of_regularizer(regularizer: Regularizer) -> Straightforward:
+    """A ridge regulariser in this form: the numbers that its parameters stand for, detached."""
+    assert isinstance(regularizer, RidgeRegularizer)
+    profile = regularizer.profile
+    log_scale, log_slope = (
+        log.detach()[:, None, None] for log in (profile.log_scale, profile.log_slope)
+    )
+    filters = [layer.detach() for layer in regularizer.operator.layers]
+    filters[-1] = log_scale[..., None].exp() * filters[-1]
+    return Straightforward(
+        filters, (-2.0 * log_scale).exp(), log_slope.exp(), profile.weak_convexity
     )
 
 

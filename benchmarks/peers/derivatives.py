@@ -15,6 +15,7 @@ from deepinv.optim import DEQConfig
 from deepinv.optim.linear import minres
 from torch import Tensor
 
+from benchmarks import straightforward
 from benchmarks.peers import deepinv_models, torchdeq_models
 from benchmarks.peers.exact import flattened
 from benchmarks.peers.setting import Setting
@@ -112,9 +113,38 @@ def own(
     return Differentiation(label, _clean(run))
 
 
-def minres_twice(given: Setting, x: Tensor, g: Tensor, tolerance: float) -> LinearSolution:
-    """``J q = g`` by our MINRES, whose residuals are true ones, with double back-propagation."""
-    return MINRES(tolerance=tolerance, max_products=1000).solve(Twice(given, x), g)
+def minres_twice(
+    given: Setting, x: Tensor, g: Tensor, tolerance: float, *, kept: bool
+) -> LinearSolution:
+    """``J q = g`` by our MINRES, whose residuals are true ones, with double back-propagation.
+
+    Args:
+        given: the instance.
+        x: where the Jacobian is taken.
+        g: the right-hand side.
+        tolerance: true residual that is asked for.
+        kept: whether the graph of the gradient is built once and kept, or anew for each product.
+    """
+    product = Twice(given, x) if kept else rebuilt(given, x)
+    return MINRES(tolerance=tolerance, max_products=1000).solve(product, g)
+
+
+def rebuilt(given: Setting, x: Tensor) -> Callable[[Tensor], Tensor]:
+    """``v -> J v`` as training code of comparative studies has it: gradient, then its derivative.
+
+    The gradient is the straightforward one, written out, its constants folded once.
+    """
+    instance = given.instance
+    field, physics = straightforward.of_regularizer(instance.regularizer), instance.problem.physics
+
+    def product(v: Tensor) -> Tensor:
+        with torch.enable_grad():
+            point = x.detach().requires_grad_()
+            slope = physics.A_adjoint(physics.A(point) - instance.y)
+            slope = slope + instance.alpha * field.gradient(point)
+            return torch.autograd.grad((slope * v).sum(), point)[0]
+
+    return product
 
 
 def double_backprop(label: str, tolerance: float, deepinv: bool) -> Differentiation:

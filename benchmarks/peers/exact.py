@@ -18,9 +18,8 @@ from torch import Tensor
 
 from benchmarks.instances import Instance
 from benchmarks.reference import CACHE, Vector, energy, key, reference
-from benchmarks.straightforward import Straightforward
+from benchmarks.straightforward import of_regularizer
 from equipoise.errors import ConvergenceError
-from equipoise.regularizers import RidgeRegularizer
 
 #: Residual of the solution relative to the image, and of the adjoint equation.
 SOLUTION, ADJOINT = 5e-8, 1e-8
@@ -92,21 +91,8 @@ def flattened(gradients: list[Tensor]) -> Tensor:
 
 def _product(double: Instance, x: Tensor, v: Tensor) -> Tensor:
     physics = double.problem.physics
-    curved = _written(double).product(x, v)
+    curved = of_regularizer(double.regularizer).product(x, v)
     return physics.A_adjoint(physics.A(v)) + double.alpha * curved
-
-
-def _written(double: Instance) -> Straightforward:
-    """The regulariser with the numbers that its parameters stand for."""
-    ridge = double.regularizer
-    assert isinstance(ridge, RidgeRegularizer)
-    log_scale, log_slope = (
-        log.detach()[:, None, None] for log in (ridge.profile.log_scale, ridge.profile.log_slope)
-    )
-    filters = [layer.detach() for layer in ridge.operator.layers]
-    filters[-1] = log_scale[..., None].exp() * filters[-1]
-    weak = ridge.profile.weak_convexity
-    return Straightforward(filters, (-2.0 * log_scale).exp(), log_slope.exp(), weak)
 
 
 def _adjoint(double: Instance, x: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from equipoise.vectors import norm, where
 
-#: Eigenvalues below this share of the largest one are raised to it before they are inverted.
-FLOOR = 5e-2
+#: Eigenvalues below this share of the largest one are raised to it before they are inverted: far
+#: from a solution, where curvatures are those of noise, and near one.
+FLOOR, SETTLED_FLOOR = 5e-2, 1e-2
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,17 @@ class LocalInverse:
         return LocalInverse(self.roots[keep], self.blocks[keep])
 
 
-def local_inverse(local: LocalKernels, multiplier: Tensor) -> LocalInverse:
+def local_inverse(local: LocalKernels, multiplier: Tensor, floor: float = FLOOR) -> LocalInverse:
     """Invert the sum of an operator of convolutions and a circulant one, part by part.
 
     Exact where the kernels are the same in all parts and images are periodic. Eigenvalues below
-    ``FLOOR`` times the largest one of the sample are raised to it.
+    ``floor`` times the largest one of the sample are raised to it.
 
     Args:
         local: on groups of c channels; its first axis runs over samples and groups.
         multiplier: of the circulant operator, real and not negative, shape
             (1 or B, groups * c, *frequencies) or ones in place of the frequencies.
+        floor: between 0 and 1.
     """
     spatial, c = local.windows.shape[2:], local.kernels.shape[2]
     groups = multiplier.shape[1] // c
@@ -79,16 +81,16 @@ def local_inverse(local: LocalKernels, multiplier: Tensor) -> LocalInverse:
     roots = local.windows.sqrt().unflatten(0, (-1, groups)).unsqueeze(3)
     if c == 1:
         values = waves.real + shift.unsqueeze(3)
-        return LocalInverse(roots, _raised(values).reciprocal())
+        return LocalInverse(roots, _raised(values, floor).reciprocal())
     shift = torch.diag_embed(shift.movedim(3, -1)).movedim((-2, -1), (3, 4))
     values, vectors = torch.linalg.eigh((waves + shift).movedim((3, 4), (-2, -1)))
-    inverse = (vectors * _raised(values).reciprocal().unsqueeze(-2)) @ vectors.mH
+    inverse = (vectors * _raised(values, floor).reciprocal().unsqueeze(-2)) @ vectors.mH
     return LocalInverse(roots, inverse.movedim((-2, -1), (3, 4)))
 
 
-def _raised(values: Tensor) -> Tensor:
+def _raised(values: Tensor, floor: float) -> Tensor:
     top = values.flatten(1).amax(1).reshape(-1, *[1] * (values.dim() - 1))
-    return torch.maximum(values, FLOOR * top)
+    return torch.maximum(values, floor * top)
 
 
 def transfer(kernels: Tensor, shape: Sequence[int]) -> Tensor:

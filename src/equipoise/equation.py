@@ -14,7 +14,7 @@ from deepinv.physics import LinearPhysics
 from torch import Tensor
 
 from equipoise.bounds import Bound
-from equipoise.circulant import LocalInverse, LocalKernels, local_inverse
+from equipoise.circulant import FLOOR, SETTLED_FLOOR, LocalInverse, LocalKernels, local_inverse
 from equipoise.data_term import DataTerm, data_term
 from equipoise.errors import InputError, UsageError
 from equipoise.regularizers.base import Constants, Regularizer, Traits
@@ -142,7 +142,7 @@ class Equation:
         vjp = jvp if inner.vjp is inner.jvp else add(inner.vjp)
         return Linearization(value, jvp, vjp)
 
-    def preconditioner(self, x: Tensor) -> LocalInverse | None:
+    def preconditioner(self, x: Tensor, *, settled: bool = False) -> LocalInverse | None:
         """A symmetric positive definite operator near ``J^{-1}`` at x that costs a few FFTs.
 
         Formula: ``sum_j w_j F* (S_A + alpha S_j)^{-1} F w_j`` with the multiplier nearest to the
@@ -151,6 +151,7 @@ class Equation:
 
         Args:
             x: the point, shape (B, C, ...).
+            settled: whether x is near the solution, where small eigenvalues can be trusted.
 
         Returns:
             A map of images that can be cut with ``select``; None where R is like no convolution.
@@ -159,7 +160,9 @@ class Equation:
             local = self.frozen.local_kernels(x)
             if local is None:
                 return None
-            return local_inverse(local.times(self._folded_alpha(local)), self.data.multiplier(x))
+            floor = SETTLED_FLOOR if settled else FLOOR
+            local = local.times(self._folded_alpha(local))
+            return local_inverse(local, self.data.multiplier(x), floor)
 
     def in_domain(self, x: Tensor) -> Tensor | None:
         """Boolean (B,), or None where the data fidelity is defined everywhere."""
@@ -194,12 +197,12 @@ class Equation:
     @property
     def gradient_field(self) -> bool:
         """Whether E is the gradient of an energy, so that J is symmetric."""
-        return self.traits.gradient_field
+        return self.regularizer.gradient_field
 
     @cached_property
     def modulus(self) -> Bound | None:
         """Strong monotonicity ``m = s_-^2 + alpha mu`` of E (theory, Prop 1(iii))."""
-        mu = self.traits.modulus
+        mu = self.regularizer.modulus()
         if mu is None:
             return None
         low, _ = self._spectrum
@@ -251,10 +254,10 @@ class Equation:
             data_fidelity=self.data_fidelity,
             data=cut,
             frozen=self.frozen,
-            traits=self.traits,
             scale=self.scale[keep],
             adjoint_data=self.adjoint_data[keep],
         )
+        self._hand_on(smaller)
         return smaller
 
     def with_measurements(self, y: Tensor) -> Equation:
@@ -265,9 +268,15 @@ class Equation:
                 alpha is one number.
         """
         other = replace(self, y=y)
-        other.__dict__.update(frozen=self.frozen, traits=self.traits)
+        other.__dict__.update(frozen=self.frozen)
+        self._hand_on(other)
         other.data.keep(self.data)
         return other
+
+    def _hand_on(self, other: Equation) -> None:
+        """Give another equation with the same R what is already known of it."""
+        if "traits" in self.__dict__:
+            other.__dict__.update(traits=self.traits)
 
     @property
     def _spectrum(self) -> tuple[Bound, Bound]:

@@ -79,7 +79,7 @@ class KrylovAdjoint(Adjoint):
                 f"{self.linear.name} needs a symmetric Jacobian, but R is not a gradient field: "
                 "use gmres or bicgstab."
             )
-        preconditioner = equation.preconditioner(x) if self.preconditioned else None
+        preconditioner = equation.preconditioner(x, settled=True) if self.preconditioned else None
         return self.linear.solve(transpose, g, x0=start, preconditioner=preconditioner)
 
 

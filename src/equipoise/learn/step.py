@@ -64,7 +64,7 @@ def check_mode(regularizer: Regularizer, settings: TrainSettings) -> None:
         HypothesisError: saying which mode to use.
         UsageError: if the source condition is to train a field that is not ``Scaled``.
     """
-    if settings.mode == "bilevel" and not regularizer.traits().gradient_field:
+    if settings.mode == "bilevel" and not regularizer.gradient_field:
         raise HypothesisError(
             "Bilevel learning needs a potential, but this regularizer is not a gradient field: "
             "train it in mode equilibrium or jacobian-free."

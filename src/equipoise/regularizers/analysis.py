@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from equipoise.bounds import proved
+from equipoise.bounds import Bound, proved
 from equipoise.regularizers.attached import Layers, attached
 from equipoise.regularizers.base import Constants, Regularizer, Traits
 from equipoise.regularizers.features import FrozenPotential
@@ -16,6 +16,8 @@ from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization
 from equipoise.regularizers.operators import AnalysisOperator, ConvolutionChain
 from equipoise.regularizers.profiles import Profile
+
+_WHY = "curvature of the potentials and the norm of the filters"
 
 
 class AnalysisRegularizer(Regularizer):
@@ -83,23 +85,28 @@ class AnalysisRegularizer(Regularizer):
 
     def traits(self) -> Traits:
         """``J`` lies between ``-N^T N`` and ``P^T P`` with ``N^2, P^2 = diag(-+psi'')_+`` of K."""
-        with torch.no_grad():
-            weights = self.constants()
-            low, high = self.profile.curvature_range()
-            sizes = []
-            for extreme in (-low, high):
-                gains = extreme.clamp(min=0.0).sqrt().expand(self.operator.features)
-                wide = tuple(w.double() for w in weights)
-                sizes.append(self.operator.norm(self.operator.weighted(wide, gains)) ** 2)
-        down, up = sizes
-        tails = self.profile.tails()
+        modulus, tails = self.modulus(), self.profile.tails()
+        up = self._square_norm(self.profile.curvature_range()[1])
         return Traits(
             gradient_field=True,
-            modulus=proved(0.0 - down, "curvature of the potentials and the norm of the filters"),
-            lipschitz=proved(max(down, up), "curvature of the potentials, norm of the filters"),
+            modulus=modulus,
+            lipschitz=proved(max(-modulus.value, up), _WHY),
             attaining=tails.attaining,
             bounded=tails.bounded_slope,
         )
+
+    def modulus(self) -> Bound:
+        """``-||N||^2``: 0 for convex potentials, without a look at the filters."""
+        return proved(0.0 - self._square_norm(-self.profile.curvature_range()[0]), _WHY)
+
+    @torch.no_grad()
+    def _square_norm(self, curvatures: Tensor) -> float:
+        """``||diag(c_+)^{1/2} K||^2``, from above."""
+        gains = curvatures.clamp(min=0.0).sqrt().expand(self.operator.features)
+        if not bool(gains.any()):
+            return 0.0
+        wide = tuple(w.double() for w in self.constants())
+        return self.operator.norm(self.operator.weighted(wide, gains)) ** 2
 
 
 def congruence(

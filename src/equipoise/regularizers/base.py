@@ -140,6 +140,10 @@ class Regularizer(Prior):
         """What is known of R for its present parameters. Bounds hold for every image size."""
         return Traits(gradient_field=self.gradient_field)
 
+    def modulus(self) -> Bound | None:
+        """``traits().modulus``; override where that costs less than all traits."""
+        return self.traits().modulus
+
     @property
     def config(self) -> dict[str, Any]:
         """JSON-able catalogue name and constructor arguments: ``build(**config)`` makes another R.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from equipoise.bounds import Bound, proved
-from equipoise.circulant import LocalInverse, local_inverse
+from equipoise.circulant import FLOOR, SETTLED_FLOOR, LocalInverse, local_inverse
 from equipoise.errors import InputError
 from equipoise.solve import default_solver, solve
 from equipoise.status import Solution
@@ -42,12 +42,12 @@ class ProximalSystem:
     @property
     def gradient_field(self) -> bool:
         """Whether R is a gradient."""
-        return self._regularizer.traits().gradient_field
+        return self._regularizer.gradient_field
 
     @property
     def modulus(self) -> Bound | None:
         """``1 + gamma mu``."""
-        mu = self._regularizer.traits().modulus
+        mu = self._regularizer.modulus()
         return None if mu is None else proved(1.0) + mu.times(self._gamma)
 
     @property
@@ -84,13 +84,14 @@ class ProximalSystem:
         c = 0.5 * self._gamma * (traits.modulus.value + traits.lipschitz.value)
         return (lambda v: v / (1.0 + c)), c
 
-    def preconditioner(self, x: Tensor) -> LocalInverse | None:
+    def preconditioner(self, x: Tensor, *, settled: bool = False) -> LocalInverse | None:
         """``(I + gamma J_R(x))^{-1}`` where R is like a convolution in each part of the image."""
         local = self._field.local_kernels(x)
         if local is None:
             return None
         ones = x.new_ones(1, x.shape[1], *[1] * (x.dim() - 2))
-        return local_inverse(local.times(self._gamma), ones)
+        floor = SETTLED_FLOOR if settled else FLOOR
+        return local_inverse(local.times(self._gamma), ones, floor)
 
     def select(self, keep: Tensor) -> ProximalSystem:
         """The same equation for some of the samples."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from equipoise.bounds import Bound
 from equipoise.circulant import LocalKernels
 from equipoise.errors import UsageError
 from equipoise.regularizers.base import (
@@ -106,6 +107,11 @@ class Scaled(Regularizer):
             attaining=inner.attaining,
             bounded=inner.bounded,
         )
+
+    def modulus(self) -> Bound | None:
+        """``a mu``."""
+        inner = self.regularizer.modulus()
+        return None if inner is None else inner.times(self.strength)
 
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         a, s, *inner = constants

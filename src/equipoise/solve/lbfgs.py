@@ -74,7 +74,8 @@ class LBFGS(Solver):
     def start(self, system: System, x: Tensor) -> LBFGSState:
         """Evaluate at x; the first direction is (preconditioned) steepest descent."""
         f, e = system.potential_and_residual(x)
-        initial = self._initial(system, x)
+        near = bool((norm(e) <= NEAR * system.scale).all())
+        initial = self._initial(system, x, near)
         evaluations, failed = fresh_counters(x)
         ones = torch.ones_like(f)
         direction = -e if initial is None else -initial(e)
@@ -92,7 +93,7 @@ class LBFGS(Solver):
             gamma=ones,
             pairs=SecantPairs.empty(e, self.memory),
             initial=initial,
-            near=initial is not None and bool((norm(e) <= NEAR * system.scale).all()),
+            near=near,
         )
 
     def step(self, system: System, state: State) -> LBFGSState:
@@ -111,7 +112,7 @@ class LBFGS(Solver):
         pairs = pairs.forget(restart)
         initial = old.initial
         if initial is not None and _due(pairs.count, old.near):
-            initial = self._initial(system, x)
+            initial = self._initial(system, x, old.near)
         direction = pairs.inverse_product(e_new, gamma, initial).neg_()
         slope = dot(direction, e_new)
         uphill = ~(slope < 0) | restart
@@ -141,9 +142,9 @@ class LBFGS(Solver):
         preconditioned = cast(LBFGSState, state).initial is not None
         return f"{self.name} (preconditioned)" if preconditioned else self.name
 
-    def _initial(self, system: System, x: Tensor) -> Preconditioner | None:
+    def _initial(self, system: System, x: Tensor, near: bool) -> Preconditioner | None:
         if self.preconditioned and isinstance(system, Preconditionable):
-            return system.preconditioner(x)
+            return system.preconditioner(x, settled=near)
         return None
 
 

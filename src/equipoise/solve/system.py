@@ -25,8 +25,11 @@ class Preconditioner(Protocol):
 class Preconditionable(Protocol):
     """A system that knows preconditioners; solvers ask for them where they help."""
 
-    def preconditioner(self, x: Tensor) -> Preconditioner | None:
-        """A map near the inverse of E's Jacobian around x, or None where none is known."""
+    def preconditioner(self, x: Tensor, *, settled: bool = False) -> Preconditioner | None:
+        """A map near the inverse of E's Jacobian around x, or None where none is known.
+
+        ``settled`` says that x is near the solution, where small curvatures can be trusted.
+        """
 
 
 @runtime_checkable
