@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from equipoise.vectors import norm, where
+from equipoise.vectors import dot, expand, norm, where
 
-#: Eigenvalues below this share of the largest one are raised to it before they are inverted: far
-#: from a solution, where curvatures are those of noise, and near one.
+#: Eigenvalues below a share of the largest one are raised to it before they are inverted: at any
+#: point, and near a solution.
 FLOOR, SETTLED_FLOOR = 5e-2, 1e-2
+#: Shares to choose from where differences of gradients are known; with the last one all eigenvalues
+#: are equal. A better one has to miss by so much less than the present one.
+FLOORS, MARGIN = (1e-2, 5e-2, 0.2, 1.0), 0.2
 
 
 @dataclass(frozen=True)
@@ -42,27 +45,106 @@ class LocalInverse:
         roots: w, shape (B, groups, parts, 1, *spatial), with ``sum_j w_j^2 = 1``.
         blocks: shape (B, groups, parts, c, c, *frequencies) of a real FFT, Hermitian and positive
             definite in the axes of size c; images have ``groups * c`` channels.
+        spectrum: what the blocks are the inverse of.
     """
 
     roots: Tensor
     blocks: Tensor
+    spectrum: Spectrum
 
     def __call__(self, v: Tensor) -> Tensor:
         """Apply the operator to images of shape (B, groups * c, *spatial)."""
-        groups, c = self.blocks.shape[1], self.blocks.shape[3]
-        axes = tuple(range(4 - self.roots.dim(), 0))
-        parts = self.roots * v.unflatten(1, (groups, 1, c))
-        waves = torch.fft.rfftn(parts, dim=axes)
-        waves = (self.blocks * waves.unsqueeze(3)).sum(4)
-        parts = torch.fft.irfftn(waves, s=self.roots.shape[4:], dim=axes)
-        return (self.roots * parts).sum(2).flatten(1, 2)
+        return self._back(self.blocks, self._waves(v))
 
     def select(self, keep: Tensor) -> LocalInverse:
         """The operator of the samples ``keep`` (indices)."""
-        return LocalInverse(self.roots[keep], self.blocks[keep])
+        return LocalInverse(self.roots[keep], self.blocks[keep], self.spectrum.select(keep))
+
+    def adapted(self, s: Tensor, y: Tensor) -> LocalInverse:
+        """The same with that floor of each sample which turns changes y most nearly to steps s.
+
+        Where curvatures vary from pixel to pixel, as those of noise, small eigenvalues of the
+        parts are none of the operator: then a high floor makes the better inverse, in the end a
+        multiple of the identity. A floor is left for another if the sum of ``sin^2`` of the angles
+        between s and the image of y falls by the share ``MARGIN``.
+
+        Args:
+            s: steps, shape (B, steps, groups * c, *spatial); zero ones do not count.
+            y: changes of the gradient along them.
+        """
+        spectrum, choices = self.spectrum, self.spectrum.floor.new_tensor(FLOORS)
+        blocks = [self.blocks]
+        blocks += [spectrum.raised_to(floor.expand(len(s))) for floor in choices[:-1]]
+        misses = y.new_zeros(len(blocks) + 1, len(y))
+        for step, change in zip(s.unbind(1), y.unbind(1), strict=True):
+            waves = self._waves(change)
+            images = [*(self._back(each, waves) for each in blocks), change]
+            squares = torch.stack([1.0 - _cosine(image, step).square() for image in images])
+            misses += torch.nan_to_num(squares, nan=0.0)
+        least, best = misses[1:].min(0)
+        floor = torch.where(least < (1.0 - MARGIN) * misses[0], choices[best], spectrum.floor)
+        spectrum = replace(spectrum, floor=floor)
+        return LocalInverse(self.roots, spectrum.raised_to(floor), spectrum)
+
+    @property
+    def floor(self) -> Tensor:
+        """The share of the largest eigenvalue that smaller ones are raised to, (B,)."""
+        return self.spectrum.floor
+
+    @property
+    def factor(self) -> Tensor:
+        """Of each sample where the operator is that multiple of the identity, else NaN, (B,)."""
+        top = self.spectrum.values.flatten(1).amax(1)
+        return torch.where(self.floor < 1, torch.nan, 1.0 / top)
+
+    def _waves(self, v: Tensor) -> Tensor:
+        groups, c = self.blocks.shape[1], self.blocks.shape[3]
+        parts = self.roots * v.unflatten(1, (groups, 1, c))
+        return torch.fft.rfftn(parts, dim=self._axes)
+
+    def _back(self, blocks: Tensor, waves: Tensor) -> Tensor:
+        waves = (blocks * waves.unsqueeze(3)).sum(4)
+        parts = torch.fft.irfftn(waves, s=self.roots.shape[4:], dim=self._axes)
+        return (self.roots * parts).sum(2).flatten(1, 2)
+
+    @property
+    def _axes(self) -> tuple[int, ...]:
+        return tuple(range(4 - self.roots.dim(), 0))
 
 
-def local_inverse(local: LocalKernels, multiplier: Tensor, floor: float = FLOOR) -> LocalInverse:
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvalues and eigenvectors of Hermitian blocks, one block a frequency.
+
+    Args:
+        values: shape (B, groups, parts, *frequencies, c); for c = 1
+            (B, groups, parts, 1, 1, *frequencies).
+        vectors: shape (B, groups, parts, *frequencies, c, c), or None for c = 1.
+        floor: share of the largest eigenvalue of each sample that smaller ones are raised to, (B,).
+    """
+
+    values: Tensor
+    vectors: Tensor | None
+    floor: Tensor
+
+    def select(self, keep: Tensor) -> Spectrum:
+        """That of the samples ``keep`` (indices)."""
+        vectors = None if self.vectors is None else self.vectors[keep]
+        return Spectrum(self.values[keep], vectors, self.floor[keep])
+
+    def raised_to(self, floor: Tensor) -> Tensor:
+        """Inverse blocks, shape (B, groups, parts, c, c, *frequencies), for a floor of (B,)."""
+        top = self.values.flatten(1).amax(1)
+        values = torch.maximum(self.values, expand(floor * top, self.values)).reciprocal()
+        if self.vectors is None:
+            return values
+        inverse = (self.vectors * values.unsqueeze(-2)) @ self.vectors.mH
+        return inverse.movedim((-2, -1), (3, 4))
+
+
+def local_inverse(
+    local: LocalKernels, multiplier: Tensor, floor: float | Tensor = FLOOR
+) -> LocalInverse:
     """Invert the sum of an operator of convolutions and a circulant one, part by part.
 
     Exact where the kernels are the same in all parts and images are periodic. Eigenvalues below
@@ -72,25 +154,26 @@ def local_inverse(local: LocalKernels, multiplier: Tensor, floor: float = FLOOR)
         local: on groups of c channels; its first axis runs over samples and groups.
         multiplier: of the circulant operator, real and not negative, shape
             (1 or B, groups * c, *frequencies) or ones in place of the frequencies.
-        floor: between 0 and 1.
+        floor: between 0 and 1, one number or one for each sample.
     """
     spatial, c = local.windows.shape[2:], local.kernels.shape[2]
     groups = multiplier.shape[1] // c
     waves = transfer(local.kernels, spatial).unflatten(0, (-1, groups))
     shift = multiplier.unflatten(1, (groups, 1, c))
     roots = local.windows.sqrt().unflatten(0, (-1, groups)).unsqueeze(3)
+    vectors = None
     if c == 1:
         values = waves.real + shift.unsqueeze(3)
-        return LocalInverse(roots, _raised(values, floor).reciprocal())
-    shift = torch.diag_embed(shift.movedim(3, -1)).movedim((-2, -1), (3, 4))
-    values, vectors = torch.linalg.eigh((waves + shift).movedim((3, 4), (-2, -1)))
-    inverse = (vectors * _raised(values, floor).reciprocal().unsqueeze(-2)) @ vectors.mH
-    return LocalInverse(roots, inverse.movedim((-2, -1), (3, 4)))
+    else:
+        shift = torch.diag_embed(shift.movedim(3, -1)).movedim((-2, -1), (3, 4))
+        values, vectors = torch.linalg.eigh((waves + shift).movedim((3, 4), (-2, -1)))
+    floor = torch.as_tensor(floor, dtype=values.dtype, device=values.device).expand(len(values))
+    spectrum = Spectrum(values, vectors, floor)
+    return LocalInverse(roots, spectrum.raised_to(spectrum.floor), spectrum)
 
 
-def _raised(values: Tensor, floor: float) -> Tensor:
-    top = values.flatten(1).amax(1).reshape(-1, *[1] * (values.dim() - 1))
-    return torch.maximum(values, floor * top)
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    return dot(a, b) / (norm(a) * norm(b))
 
 
 def transfer(kernels: Tensor, shape: Sequence[int]) -> Tensor:

@@ -14,7 +14,7 @@ from deepinv.physics import LinearPhysics
 from torch import Tensor
 
 from equipoise.bounds import Bound
-from equipoise.circulant import FLOOR, SETTLED_FLOOR, LocalInverse, LocalKernels, local_inverse
+from equipoise.circulant import FLOOR, LocalInverse, LocalKernels, local_inverse
 from equipoise.data_term import DataTerm, data_term
 from equipoise.errors import InputError, UsageError
 from equipoise.regularizers.base import Constants, Regularizer, Traits
@@ -142,7 +142,7 @@ class Equation:
         vjp = jvp if inner.vjp is inner.jvp else add(inner.vjp)
         return Linearization(value, jvp, vjp)
 
-    def preconditioner(self, x: Tensor, *, settled: bool = False) -> LocalInverse | None:
+    def preconditioner(self, x: Tensor, floor: float | Tensor = FLOOR) -> LocalInverse | None:
         """A symmetric positive definite operator near ``J^{-1}`` at x that costs a few FFTs.
 
         Formula: ``sum_j w_j F* (S_A + alpha S_j)^{-1} F w_j`` with the multiplier nearest to the
@@ -151,7 +151,8 @@ class Equation:
 
         Args:
             x: the point, shape (B, C, ...).
-            settled: whether x is near the solution, where small eigenvalues can be trusted.
+            floor: share of the largest eigenvalue of J that smaller ones are raised to, one number
+                or one for each sample.
 
         Returns:
             A map of images that can be cut with ``select``; None where R is like no convolution.
@@ -160,7 +161,6 @@ class Equation:
             local = self.frozen.local_kernels(x)
             if local is None:
                 return None
-            floor = SETTLED_FLOOR if settled else FLOOR
             local = local.times(self._folded_alpha(local))
             return local_inverse(local, self.data.multiplier(x), floor)
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from equipoise.circulant import SETTLED_FLOOR
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
 from equipoise.linear import (
@@ -79,7 +80,7 @@ class KrylovAdjoint(Adjoint):
                 f"{self.linear.name} needs a symmetric Jacobian, but R is not a gradient field: "
                 "use gmres or bicgstab."
             )
-        preconditioner = equation.preconditioner(x, settled=True) if self.preconditioned else None
+        preconditioner = equation.preconditioner(x, SETTLED_FLOOR) if self.preconditioned else None
         return self.linear.solve(transpose, g, x0=start, preconditioner=preconditioner)
 
 

@@ -26,7 +26,7 @@ from equipoise.learn.source_condition import SourceLoss
 from equipoise.learn.stability import monotonicity_penalty
 from equipoise.regularizers import Scaled
 from equipoise.regularizers.base import Regularizer
-from equipoise.solve import solve
+from equipoise.solve import default_solver, solve
 from equipoise.status import LinearSolution, Solution
 from equipoise.vectors import expand, where
 
@@ -104,7 +104,11 @@ def accumulate_gradient(
     if unrolled:
         return _unrolled(equation, visit, settings)
     solution = solve(
-        equation, visit.x, tolerance=tolerance, max_evaluations=settings.max_evaluations
+        equation,
+        visit.x,
+        default_solver(equation, warm=settings.warm_start),
+        tolerance=tolerance,
+        max_evaluations=settings.max_evaluations,
     )
     usable = solution.relative_residual <= USABLE * tolerance
     share = float(usable.double().mean())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from equipoise.bounds import Bound, proved
-from equipoise.circulant import FLOOR, SETTLED_FLOOR, LocalInverse, local_inverse
+from equipoise.circulant import FLOOR, LocalInverse, local_inverse
 from equipoise.errors import InputError
 from equipoise.solve import default_solver, solve
 from equipoise.status import Solution
@@ -84,13 +84,12 @@ class ProximalSystem:
         c = 0.5 * self._gamma * (traits.modulus.value + traits.lipschitz.value)
         return (lambda v: v / (1.0 + c)), c
 
-    def preconditioner(self, x: Tensor, *, settled: bool = False) -> LocalInverse | None:
+    def preconditioner(self, x: Tensor, floor: float | Tensor = FLOOR) -> LocalInverse | None:
         """``(I + gamma J_R(x))^{-1}`` where R is like a convolution in each part of the image."""
         local = self._field.local_kernels(x)
         if local is None:
             return None
         ones = x.new_ones(1, x.shape[1], *[1] * (x.dim() - 2))
-        floor = SETTLED_FLOOR if settled else FLOOR
         return local_inverse(local.times(self._gamma), ones, floor)
 
     def select(self, keep: Tensor) -> ProximalSystem:

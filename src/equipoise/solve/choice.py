@@ -25,15 +25,19 @@ SOLVERS: dict[str, type[Solver]] = {
 }
 
 
-def default_solver(system: System) -> Solver:
+def default_solver(system: System, *, warm: bool = False) -> Solver:
     """L-BFGS for gradient fields, otherwise Anderson acceleration, of the resolvent map if any.
 
     The resolvent map P_c contracts where R is a contractive residual (theory, section 2);
     acceleration keeps it as its safeguard and needs fewer evaluations than
     :class:`~equipoise.solve.Resolvent`, which applies it as it is.
+
+    Args:
+        system: the equation.
+        warm: whether its solve starts at the solution of an equation nearby.
     """
     if system.gradient_field:
-        return LBFGS()
+        return LBFGS(warm=warm)
     return Anderson()
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
+from equipoise.circulant import FLOOR, SETTLED_FLOOR
 from equipoise.errors import UsageError
 from equipoise.solve.secant import SecantPairs
 from equipoise.solve.solver import Solver, State, fresh_counters
@@ -21,9 +22,12 @@ SUFFICIENT, SLOPE = 1e-4, 0.8
 MAX_REJECTIONS = 16
 #: Steps after which the preconditioner is made anew, and then whenever their number has doubled.
 FIRST_REFRESHES = (1, 3)
-#: Where the residual is below this share of the scale at the start (a warm start), the first
-#: preconditioner is as good as those of the first steps, which are made anew no earlier than here.
-NEAR, NEAR_REFRESH = 0.05, 12
+#: Rebuilds at which the preconditioner is fitted to the latest so many steps: then it may turn
+#: into a multiple of the identity, where it is of no use.
+ADAPTED, STEPS = (3, 6), 3
+#: Where a warm start has a residual below this share of the scale, the first preconditioner is as
+#: good as those of the first steps, which are made anew no earlier than here.
+NEAR, NEAR_REFRESH = 0.1, 24
 
 
 @dataclass
@@ -51,12 +55,14 @@ class LBFGS(Solver):
     test, Hager and Zhang 2005), which survives the float32 floor.
 
     Where the system knows a preconditioner, that is the initial inverse Hessian of the recursion,
-    made anew after 1, 3, 6, 12, 24, ... steps as the iterate moves (12, 24, ... where all samples
-    start near their solutions).
+    made anew after 1, 3, 6, 12, 24, ... steps as the iterate moves (24, 48, ... from warm starts
+    near the solutions). The first steps also tell how far it can be trusted (``LocalInverse.
+    adapted``); where it cannot, the recursion is left with a multiple of the identity.
 
     Args:
         memory: number of correction pairs, at least 1.
         preconditioned: whether to use the system's preconditioner, if any.
+        warm: whether samples start at solutions of equations nearby.
 
     Raises:
         UsageError: if the memory is smaller than 1.
@@ -66,6 +72,7 @@ class LBFGS(Solver):
     needs_potential: ClassVar[bool] = True
     memory: int = 10
     preconditioned: bool = True
+    warm: bool = False
 
     def __post_init__(self) -> None:
         if self.memory < 1:
@@ -74,8 +81,8 @@ class LBFGS(Solver):
     def start(self, system: System, x: Tensor) -> LBFGSState:
         """Evaluate at x; the first direction is (preconditioned) steepest descent."""
         f, e = system.potential_and_residual(x)
-        near = bool((norm(e) <= NEAR * system.scale).all())
-        initial = self._initial(system, x, near)
+        near = self.warm and bool((norm(e) <= NEAR * system.scale).all())
+        initial = self._initial(system, x, SETTLED_FLOOR if near else FLOOR)
         evaluations, failed = fresh_counters(x)
         ones = torch.ones_like(f)
         direction = -e if initial is None else -initial(e)
@@ -112,7 +119,9 @@ class LBFGS(Solver):
         pairs = pairs.forget(restart)
         initial = old.initial
         if initial is not None and _due(pairs.count, old.near):
-            initial = self._initial(system, x, old.near)
+            initial = self._initial(system, x, initial.floor)
+            if initial is not None and pairs.count in ADAPTED:
+                initial = initial.adapted(*pairs.latest(STEPS, x.shape[1:]))
         direction = pairs.inverse_product(e_new, gamma, initial).neg_()
         slope = dot(direction, e_new)
         uphill = ~(slope < 0) | restart
@@ -139,24 +148,28 @@ class LBFGS(Solver):
 
     def describe(self, state: State) -> str:
         """``"lbfgs"``, with "preconditioned" where it is."""
-        preconditioned = cast(LBFGSState, state).initial is not None
-        return f"{self.name} (preconditioned)" if preconditioned else self.name
+        initial = cast(LBFGSState, state).initial
+        plain = initial is None or bool(torch.isfinite(initial.factor).all())
+        return self.name if plain else f"{self.name} (preconditioned)"
 
-    def _initial(self, system: System, x: Tensor, near: bool) -> Preconditioner | None:
+    def _initial(self, system: System, x: Tensor, floor: float | Tensor) -> Preconditioner | None:
         if self.preconditioned and isinstance(system, Preconditionable):
-            return system.preconditioner(x, settled=near)
+            return system.preconditioner(x, floor)
         return None
 
 
 def _remember(old: LBFGSState, s: Tensor, y: Tensor) -> tuple[SecantPairs, Tensor]:
     """Store the newest pair; scale the initial inverse Hessian P by ``<s, y> / <y, P y>``.
 
-    A preconditioner has nearly the right scale, so one pair after it was made is enough.
+    A preconditioner has nearly the right scale, so one pair after it was made is enough, unless
+    it is a multiple of the identity.
     """
     new = old.pairs.count == 0 or _due(old.pairs.count, old.near)
     pairs, curvature = old.pairs.push(s, y)
     if old.initial is not None and not new:
-        return pairs, old.gamma
+        factor = old.initial.factor
+        gamma = curvature / (factor * dot(y, y))
+        return pairs, torch.where((curvature > 0) & torch.isfinite(factor), gamma, old.gamma)
     image = y if old.initial is None else old.initial(y)
     return pairs, torch.where(curvature > 0, curvature / dot(y, image), old.gamma)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -45,6 +46,12 @@ class SecantPairs:
     def forget(self, samples: Tensor) -> SecantPairs:
         """Drop all pairs of some samples, boolean (B,)."""
         return replace(self, kept=self.kept.masked_fill(samples.unsqueeze(1), 0.0))
+
+    def latest(self, number: int, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The latest s and y, each of shape (B, number or fewer, *shape)."""
+        memory = self.s.shape[1]
+        slots = [(self.count - 1 - i) % memory for i in range(min(number, memory, self.count))]
+        return self.s[:, slots].unflatten(2, shape), self.y[:, slots].unflatten(2, shape)
 
     def push(self, s: Tensor, y: Tensor) -> tuple[SecantPairs, Tensor]:
         """Overwrite the oldest pair, in place; a pair without curvature leaves its slot empty.

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from equipoise.bounds import Bound
+from equipoise.circulant import FLOOR
 
 
 @runtime_checkable
@@ -17,6 +18,22 @@ class Preconditioner(Protocol):
     def __call__(self, v: Tensor) -> Tensor:
         """Apply the map."""
 
+    @property
+    def factor(self) -> Tensor:
+        """Of each sample where the map is that multiple of the identity, else NaN, (B,)."""
+
+    def adapted(self, s: Tensor, y: Tensor) -> Preconditioner:
+        """The map with that floor of each sample which comes nearest to turning y into s.
+
+        Args:
+            s: differences of points, shape (B, differences, ...); zero ones do not count.
+            y: those of E.
+        """
+
+    @property
+    def floor(self) -> Tensor:
+        """The floor of each sample, (B,)."""
+
     def select(self, keep: Tensor) -> Preconditioner:
         """The map of the samples ``keep`` (indices)."""
 
@@ -25,10 +42,10 @@ class Preconditioner(Protocol):
 class Preconditionable(Protocol):
     """A system that knows preconditioners; solvers ask for them where they help."""
 
-    def preconditioner(self, x: Tensor, *, settled: bool = False) -> Preconditioner | None:
+    def preconditioner(self, x: Tensor, floor: float | Tensor = FLOOR) -> Preconditioner | None:
         """A map near the inverse of E's Jacobian around x, or None where none is known.
 
-        ``settled`` says that x is near the solution, where small curvatures can be trusted.
+        Eigenvalues of the Jacobian below a share ``floor`` of the largest one are raised to it.
         """
 
 
