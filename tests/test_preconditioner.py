@@ -24,6 +24,7 @@ from torch import Tensor
 from equipoise import Equation
 from equipoise.circulant import (
     FLOOR,
+    FLOORS,
     LocalInverse,
     LocalKernels,
     local_inverse,
@@ -407,6 +408,42 @@ def test_the_floor_raises_small_eigenvalues() -> None:
     multiplier[..., 2, 1] = 0.0
     inverse = local_inverse(LocalKernels(torch.ones(1, 1, 4, 4).double(), kernels), multiplier)
     assert float(inverse.blocks.max()) == pytest.approx(1 / FLOOR)
+
+
+def test_the_floor_is_fitted_to_steps_and_changes() -> None:
+    """Steps of the operator itself keep its small eigenvalues; those of a multiple of I do not."""
+    kernels = torch.tensor([0.0, -1.0, 0.0, -1.0, 4.0, -1.0, 0.0, -1.0, 0.0]).reshape(
+        1, 1, 1, 1, 3, 3
+    )
+    local = LocalKernels(torch.ones(1, 1, 16, 16).double(), 100.0 * kernels.double())
+    multiplier = torch.ones(1, 1, 1, 1).double()
+    inverse = local_inverse(local, multiplier, 1e-6)
+    start = local_inverse(local, multiplier)
+    changes = normal(3, 1, 16, 16)
+    steps = torch.cat([inverse(change[None]) for change in changes])
+    fitted = start.adapted(steps[None], changes[None])
+    assert float(fitted.floor) == FLOORS[0]
+    assert bool(torch.isnan(fitted.factor).all())
+    plain = start.adapted(steps[None], 7.0 * steps[None])
+    assert float(plain.floor) == 1.0
+    v = normal(1, 1, 16, 16)
+    torch.testing.assert_close(plain(v), plain.factor * v)
+    kept = start.adapted(torch.zeros_like(steps[None]), changes[None])
+    assert float(kept.floor) == FLOOR
+    torch.testing.assert_close(kept.blocks, start.blocks)
+
+
+def test_every_sample_has_a_floor_of_its_own() -> None:
+    torch.manual_seed(0)
+    regularizer = build("tied-conv", activation="relu").double()
+    y = torch.cat([normal(1, 1, 16, 16), smooth(1, 1, 16, 16)])
+    together = solve(make(Denoising(), regularizer, y, 0.3), y, LBFGS(), tolerance=1e-8)
+    assert together.all_converged
+    for i in range(2):
+        one = y[i : i + 1]
+        alone = solve(make(Denoising(), regularizer, one, 0.3), one, LBFGS(), tolerance=1e-8)
+        assert int(alone.evaluations) == int(together.evaluations[i])
+        torch.testing.assert_close(alone.x, together.x[i : i + 1])
 
 
 def test_transfer_functions_of_centred_kernels() -> None:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from equipoise.circulant import SETTLED_FLOOR
+from equipoise.circulant import FLOOR, SETTLED_FLOOR
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
 from equipoise.linear import (
@@ -66,6 +66,7 @@ class KrylovAdjoint(Adjoint):
 
     linear: LinearSolver = field(default_factory=GMRES)
     preconditioned: bool = True
+    _floor: ClassVar[float] = SETTLED_FLOOR
 
     def solve(
         self, equation: Equation, x: Tensor, transpose: Product, g: Tensor, start: Tensor | None
@@ -80,7 +81,7 @@ class KrylovAdjoint(Adjoint):
                 f"{self.linear.name} needs a symmetric Jacobian, but R is not a gradient field: "
                 "use gmres or bicgstab."
             )
-        preconditioner = equation.preconditioner(x, SETTLED_FLOOR) if self.preconditioned else None
+        preconditioner = equation.preconditioner(x, self._floor) if self.preconditioned else None
         return self.linear.solve(transpose, g, x0=start, preconditioner=preconditioner)
 
 
@@ -93,6 +94,8 @@ class TruncatedAdjoint(KrylovAdjoint):
     """
 
     exact: ClassVar[bool] = False
+    # Few steps do not make up for small eigenvalues that are wrong.
+    _floor: ClassVar[float] = FLOOR
 
 
 @dataclass(frozen=True)
