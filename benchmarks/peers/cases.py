@@ -45,7 +45,7 @@ class Plan:
     twice: bool
 
 
-FULL = Plan(size=256, small=128, images=8, longest=60, brief=4, own=30, repeats=3, twice=True)
+FULL = Plan(size=256, small=128, images=8, longest=150, brief=4, own=30, repeats=3, twice=True)
 SHORT = Plan(size=128, small=64, images=2, longest=10, brief=2, own=15, repeats=3, twice=False)
 
 

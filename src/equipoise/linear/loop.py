@@ -113,8 +113,10 @@ class _Run:
             return torch.addcmul(start, expand(size, start), process.iterate())
 
         ended = self._iterate(process, size, candidate)
-        cut = running & ~(ended.claimed | ended.broken)
-        self._verify(candidate(), running, trusted=cut & process.error_decreases)
+        cut = running & ~(ended.claimed | ended.broken) & process.error_decreases
+        u = where(cut, process.unfinished(), process.iterate())
+        final = torch.addcmul(start, expand(size, start), u)
+        self._verify(final, running, trusted=cut)
 
         gained = self.residual <= PROGRESS * before
         self._mark(self.residual <= self.goal, Status.CONVERGED)

@@ -28,7 +28,8 @@ class Process(ABC):
 
     #: Products with J in one step.
     products_per_step: ClassVar[int] = 1
-    #: Whether the iterate comes nearer to the solution in every step, whatever its residual does.
+    #: Whether :meth:`unfinished` comes nearer to the solution in every step, whatever its residual
+    #: does.
     error_decreases: ClassVar[bool] = False
     #: Whether a breakdown proves that J is not what the method assumes, so that a restart is vain.
     breakdown_is_final: ClassVar[bool] = False
@@ -51,6 +52,10 @@ class Process(ABC):
     @abstractmethod
     def iterate(self) -> Tensor:
         """The iterate u of every sample at the step where it stopped, shape (B, ...)."""
+
+    def unfinished(self) -> Tensor:
+        """What to return of a sample whose products run out, where that is not the iterate."""
+        return self.iterate()
 
     @property
     def full(self) -> bool:
