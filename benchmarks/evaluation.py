@@ -88,7 +88,6 @@ def run(short: bool, say: Callable[[str], None]) -> Record:
             "seed": 0,
             "turns": f"{repeats} of 3 calls",
             "dtype": "float32",
-            "TF32 in convolutions": on_gpu and torch.backends.cudnn.allow_tf32,
         },
         machine=machine.describe(),
         tables=tables,

@@ -18,6 +18,8 @@ from equipoise.report.words import superscript_power
 #: Width of figures in inches; they are legible at 800 pixels.
 WIDTH = 6.2
 _GRAY = "#6E6E6E"
+#: Width of a character of a bar's words as a share of the axis.
+_CHARACTER = 0.02
 #: Ratio of the ends of an axis below which powers of ten are too few numbers.
 _NARROW = 50.0
 
@@ -147,7 +149,7 @@ def _draw_bars(axis: Axes, panel: Bars) -> None:
     values = [bar.value for bar in panel.bars if bar.value is not None and bar.value > 0]
     values += [value for value, _ in panel.marks]
     low = 0.5 * min(values, default=0.1)
-    high = 4.0 * max(values, default=1.0)
+    high = low * max(4.0 * max(values, default=1.0) / low, *(_room(bar, low) for bar in panel.bars))
     for place, bar in zip(places, panel.bars, strict=True):
         if bar.value is not None and bar.value > 0:
             colour = curve_style(bar.group).colour
@@ -165,6 +167,14 @@ def _draw_bars(axis: Axes, panel: Bars) -> None:
     axis.set_ylim(0.4, len(panel.bars) + (1.2 if panel.marks else 0.6))
     axis.set_yticks(places, [bar.label for bar in panel.bars])
     axis.grid(visible=False, axis="y")
+
+
+def _room(bar: Bar, low: float) -> float:
+    """Ratio of the ends of an axis from ``low`` on which a bar's words end within the axis."""
+    if bar.value is None or bar.value <= 0:
+        return 1.0
+    share = min(0.8, _CHARACTER * len(bar.words or number(bar.value)))
+    return float((bar.value / low) ** (1.0 / (1.0 - share)))
 
 
 def _plain_powers(axis: Axis) -> None:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from benchmarks import timing
 from benchmarks.machine import device
+from equipoise.precision import without_tf32
 
 #: Channels and kernel size of the convolution whose rate is the limit to measure against.
 CHANNELS, KERNEL = 64, 3
@@ -52,7 +53,7 @@ def measure_rates(batch: int, height: int, width: int, repeats: int) -> Rates:
     a, b = torch.randn(side, side, device=place), torch.randn(side, side, device=place)
     source = torch.randn(COPIED // 4, device=place)
     target = torch.empty_like(source)
-    with torch.no_grad():
+    with torch.no_grad(), without_tf32(place):
         took = timing.compare(
             {
                 "contiguous": lambda: F.conv2d(x, kernel, padding=KERNEL // 2),

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
 
 from equipoise.cotangents import pull_back
+from equipoise.precision import without_tf32
 from equipoise.regularizers.convolution import (
     Correlation,
     Padding,
@@ -101,7 +102,8 @@ class _Attached(torch.autograd.Function):
         wants_x = ctx.needs_input_grad[1]
 
         def pull(one: Tensor) -> tuple[Tensor, ...]:
-            return _Pairing(fixed, x, core, one, wants_x).gradients()
+            with without_tf32(x.device):
+                return _Pairing(fixed, x, core, one, wants_x).gradients()
 
         found = pull_back(pull, q, x, *tensors)
         return None, *(found if wants_x else (None, *found))

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from equipoise.errors import InputError, UnknownNameError, UsageError
+from equipoise.precision import without_tf32
 
 Padding = Literal["zero", "circular"]
 
@@ -67,6 +68,10 @@ class Correlation:
         return self._padded(x, widths, x.shape[-1] + widths[-1])
 
     def _padded(self, x: Tensor, widths: Sequence[int], length: int) -> Tensor:
+        with without_tf32(x.device):
+            return self._in_runs(x, widths, length)
+
+    def _in_runs(self, x: Tensor, widths: Sequence[int], length: int) -> Tensor:
         run = self._run
         if run == 1:
             return self._convolve(x, self.filters, self.bias, padding=widths)

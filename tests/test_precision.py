@@ -1,0 +1,43 @@
+"""TF32 is kept out of convolutions on graphics processors, and out of nothing else."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from equipoise.precision import without_tf32
+
+CONVOLUTIONS = torch.backends.cudnn.conv
+
+
+def test_convolutions_are_not_rounded_on_a_graphics_processor() -> None:
+    before = CONVOLUTIONS.fp32_precision, torch.backends.cudnn.allow_tf32
+    with without_tf32(torch.device("cuda")):
+        assert CONVOLUTIONS.fp32_precision == "ieee"
+        assert not torch.backends.cudnn.allow_tf32  # the older switch can still be read
+    assert (CONVOLUTIONS.fp32_precision, torch.backends.cudnn.allow_tf32) == before
+
+
+def test_the_caller_s_choice_is_restored_after_an_error() -> None:
+    before = CONVOLUTIONS.fp32_precision
+    with pytest.raises(RuntimeError, match="broken"), without_tf32(torch.device("cuda", 0)):
+        raise RuntimeError("broken")
+    assert CONVOLUTIONS.fp32_precision == before
+
+
+def test_processors_are_left_alone() -> None:
+    before = CONVOLUTIONS.fp32_precision
+    with without_tf32(torch.device("cpu")):
+        assert CONVOLUTIONS.fp32_precision == before
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_fields_on_a_graphics_processor_are_those_of_float64() -> None:
+    from equipoise.regularizers import build
+
+    torch.manual_seed(0)
+    narrow = build("ridge", filters=(4, 8, 64)).to("cuda")
+    x = torch.rand(2, 1, 64, 64, device="cuda")
+    value = narrow.frozen().field(x).double()
+    exact = narrow.double().frozen().field(x.double())
+    assert float((value - exact).norm() / exact.norm()) < 1e-5
