@@ -115,7 +115,9 @@ def run(short: bool, say: Callable[[str], None]) -> Record:
             values = _compare(past, adjoint, skip)
             rows.append(Row(f"{label}, adjoint to {adjoint:g}", values))
     findings = [
-        verdict(f"Cold over warm-started step, {row.label}", _float(row.values["ratio"]), 2, 4, "x")
+        verdict(
+            f"Cold over warm-started step, {row.label}", _float(row.values["ratio"]), 2, 4, "x", 3
+        )
         for row in rows
     ]
     table, words = _races(scale, rate, say)
@@ -254,7 +256,7 @@ def _races(scale: Scale, rate: float, say: Callable[[str], None]) -> tuple[Table
         rows=rows,
         note=f"The target is {BELOW:g} dB below the end of the exact training from warm starts: "
         + ", ".join(f"{number(target, 4)} dB" for target in targets)
-        + f"; {scale.race} steps each. Medians over {scale.seeds} seed(s); unrolled steps are "
+        + f"; {scale.race} steps each. Seeds: {scale.seeds}, medians over them; unrolled steps are "
         "judged by what they reconstruct themselves.",
         subject="gradient",
     )

@@ -202,7 +202,7 @@ class Equation:
     @cached_property
     def modulus(self) -> Bound | None:
         """Strong monotonicity ``m = s_-^2 + alpha mu`` of E (theory, Prop 1(iii))."""
-        mu = self.regularizer.modulus()
+        mu = self.regularizer.monotonicity()
         if mu is None:
             return None
         low, _ = self._spectrum

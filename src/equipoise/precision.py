@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 
@@ -20,13 +21,18 @@ def without_tf32(device: torch.device) -> AbstractContextManager[None]:
 
 @contextmanager
 def _without_tf32() -> Iterator[None]:
-    # Both kinds of layers: PyTorch refuses to read its older switch where they differ.
-    kinds = torch.backends.cudnn.conv, torch.backends.cudnn.rnn
+    cudnn: Any = torch.backends.cudnn
+    kinds = cudnn.conv, cudnn.rnn
     before = [kind.fp32_precision for kind in kinds]
-    for kind in kinds:
-        kind.fp32_precision = "ieee"
+
+    def switch(allow: bool, precisions: list[str]) -> None:
+        # The older switch first: PyTorch refuses to read it where it contradicts the newer ones.
+        cudnn.allow_tf32 = allow
+        for kind, precision in zip(kinds, precisions, strict=True):
+            kind.fp32_precision = precision
+
+    switch(False, ["ieee", "ieee"])
     try:
         yield
     finally:
-        for kind, precision in zip(kinds, before, strict=True):
-            kind.fp32_precision = precision
+        switch("tf32" in before, before)

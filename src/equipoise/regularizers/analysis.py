@@ -85,7 +85,7 @@ class AnalysisRegularizer(Regularizer):
 
     def traits(self) -> Traits:
         """``J`` lies between ``-N^T N`` and ``P^T P`` with ``N^2, P^2 = diag(-+psi'')_+`` of K."""
-        modulus, tails = self.modulus(), self.profile.tails()
+        modulus, tails = self.monotonicity(), self.profile.tails()
         up = self._square_norm(self.profile.curvature_range()[1])
         return Traits(
             gradient_field=True,
@@ -95,7 +95,7 @@ class AnalysisRegularizer(Regularizer):
             bounded=tails.bounded_slope,
         )
 
-    def modulus(self) -> Bound:
+    def monotonicity(self) -> Bound:
         """``-||N||^2``: 0 for convex potentials, without a look at the filters."""
         return proved(0.0 - self._square_norm(-self.profile.curvature_range()[0]), _WHY)
 

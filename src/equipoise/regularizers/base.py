@@ -140,7 +140,7 @@ class Regularizer(Prior):
         """What is known of R for its present parameters. Bounds hold for every image size."""
         return Traits(gradient_field=self.gradient_field)
 
-    def modulus(self) -> Bound | None:
+    def monotonicity(self) -> Bound | None:
         """``traits().modulus``; override where that costs less than all traits."""
         return self.traits().modulus
 

@@ -47,7 +47,7 @@ class ProximalSystem:
     @property
     def modulus(self) -> Bound | None:
         """``1 + gamma mu``."""
-        mu = self._regularizer.modulus()
+        mu = self._regularizer.monotonicity()
         return None if mu is None else proved(1.0) + mu.times(self._gamma)
 
     @property

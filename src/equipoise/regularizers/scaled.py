@@ -108,9 +108,9 @@ class Scaled(Regularizer):
             bounded=inner.bounded,
         )
 
-    def modulus(self) -> Bound | None:
+    def monotonicity(self) -> Bound | None:
         """``a mu``."""
-        inner = self.regularizer.modulus()
+        inner = self.regularizer.monotonicity()
         return None if inner is None else inner.times(self.strength)
 
     def _field(self, x: Tensor, constants: Constants) -> Tensor:

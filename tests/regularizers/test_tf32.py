@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from equipoise.precision import without_tf32
 
-CONVOLUTIONS = torch.backends.cudnn.conv
+CUDNN: Any = torch.backends.cudnn
+CONVOLUTIONS = CUDNN.conv
 
 
 def test_convolutions_are_not_rounded_on_a_graphics_processor() -> None:
-    before = CONVOLUTIONS.fp32_precision, torch.backends.cudnn.allow_tf32
+    before = CONVOLUTIONS.fp32_precision, CUDNN.allow_tf32
     with without_tf32(torch.device("cuda")):
         assert CONVOLUTIONS.fp32_precision == "ieee"
-        assert not torch.backends.cudnn.allow_tf32  # the older switch can still be read
-    assert (CONVOLUTIONS.fp32_precision, torch.backends.cudnn.allow_tf32) == before
+        assert not CUDNN.allow_tf32  # the older switch can still be read
+    assert (CONVOLUTIONS.fp32_precision, CUDNN.allow_tf32) == before
 
 
 def test_the_caller_s_choice_is_restored_after_an_error() -> None:
