@@ -12,9 +12,8 @@ import torch
 def without_tf32(device: torch.device) -> AbstractContextManager[None]:
     """Keep cuDNN from computing float32 convolutions in TF32, which PyTorch allows by default.
 
-    TF32 has 10 bits of mantissa: iterations would stall at residuals around 1e-3, and products with
-    a Jacobian would not belong to the field that the solver sees. What the caller allowed is
-    restored at the end. Nothing happens for other devices.
+    TF32 rounds the factors to 10 bits of mantissa, while residuals and tolerances here are those of
+    float32. What the caller allowed is restored at the end. Nothing happens for other devices.
     """
     return _without_tf32() if device.type == "cuda" else nullcontext()
 

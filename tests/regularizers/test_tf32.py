@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
 import torch
 
 from equipoise.precision import without_tf32
+from equipoise.regularizers import build
 
 CUDNN: Any = torch.backends.cudnn
 CONVOLUTIONS = CUDNN.conv
@@ -34,10 +37,25 @@ def test_processors_are_left_alone() -> None:
         assert CONVOLUTIONS.fp32_precision == before
 
 
+def test_convolutions_and_their_gradients_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def noted(where: str) -> Callable[[torch.device], AbstractContextManager[None]]:
+        return lambda device: asked.append(f"{where} {device.type}") or nullcontext()  # type: ignore[func-returns-value]
+
+    for module in ("convolution", "attached"):
+        monkeypatch.setattr(f"equipoise.regularizers.{module}.without_tf32", noted(module))
+    regularizer = build("ridge", filters=(2, 4))
+    x = torch.rand(1, 1, 12, 12)
+    regularizer.frozen().field(x)
+    assert set(asked) == {"convolution cpu"}
+    asked.clear()
+    regularizer.attached(x).sum().backward()
+    assert set(asked) == {"convolution cpu", "attached cpu"}
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_fields_on_a_graphics_processor_are_those_of_float64() -> None:
-    from equipoise.regularizers import build
-
     torch.manual_seed(0)
     narrow = build("ridge", filters=(4, 8, 64)).to("cuda")
     x = torch.rand(2, 1, 64, 64, device="cuda")
