@@ -15,7 +15,10 @@ from equipoise.vectors import dot, expand, norm, where
 FLOOR, SETTLED_FLOOR = 5e-2, 1e-2
 #: Shares to choose from where differences of gradients are known; with the last one all eigenvalues
 #: are equal. A better one has to miss by so much less than the present one.
-FLOORS, MARGIN = (1e-2, 5e-2, 0.2, 1.0), 0.2
+FLOORS, MARGIN = (SETTLED_FLOOR, FLOOR, 0.2, 1.0), 0.2
+#: Numbers in a batch from which the parts are transformed one by one: together they leave the
+#: caches.
+LARGE = 2**18
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class LocalInverse:
 
     def __call__(self, v: Tensor) -> Tensor:
         """Apply the operator to images of shape (B, groups * c, *spatial)."""
-        return self._back(self.blocks, self._waves(v))
+        return self._images([self.blocks], v)[0]
 
     def select(self, keep: Tensor) -> LocalInverse:
         """The operator of the samples ``keep`` (indices)."""
@@ -65,24 +68,24 @@ class LocalInverse:
 
         Where curvatures vary from pixel to pixel, as those of noise, small eigenvalues of the
         parts are none of the operator: then a high floor makes the better inverse, in the end a
-        multiple of the identity. A floor is left for another if the sum of ``sin^2`` of the angles
-        between s and the image of y falls by the share ``MARGIN``.
+        multiple of the identity. A floor (one of ``FLOORS``) is left for another if the sum of
+        ``sin^2`` of the angles between s and the image of y falls by the share ``MARGIN``.
 
         Args:
             s: steps, shape (B, steps, groups * c, *spatial); zero ones do not count.
             y: changes of the gradient along them.
         """
         spectrum, choices = self.spectrum, self.spectrum.floor.new_tensor(FLOORS)
-        blocks = [self.blocks]
-        blocks += [spectrum.raised_to(floor.expand(len(s))) for floor in choices[:-1]]
-        misses = y.new_zeros(len(blocks) + 1, len(y))
+        blocks = [spectrum.raised_to(floor.expand(len(s))) for floor in choices[:-1]]
+        misses = y.new_zeros(len(choices), len(y))
         for step, change in zip(s.unbind(1), y.unbind(1), strict=True):
-            waves = self._waves(change)
-            images = [*(self._back(each, waves) for each in blocks), change]
+            images = [*self._images(blocks, change), change]
             squares = torch.stack([1.0 - _cosine(image, step).square() for image in images])
             misses += torch.nan_to_num(squares, nan=0.0)
-        least, best = misses[1:].min(0)
-        floor = torch.where(least < (1.0 - MARGIN) * misses[0], choices[best], spectrum.floor)
+        present = (choices.unsqueeze(1) - spectrum.floor).abs().argmin(0)
+        least, best = misses.min(0)
+        better = least < (1.0 - MARGIN) * misses.gather(0, present.unsqueeze(0)).squeeze(0)
+        floor = torch.where(better, choices[best], spectrum.floor)
         spectrum = replace(spectrum, floor=floor)
         return LocalInverse(self.roots, spectrum.raised_to(floor), spectrum)
 
@@ -97,19 +100,26 @@ class LocalInverse:
         top = self.spectrum.values.flatten(1).amax(1)
         return torch.where(self.floor < 1, torch.nan, 1.0 / top)
 
-    def _waves(self, v: Tensor) -> Tensor:
-        groups, c = self.blocks.shape[1], self.blocks.shape[3]
-        parts = self.roots * v.unflatten(1, (groups, 1, c))
-        return torch.fft.rfftn(parts, dim=self._axes)
-
-    def _back(self, blocks: Tensor, waves: Tensor) -> Tensor:
-        waves = (blocks * waves.unsqueeze(3)).sum(4)
-        parts = torch.fft.irfftn(waves, s=self.roots.shape[4:], dim=self._axes)
-        return (self.roots * parts).sum(2).flatten(1, 2)
-
-    @property
-    def _axes(self) -> tuple[int, ...]:
-        return tuple(range(4 - self.roots.dim(), 0))
+    def _images(self, operators: Sequence[Tensor], v: Tensor) -> list[Tensor]:
+        """Apply the operators with several blocks to the same images."""
+        groups, c, parts = self.blocks.shape[1], self.blocks.shape[3], self.roots.shape[2]
+        axes = tuple(range(4 - self.roots.dim(), 0))
+        v = v.unflatten(1, (groups, 1, c))
+        together = parts if v.numel() < LARGE else 1
+        images: list[Tensor] = []
+        for start in range(0, parts, together):
+            some = slice(start, start + together)
+            roots = self.roots[:, :, some]
+            waves = torch.fft.rfftn(roots * v, dim=axes)
+            for i, blocks in enumerate(operators):
+                turned = _times(blocks[:, :, some], waves)
+                back = torch.fft.irfftn(turned, s=self.roots.shape[4:], dim=axes).mul_(roots)
+                image = back.sum(2) if together > 1 else back.squeeze(2)
+                if start:
+                    images[i] += image
+                else:
+                    images.append(image)
+        return [image.flatten(1, 2) for image in images]
 
 
 @dataclass(frozen=True)
@@ -170,6 +180,13 @@ def local_inverse(
     floor = torch.as_tensor(floor, dtype=values.dtype, device=values.device).expand(len(values))
     spectrum = Spectrum(values, vectors, floor)
     return LocalInverse(roots, spectrum.raised_to(spectrum.floor), spectrum)
+
+
+def _times(blocks: Tensor, waves: Tensor) -> Tensor:
+    """Multiply waves of c channels, (..., c, *frequencies), by matrices at each frequency."""
+    if blocks.shape[3] == 1:
+        return blocks.squeeze(4) * waves
+    return (blocks * waves.unsqueeze(3)).sum(4)
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:

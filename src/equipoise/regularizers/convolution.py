@@ -43,6 +43,7 @@ class Correlation:
         self.padding = padding
         self._convolve = _CONV[len(self.sizes)]
         self._run = run_length(self.outputs) if filters.device.type == "cpu" else 1
+        self._single = laid_out(filters), bias
         if self._run > 1:
             filters = _shifted(filters, self._run)
             bias = None if bias is None else bias.repeat(self._run)
@@ -61,6 +62,12 @@ class Correlation:
     def valid(self, x: Tensor) -> Tensor:
         """The same without padding: the result is smaller by the filters' size less one."""
         return self._padded(x, [0] * len(self.sizes), x.shape[-1] - self.sizes[-1] + 1)
+
+    def every(self, x: Tensor, strides: Sequence[int]) -> Tensor:
+        """:meth:`valid` at every so many pixels along each axis, from the first one on."""
+        filters, bias = self._single
+        with without_tf32(x.device):
+            return self._convolve(x, filters, bias, stride=strides)
 
     def full(self, x: Tensor) -> Tensor:
         """The same on images continued by zeros: larger by the filters' size less one."""

@@ -12,9 +12,9 @@ from torch import Tensor
 from equipoise.circulant import LocalKernels
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization
-from equipoise.regularizers.local_curvature import local_kernels
+from equipoise.regularizers.local_curvature import local_kernels, sampling
 from equipoise.regularizers.pointwise import Pointwise
-from equipoise.regularizers.sandwich import Sandwich
+from equipoise.regularizers.sandwich import ConvolutionSandwich, Sandwich
 from equipoise.regularizers.tiles import Tile
 
 if TYPE_CHECKING:
@@ -72,14 +72,14 @@ class FrozenFeatures(FrozenField):
 
     def _local_kernels(self, x: Tensor) -> LocalKernels | None:
         """``K^T diag(s'_+) K`` with the mean of s' over each part of the image."""
-        if self._autocorrelations is None:
+        if self._autocorrelations is None or not isinstance(self._sandwich, ConvolutionSandwich):
             return None
+        strides = sampling(x.shape[2:])
         curvatures = [
             (tile, self._point.curvature(features).clamp_min(0.0))
-            for tile, features in self._sandwich.features(x)
+            for tile, features in self._sandwich.samples(x, strides)
         ]
-        shape = (len(x), *x.shape[2:])
-        return local_kernels(curvatures, self._correlated, shape)
+        return local_kernels(curvatures, self._correlated, (len(x), *x.shape[2:]), strides)
 
     @cached_property
     def _correlated(self) -> Tensor:

@@ -17,18 +17,30 @@ from equipoise.vectors import expand
 #: and the least ratio between the levels of neighbouring parts: windows that vary without need
 #: only spread waves over frequencies where the inverse is large.
 PARTS, LEAST_RATIO = 4, 3.0
-#: Curvatures are smoothed over this many pixels in every direction, for the same reason.
-SMOOTHING = 7
+#: Means over this many pixels in every direction smooth the curvatures, for the same reason, and
+#: so often: windows without corners spread waves less.
+SMOOTHING, MEANS = 5, 2
+#: Curvatures are computed at every so many pixels of axes that have at least so many.
+STRIDE, LONG = 2, 128
 #: Share of the pixels below the lowest and above the highest level.
 TAIL = 0.05
 #: Pixels at most from which the levels are found.
 SAMPLE = 2**16
 
 _MEAN = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+_LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+def sampling(spatial: Sequence[int]) -> tuple[int, ...]:
+    """The distance of the pixels along each axis at which curvatures are computed."""
+    return tuple(STRIDE if size >= LONG else 1 for size in spatial)
 
 
 def local_kernels(
-    curvatures: Sequence[tuple[Tile, Tensor]], autocorrelations: Tensor, shape: Sequence[int]
+    curvatures: Sequence[tuple[Tile, Tensor]],
+    autocorrelations: Tensor,
+    shape: Sequence[int],
+    strides: Sequence[int],
 ) -> LocalKernels:
     """Divide images by the size of the curvature and average it over each part.
 
@@ -36,23 +48,27 @@ def local_kernels(
     linear hat functions of it.
 
     Args:
-        curvatures: c of every tile with its margin, shape (b, features, *sizes), not negative, so
-            that the result is positive semi-definite.
+        curvatures: c of every tile of the grid of pixels where it is known, without a margin, shape
+            (b, features, *sizes), not negative, so that the result is positive semi-definite.
         autocorrelations: of the filters, shape (features, channels, channels, *sizes).
         shape: (B, *spatial) of the whole batch.
+        strides: of the grid.
 
     Returns:
         The convolutions ``sum_k mean_j(c_k) a_k`` in each part j with autocorrelations a_k.
     """
     batch, *spatial = shape
     dims = len(spatial)
+    grid = curvatures[0][0].shape
     flat = autocorrelations.flatten(3)
     power = flat[..., flat.shape[3] // 2].diagonal(dim1=1, dim2=2).sum(1)
-    height = power.new_empty(batch, 1, *spatial)
+    height = power.new_empty(batch, 1, *grid)
     for tile, curvature in curvatures:
-        size = (curvature.movedim(1, -1) @ power).unsqueeze(1)
-        tile.box(height).copy_(tile.interior(size))
-    height = _MEAN[dims](height, SMOOTHING, 1, SMOOTHING // 2, count_include_pad=False)
+        tile.box(height).copy_((curvature.movedim(1, -1) @ power).unsqueeze(1))
+    half = [SMOOTHING // 2 // stride for stride in strides]
+    width = [2 * each + 1 for each in half]
+    for _ in range(MEANS):
+        height = _MEAN[dims](height, width, 1, half, count_include_pad=False)
     windows = _hats(height.clamp_min(torch.finfo(height.dtype).tiny).log())
 
     # A part without pixels takes the mean over the whole image.
@@ -61,9 +77,11 @@ def local_kernels(
     weights = weights / weights.flatten(2).sum(2).reshape(*weights.shape[:2], *[1] * dims)
     gains = weights.new_zeros(batch, PARTS, len(power))
     for tile, curvature in curvatures:
-        share = tile.widened(tile.box(weights)).flatten(2)
+        share = tile.box(weights).flatten(2)
         gains[tile.samples] += share @ curvature.movedim(1, -1).flatten(1, -2)
     kernels = torch.einsum("bjk,k...->bj...", gains, autocorrelations)
+    if grid != tuple(spatial):
+        windows = F.interpolate(windows, tuple(spatial), mode=_LINEAR[dims])
     return LocalKernels(windows, kernels)
 
 

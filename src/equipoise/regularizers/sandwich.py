@@ -10,7 +10,7 @@ from torch import Tensor
 
 from equipoise.errors import InputError
 from equipoise.regularizers.convolution import Correlation, Padding, laid_out, mirrored, wrap
-from equipoise.regularizers.tiles import Tile, cut, plan
+from equipoise.regularizers.tiles import Tile, cut, cut_grid, plan
 
 #: Turns the features of a tile into what the adjoint takes; may write on them.
 Point = Callable[[Tensor, Tile], Tensor]
@@ -24,9 +24,6 @@ class Sandwich(Protocol):
 
     def transposed(self) -> Sandwich:
         """``x -> K^T point(L x)`` without a bias; tiles are the same."""
-
-    def features(self, x: Tensor) -> Iterator[tuple[Tile, Tensor]]:
-        """``K x + b``, tile by tile."""
 
 
 class ConvolutionSandwich:
@@ -82,7 +79,7 @@ class ConvolutionSandwich:
         if len(tiles) == 1 and tiles[0].whole:
             return self._first(point(last(z), tiles[0]))
         out = laid_out(z.new_empty(len(z), self._first.outputs, *z.shape[2:]))
-        source = z if tiles[0].whole else self._padded(z)
+        source = z if tiles[0].whole else self._padded(z, 2)
         for tile in tiles:
             self._through(source, tile, last, point, tile.box(out))
         return out
@@ -93,13 +90,17 @@ class ConvolutionSandwich:
             z = layer(z)
         return z.contiguous()
 
-    def features(self, x: Tensor) -> Iterator[tuple[Tile, Tensor]]:
-        """``K x + b``, tile by tile; margins outside the image hold no features of it."""
-        z = self._reduced(x)
-        tiles = cut(len(z), tuple(z.shape[2:]), self._sides[0][-1])
-        source = z if tiles[0].whole else self._padded(z)
-        for tile in tiles:
-            yield tile, self._features(source, tile, self._last)
+    def samples(self, x: Tensor, strides: Sequence[int]) -> Iterator[tuple[Tile, Tensor]]:
+        """``K x + b`` at every so many pixels along each axis; tiles are those of this grid."""
+        z, last = self._reduced(x), self._last
+        grid = tuple(-(-size // stride) for size, stride in zip(z.shape[2:], strides, strict=True))
+        source = self._padded(z, 1)
+        for tile in cut_grid(len(z), grid, self._sides[0][-1]):
+            box = source[tile.samples]
+            for axis, (low, high) in enumerate(zip(tile.low, tile.high, strict=True)):
+                length = (high - low - 1) * strides[axis] + last.sizes[axis]
+                box = box.narrow(axis + 2, low * strides[axis], length)
+            yield tile, last.every(box, strides)
 
     def _reduced(self, x: Tensor) -> Tensor:
         """Apply all convolutions of K but the last."""
@@ -108,9 +109,9 @@ class ConvolutionSandwich:
             z = layer(z)
         return z
 
-    def _padded(self, z: Tensor) -> Tensor:
-        """Images with the pixels around them that features in the margin of a tile need."""
-        widths = [2 * half for half in self._last.halves]
+    def _padded(self, z: Tensor, reach: int) -> Tensor:
+        """Images continued on every side by so many times what a filter reaches."""
+        widths = [reach * half for half in self._last.halves]
         if self._padding == "circular":
             return laid_out(wrap(z, widths))
         return F.pad(z, [width for width in reversed(widths) for _ in range(2)])
@@ -158,17 +159,10 @@ class DenseSandwich:
             InputError: if they have another shape.
         """
         check_image_shape(x, self._image_shape)
-        ((tile, features),) = self._with(x, None if linear else self._bias)
-        return (point(features, tile) @ self._outer).reshape(x.shape)
-
-    def features(self, x: Tensor) -> Iterator[tuple[Tile, Tensor]]:
-        """``K x + b``, shape (B, features)."""
-        return self._with(x, self._bias)
-
-    def _with(self, x: Tensor, bias: Tensor | None) -> Iterator[tuple[Tile, Tensor]]:
         shape = self._image_shape[1:]
         (tile,) = plan(len(x), shape, (0,) * len(shape), 1, x.numel())
-        yield tile, F.linear(x.flatten(1), self._inner, bias)
+        features = F.linear(x.flatten(1), self._inner, None if linear else self._bias)
+        return (point(features, tile) @ self._outer).reshape(x.shape)
 
 
 def check_image_shape(x: Tensor, image_shape: tuple[int, ...]) -> None:

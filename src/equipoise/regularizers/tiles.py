@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, prod
 
-import torch.nn.functional as F
 from torch import Tensor
 
 #: Bytes of features that are held at once: what stays in a processor's caches, and elsewhere what
@@ -58,12 +57,6 @@ class Tile:
             features = features.narrow(axis, margin, features.shape[axis] - 2 * margin)
         return features
 
-    def widened(self, values: Tensor) -> Tensor:
-        """Values of the tile's pixels with zeros in the margin."""
-        if self.whole:
-            return values
-        return F.pad(values, [margin for margin in reversed(self.margin) for _ in range(2)])
-
     def clear_margin(self, features: Tensor) -> None:
         """Set the margin to zero, so that sums count every pixel once."""
         if not self.whole:
@@ -93,9 +86,24 @@ def cut(batch: int, shape: tuple[int, ...], filters: Tensor) -> tuple[Tile, ...]
         shape: their spatial shape.
         filters: shape (features, channels, *sizes).
     """
-    budget = CACHE if filters.device.type == "cpu" else DEVICE
     margin = tuple(size // 2 for size in filters.shape[2:])
-    return plan(batch, shape, margin, len(filters) * filters.element_size(), budget)
+    return plan(batch, shape, margin, len(filters) * filters.element_size(), _budget(filters))
+
+
+def cut_grid(batch: int, shape: tuple[int, ...], filters: Tensor) -> tuple[Tile, ...]:
+    """Plan for the features of a convolution on a grid of pixels; these tiles have no margin.
+
+    Args:
+        batch: number of images.
+        shape: of the grid.
+        filters: shape (features, channels, *sizes).
+    """
+    margin = (0,) * len(shape)
+    return plan(batch, shape, margin, len(filters) * filters.element_size(), _budget(filters))
+
+
+def _budget(filters: Tensor) -> int:
+    return CACHE if filters.device.type == "cpu" else DEVICE
 
 
 @lru_cache(maxsize=256)

@@ -23,8 +23,9 @@ MAX_REJECTIONS = 16
 #: Steps after which the preconditioner is made anew, and then whenever their number has doubled.
 FIRST_REFRESHES = (1, 3)
 #: Rebuilds at which the preconditioner is fitted to the latest so many steps: then it may turn
-#: into a multiple of the identity, where it is of no use.
-ADAPTED, STEPS = (3, 6), 3
+#: into a multiple of the identity, where it is of no use. One step of an image of so many numbers
+#: tells as much.
+ADAPTED, STEPS, LARGE = (3, 6), 3, 2**18
 #: Where a warm start has a residual below this share of the scale, the first preconditioner is as
 #: good as those of the first steps, which are made anew no earlier than here.
 NEAR, NEAR_REFRESH = 0.1, 24
@@ -121,7 +122,8 @@ class LBFGS(Solver):
         if initial is not None and _due(pairs.count, old.near):
             initial = self._initial(system, x, initial.floor)
             if initial is not None and pairs.count in ADAPTED:
-                initial = initial.adapted(*pairs.latest(STEPS, x.shape[1:]))
+                steps = STEPS if x[0].numel() < LARGE else 1
+                initial = initial.adapted(*pairs.latest(steps, x.shape[1:]))
         direction = pairs.inverse_product(e_new, gamma, initial).neg_()
         slope = dot(direction, e_new)
         uphill = ~(slope < 0) | restart
