@@ -23,6 +23,7 @@ from benchmarks.rates import Rates, measure_rates
 from benchmarks.record import Column, Record, Row, Table, Value
 from benchmarks.straightforward import Straightforward, flops, straightforward, traffic
 from benchmarks.tables import number
+from equipoise.compiling import use_compiler
 from equipoise.equation import Equation
 from equipoise.regularizers import build
 from equipoise.solve import solve
@@ -34,6 +35,8 @@ WRITTEN = "straightforward, gradient written out"
 AUTOGRAD = "straightforward, gradient by autograd"
 EVALUATION, RESIDUAL, LINEARIZE = "potential and gradient", "gradient alone", "linearisation"
 PRODUCT, REBUILD, APPLY = "Hessian product", "preconditioner, made anew", "preconditioner, applied"
+#: Rows of what ``torch.compile`` makes faster: label -> the operation.
+COMPILED = {f"{key}, compiled": key for key in (EVALUATION, LINEARIZE)}
 #: Other regularisers of the catalogue: name -> arguments.
 OTHERS: dict[str, dict[str, Any]] = {
     "tied-conv": {"filters": 12},
@@ -159,6 +162,7 @@ def _measure(weights: Weights, truth: Tensor, rates: Rates, repeats: int, name: 
     x = truth
     v = (y - truth) / SIGMA
     calls = _operations(equation, x, v)
+    calls |= {label: _with_compiler(calls[key]) for label, key in COMPILED.items()}
     peers: dict[str, Callable[[], Any]] = {
         WRITTEN: lambda: (plain.potential(x), plain.gradient(x)),
         AUTOGRAD: lambda: (plain.potential(x), plain.gradient_by_autograd(x)),
@@ -166,6 +170,8 @@ def _measure(weights: Weights, truth: Tensor, rates: Rates, repeats: int, name: 
     with torch.no_grad():
         took = timing.compare({**peers, **calls}, repeats=repeats, warmup=2, burst=3, limit_s=90)
         errors = _errors(weights, equation, plain, x, v)
+        compiled = _errors(weights, equation, plain, x, v, compiler=True)
+        errors |= {label: compiled[key] for label, key in COMPILED.items()}
     operations = flops(WIDTHS, KERNEL, x.numel())
     rows = []
     for label, spent in took.items():
@@ -178,7 +184,7 @@ def _measure(weights: Weights, truth: Tensor, rates: Rates, repeats: int, name: 
         if label not in (REBUILD, APPLY):
             values["gflops"] = operations / spent.median / 1e9
             values["share"] = 100 * operations / spent.median / rates.convolution
-        if label in (EVALUATION, AUTOGRAD):
+        if label in (EVALUATION, AUTOGRAD, *COMPILED):
             values["faster"] = took[WRITTEN].median / spent.median
         rows.append(Row(label, values))
     return Table(
@@ -208,7 +214,13 @@ def _operations(equation: Equation, x: Tensor, v: Tensor) -> dict[str, Callable[
 
 
 def _errors(
-    weights: Weights, equation: Equation, plain: Straightforward, x: Tensor, v: Tensor
+    weights: Weights,
+    equation: Equation,
+    plain: Straightforward,
+    x: Tensor,
+    v: Tensor,
+    *,
+    compiler: bool = False,
 ) -> dict[str, float]:
     """Largest relative difference of each operation's result to the formula in float64."""
     exact = straightforward(weights, torch.float64)
@@ -220,8 +232,10 @@ def _errors(
     )
     energy = r + 0.5 * (wide - y).square().sum((1, 2, 3))
     residual = gradient + wide - y
+    use_compiler(compiler)
     value, field = equation.potential_and_residual(x)
     linear = equation.linearize(x)
+    use_compiler(None)
     return {
         WRITTEN: max(_difference(plain.potential(x), r), _difference(plain.gradient(x), gradient)),
         AUTOGRAD: _difference(plain.gradient_by_autograd(x), gradient),
@@ -232,6 +246,17 @@ def _errors(
     }
 
 
+def _with_compiler(call: Callable[[], Any]) -> Callable[[], Any]:
+    def compiled() -> Any:
+        use_compiler(True)
+        try:
+            return call()
+        finally:
+            use_compiler(None)
+
+    return compiled
+
+
 def _difference(found: Tensor, exact: Tensor) -> float:
     return float((found.double() - exact).abs().max() / exact.abs().max())
 
@@ -239,6 +264,7 @@ def _difference(found: Tensor, exact: Tensor) -> float:
 def _findings(table: Table, weights: Weights, name: str, rates: Rates) -> list[str]:
     cells = {row.label: row.values for row in table.rows}
     ours, product = cells[EVALUATION], cells[PRODUCT]
+    compiled = cells[f"{EVALUATION}, compiled"]
     share, gflops = _number(ours["share"]), _number(ours["gflops"])
     where = f"{weights}, {name}"
     if machine.device().type == "cuda" and not name.endswith("480 x 320"):
@@ -249,6 +275,9 @@ def _findings(table: Table, weights: Weights, name: str, rates: Rates) -> list[s
     return [
         verdict(f"Share of the convolution's rate, {measured_here}", share, 45, 65, " %"),
         verdict(f"Straightforward over ours, {where}", _number(ours["faster"]), 4, 8, "x"),
+        verdict(
+            f"Straightforward over ours compiled, {where}", _number(compiled["faster"]), 4, 8, "x"
+        ),
         verdict(
             f"Hessian product over evaluation, {where}", _number(product["relative"]), 1.2, 1.0, "x"
         ),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from equipoise.bounds import Bound, Kind
+    from equipoise.compiling import use_compiler
     from equipoise.equation import Equation
     from equipoise.errors import (
         AdjointError,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 #: Where each public name comes from.
 _HOMES = {
     "equipoise.bounds": ("Bound", "Kind"),
+    "equipoise.compiling": ("use_compiler",),
     "equipoise.equation": ("Equation",),
     "equipoise.errors": (
         "AdjointError",
@@ -158,6 +160,7 @@ __all__ = [
     "photographs",
     "save_regularizer",
     "tomography",
+    "use_compiler",
 ]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from equipoise.regularizers import fused
 from equipoise.regularizers.tiles import Tile
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class HuberPointwise(Pointwise):
     """Differences of two Huber functions with unit curvature and thresholds of their own.
 
     Formula: ``sum_p H(u, inner) - w H(u, outer)`` with ``H(u, l) = c (u - c / 2)`` and
-    ``c = clip(u, -l, l)``, which is also the slope of H.
+    ``c = clip(u, -l, l)``, which is also the slope of H. Compiled where that is wanted
+    (:func:`equipoise.use_compiler`), otherwise in a few passes.
 
     Args:
         gains: factors that features are multiplied by beforehand.
@@ -64,6 +66,10 @@ class HuberPointwise(Pointwise):
 
     def energy_and_slope(self, t: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
         """Three passes over the features for one function, seven for two; t is overwritten."""
+        margin = () if tile.whole else tile.margin
+        both = fused.energy_and_slope(t, *self._constants(t), margin)
+        if both is not None:
+            return both
         first = _clip(t, self._inner)
         if self._weight is None:
             rest = t.sub_(first, alpha=0.5)
@@ -80,6 +86,9 @@ class HuberPointwise(Pointwise):
 
     def slope(self, t: Tensor) -> Tensor:
         """Clip; t is overwritten."""
+        found = fused.slope(t, *self._constants(t))
+        if found is not None:
+            return found
         if self._weight is None:
             return _clip(t, self._inner, out=t)
         second = _clip(t, self._outer).mul_(_per_channel(self._weight, t))
@@ -87,17 +96,27 @@ class HuberPointwise(Pointwise):
 
     def slope_and_curvature(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """The slopes are written over t."""
+        both = fused.slope_and_curvature(t, *self._constants(t))
+        if both is not None:
+            return both
         curvature = self.curvature(t)
         return self.slope(t), curvature
 
     def curvature(self, t: Tensor) -> Tensor:
         """1 or 0, less w or 0."""
+        found = fused.curvature(t, *self._constants(t))
+        if found is not None:
+            return found
         size = t.abs()
         curvature = (size < _per_channel(self._inner, t)).to(t.dtype)
         if self._weight is not None:
             bound = _per_channel(self._outer, t)
             curvature -= _per_channel(self._weight, t) * (size < bound)
         return curvature
+
+    def _constants(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        weight = None if self._weight is None else _per_channel(self._weight, t)
+        return _per_channel(self._inner, t), _per_channel(self._outer, t), weight
 
 
 def _clip(t: Tensor, threshold: Tensor, out: Tensor | None = None) -> Tensor:

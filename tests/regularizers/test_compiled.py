@@ -1,0 +1,128 @@
+"""Pointwise work by ``torch.compile`` against the plain passes, and without a compiler."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from equipoise import Equation, UsageError, compiling, use_compiler
+from equipoise.problems import denoise
+from equipoise.regularizers import build, fused, tiles
+from equipoise.solve import solve
+from field_cases import BUDGETS, distance, regularizer
+
+RIDGES = ["chain", "weakly convex chain", "periodic chain", "colour chain", "signals", "volumes"]
+FUSED = [fused.energy_and_slope, fused.slope, fused.curvature, fused.slope_and_curvature]
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("clang++") is None,
+    reason="there is no C++ compiler for torch.compile",
+)
+
+
+@pytest.fixture(autouse=True)
+def switched_back() -> Iterator[None]:
+    yield
+    use_compiler(None)
+    for function in FUSED:
+        function._broken = False
+
+
+@pytest.fixture(params=list(BUDGETS))
+def budget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(tiles, "CACHE", BUDGETS[request.param])
+    return str(request.param)
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "within"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("case", RIDGES)
+@pytest.mark.usefixtures("budget")
+def test_compiled_and_plain_agree(case: str, dtype: torch.dtype, within: float) -> None:
+    r, x = regularizer(case, dtype)
+    frozen, v = r.frozen(), torch.randn_like(x)
+    use_compiler(False)
+    value, field = frozen.potential_and_field(x)
+    alone, plain = frozen.field(x), frozen.linearize(x)
+    kernels = frozen.local_kernels(x)
+    use_compiler(True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        fast_value, fast_field = frozen.potential_and_field(x)
+        fast_alone, fast = frozen.field(x), frozen.linearize(x)
+        fast_kernels = frozen.local_kernels(x)
+    assert fused.energy_and_slope._compiled is not None
+    torch.testing.assert_close(fast_value, value, rtol=within, atol=0)
+    assert distance(fast_field, field) < within
+    assert distance(fast_alone, alone) < within
+    assert distance(fast.value, plain.value) < within
+    assert distance(fast.jvp(v), plain.jvp(v)) < within
+    assert kernels is not None
+    assert fast_kernels is not None
+    torch.testing.assert_close(fast_kernels.kernels, kernels.kernels)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_a_compiled_solve_ends_where_the_plain_one_does() -> None:
+    torch.manual_seed(0)
+    regularizer = build("crr", filters=(4, 16))
+    problem = denoise((1, 40, 37), sigma=0.1)
+    y = problem.measure(torch.rand(3, 1, 40, 37), torch.Generator().manual_seed(0))
+    equation = Equation(problem.physics, y, regularizer, 0.5)
+    plain = solve(equation, y, tolerance=1e-5)
+    use_compiler(True)
+    fast = solve(equation, y, tolerance=1e-5)
+    assert plain.all_converged
+    assert fast.all_converged
+    assert plain.error_bound is not None
+    assert fast.error_bound is not None
+    apart = (plain.x - fast.x).flatten(1).norm(dim=1)
+    assert bool((apart <= plain.error_bound + fast.error_bound).all())
+
+
+def test_a_compiler_that_fails_is_said_once_and_done_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            raise RuntimeError("no compiler here")
+
+        return call
+
+    for function in FUSED:
+        monkeypatch.setattr(function, "_compiled", None)
+    monkeypatch.setattr(torch, "compile", refuse)
+    r, x = regularizer("weakly convex chain", torch.float64)
+    frozen = r.frozen()
+    value, field = frozen.potential_and_field(x)
+    use_compiler(True)
+    with pytest.warns(RuntimeWarning, match="torch.compile failed"):
+        again = frozen.potential_and_field(x)
+    torch.testing.assert_close(again, (value, field), rtol=0, atol=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        frozen.potential_and_field(x)
+
+
+def test_the_environment_and_the_device_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.delenv(compiling.VARIABLE, raising=False)
+    assert not compiling.compiling(cpu)
+    assert compiling.compiling(cuda)
+    monkeypatch.setenv(compiling.VARIABLE, "1")
+    assert compiling.compiling(cpu)
+    monkeypatch.setenv(compiling.VARIABLE, "0")
+    assert not compiling.compiling(cuda)
+    use_compiler(True)
+    assert compiling.compiling(cuda)
+    use_compiler(None)
+    monkeypatch.setenv(compiling.VARIABLE, "yes")
+    with pytest.raises(UsageError, match="must be 1 or 0, got 'yes'"):
+        compiling.compiling(cpu)
