@@ -21,8 +21,8 @@ _wanted: list[bool | None] = [None]
 def use_compiler(wanted: bool | None = True) -> None:
     """Say whether pointwise functions of regularisers are compiled by ``torch.compile``.
 
-    Compiling takes some seconds, the first time on a machine up to half a minute, after which an
-    evaluation of a ridge regulariser takes about a fifth less time. Results agree to rounding.
+    Compiling takes some seconds, the first time on a machine up to half a minute; then evaluations
+    of ridge regularisers are faster, most where they are weakly convex. Results agree to rounding.
 
     Args:
         wanted: for all that follows; None: as the environment variable ``EQUIPOISE_COMPILE`` says
