@@ -32,7 +32,7 @@ def test_a_table_of_evaluations(weights: Weights) -> None:
             assert values["gflops"] == pytest.approx(rate / 1e6)
             assert values["share"] == pytest.approx(100 * rate * 1e3 / 2e9)
     findings = evaluation._findings(table, weights, "tiny", RATES)
-    assert len(findings) == 3
+    assert len(findings) == 4
     assert all("required" in finding for finding in findings)
 
 
