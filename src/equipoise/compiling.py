@@ -48,7 +48,9 @@ def compiling(device: torch.device) -> bool:
 class Fused(Generic[T]):
     """A function of tensors that is only ever run compiled; shapes may change from call to call.
 
-    Where no compiler is wanted, or it fails (which is said once in a warning), calls give None.
+    Where no compiler is wanted, calls give None. So they do, after a warning, from the first time
+    that it fails; torch's limit of kinds of arguments for which it compiles (of another dtype, say)
+    counts as that: beyond it, torch would go on silently with what is slower than the plain way.
 
     Args:
         function: what to compile; it must not write on its arguments, the first of which is a
@@ -65,7 +67,7 @@ class Fused(Generic[T]):
         if self._broken or not compiling(t.device):
             return None
         if self._compiled is None:
-            self._compiled = torch.compile(self._function, dynamic=True)
+            self._compiled = torch.compile(self._function, dynamic=True, fullgraph=True)
         try:
             return self._compiled(t, *arguments)
         except Exception as error:  # whatever compilers raise: what is plain goes on

@@ -17,7 +17,12 @@ from equipoise.solve import solve
 from field_cases import BUDGETS, distance, regularizer
 
 RIDGES = ["chain", "weakly convex chain", "periodic chain", "colour chain", "signals", "volumes"]
-FUSED = [fused.energy_and_slope, fused.slope, fused.curvature, fused.slope_and_curvature]
+FUSED = [
+    fused.compiled_energies_and_slope,
+    fused.compiled_slope,
+    fused.compiled_curvature,
+    fused.compiled_slope_and_curvature,
+]
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None,
@@ -29,8 +34,9 @@ needs_compiler = pytest.mark.skipif(
 def switched_back() -> Iterator[None]:
     yield
     use_compiler(None)
+    torch.compiler.reset()
     for function in FUSED:
-        function._broken = False
+        function._broken, function._compiled = False, None
 
 
 @pytest.fixture(params=list(BUDGETS))
@@ -57,7 +63,7 @@ def test_compiled_and_plain_agree(case: str, dtype: torch.dtype, within: float) 
         fast_value, fast_field = frozen.potential_and_field(x)
         fast_alone, fast = frozen.field(x), frozen.linearize(x)
         fast_kernels = frozen.local_kernels(x)
-    assert fused.energy_and_slope._compiled is not None
+    assert fused.compiled_energies_and_slope._compiled is not None
     torch.testing.assert_close(fast_value, value, rtol=within, atol=0)
     assert distance(fast_field, field) < within
     assert distance(fast_alone, alone) < within
@@ -66,6 +72,32 @@ def test_compiled_and_plain_agree(case: str, dtype: torch.dtype, within: float) 
     assert kernels is not None
     assert fast_kernels is not None
     torch.testing.assert_close(fast_kernels.kernels, kernels.kernels)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_sizes_and_batches_share_what_was_compiled() -> None:
+    counters = torch._dynamo.utils.counters["stats"]
+    counters.clear()
+    frozen = build("wcrr", filters=(4, 16)).frozen()
+    use_compiler(True)
+    for batch in (1, 2, 5, 8):
+        for size in ((40, 40), (41, 37), (200, 210), (1, 64)):
+            frozen.potential_and_field(torch.rand(batch, 1, *size))
+    assert counters["unique_graphs"] <= 2
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_too_many_kinds_end_compiling_with_a_warning() -> None:
+    use_compiler(True)
+    r, x = regularizer("chain", torch.float64)
+    with torch._dynamo.config.patch(recompile_limit=1):
+        wide = r.frozen().field(x)
+        r, x = r.float(), x.float()
+        with pytest.warns(RuntimeWarning, match="goes on without it"):
+            narrow = r.frozen().field(x)
+    assert distance(narrow, wide) < 1e-5
 
 
 @needs_compiler

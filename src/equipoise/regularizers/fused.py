@@ -1,42 +1,87 @@
 """Differences of Huber functions in one pass over the features each, for ``torch.compile``.
 
 The same formulas as in :class:`~equipoise.regularizers.pointwise.HuberPointwise`, which has them in
-passes that need no compiler. Thresholds and weights are shaped to be broadcast over features.
+passes that need no compiler. They are compiled for features in one shape, (rows, features,
+pixels), so that images of all sizes, batches and numbers of axes share the machine code.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from equipoise.compiling import Fused
 
+#: The two thresholds and the weight of the second function, each of shape (features,).
+Constants = tuple[Tensor, Tensor, Tensor | None]
 
-def _energy_and_slope(
-    t: Tensor, inner: Tensor, outer: Tensor, weight: Tensor | None, margin: Sequence[int]
+
+def energies_and_slope(t: Tensor, constants: Constants) -> tuple[Tensor, Tensor] | None:
+    """Sums over the features at each pixel, shape (B, *spatial), and the slopes, shape of t."""
+    found = compiled_energies_and_slope(_rows(t), *constants)
+    if found is None:
+        return None
+    energies, slope = found
+    return energies.reshape(len(t), *t.shape[2:]), _restored(slope, t)
+
+
+def slope(t: Tensor, constants: Constants) -> Tensor | None:
+    """The slopes, shape of t."""
+    found = compiled_slope(_rows(t), *constants)
+    return None if found is None else _restored(found, t)
+
+
+def curvature(t: Tensor, constants: Constants) -> Tensor | None:
+    """The curvatures, shape of t."""
+    found = compiled_curvature(_rows(t), *constants)
+    return None if found is None else _restored(found, t)
+
+
+def slope_and_curvature(t: Tensor, constants: Constants) -> tuple[Tensor, Tensor] | None:
+    """Both, shape of t."""
+    found = compiled_slope_and_curvature(_rows(t), *constants)
+    if found is None:
+        return None
+    return _restored(found[0], t), _restored(found[1], t)
+
+
+def _rows(t: Tensor) -> Tensor:
+    """Features as (rows, features, pixels): a row is a pixel where channels are held last."""
+    rows = t.movedim(1, -1).reshape(-1, t.shape[1], 1) if _channels_last(t) else t.flatten(2)
+    return rows.detach()  # of a view, compilers look at what it is a view of
+
+
+def _restored(rows: Tensor, t: Tensor) -> Tensor:
+    if _channels_last(t):
+        return rows.reshape(len(t), *t.shape[2:], t.shape[1]).movedim(-1, 1)
+    return rows.reshape(t.shape)
+
+
+def _channels_last(t: Tensor) -> bool:
+    return t.dim() > 3 and t.stride(1) == 1
+
+
+def _energies_and_slope(
+    t: Tensor, inner: Tensor, outer: Tensor, weight: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    first = torch.clamp(t, -inner, inner)
-    energy, slope = first * (t - 0.5 * first), first
+    slope = _clipped(t, inner)
+    energy = slope * (t - 0.5 * slope)
     if weight is not None:
-        second = torch.clamp(t, -outer, outer)
-        energy = energy - weight * (second * (t - 0.5 * second))
-        slope = first - weight * second
-    for axis, width in enumerate(margin, start=2):
-        energy = energy.narrow(axis, width, energy.shape[axis] - 2 * width)
-    return energy.sum(tuple(range(1, energy.dim()))), slope
+        second = _clipped(t, outer)
+        energy = energy - weight[:, None] * (second * (t - 0.5 * second))
+        slope = slope - weight[:, None] * second
+    return energy.sum(1), slope
 
 
 def _slope(t: Tensor, inner: Tensor, outer: Tensor, weight: Tensor | None) -> Tensor:
-    first = torch.clamp(t, -inner, inner)
-    return first if weight is None else first - weight * torch.clamp(t, -outer, outer)
+    slope = _clipped(t, inner)
+    return slope if weight is None else slope - weight[:, None] * _clipped(t, outer)
 
 
 def _curvature(t: Tensor, inner: Tensor, outer: Tensor, weight: Tensor | None) -> Tensor:
     size = t.abs()
-    curvature = (size < inner).to(t.dtype)
-    return curvature if weight is None else curvature - weight * (size < outer)
+    curvature = (size < inner[:, None]).to(t.dtype)
+    return curvature if weight is None else curvature - weight[:, None] * (size < outer[:, None])
 
 
 def _slope_and_curvature(
@@ -45,8 +90,11 @@ def _slope_and_curvature(
     return _slope(t, inner, outer, weight), _curvature(t, inner, outer, weight)
 
 
-#: Sums over the features without their margin, of each sample, and the slopes.
-energy_and_slope = Fused(_energy_and_slope)
-slope = Fused(_slope)
-curvature = Fused(_curvature)
-slope_and_curvature = Fused(_slope_and_curvature)
+def _clipped(t: Tensor, threshold: Tensor) -> Tensor:
+    return torch.clamp(t, -threshold[:, None], threshold[:, None])
+
+
+compiled_energies_and_slope = Fused(_energies_and_slope)
+compiled_slope = Fused(_slope)
+compiled_curvature = Fused(_curvature)
+compiled_slope_and_curvature = Fused(_slope_and_curvature)

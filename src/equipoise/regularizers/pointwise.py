@@ -63,13 +63,14 @@ class HuberPointwise(Pointwise):
     def __init__(self, gains: Tensor, inner: Tensor, outer: Tensor, weight: Tensor | None) -> None:
         self.gains = gains
         self._inner, self._outer, self._weight = inner, outer, weight
+        self._constants = inner, outer, weight
 
     def energy_and_slope(self, t: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
         """Three passes over the features for one function, seven for two; t is overwritten."""
-        margin = () if tile.whole else tile.margin
-        both = fused.energy_and_slope(t, *self._constants(t), margin)
+        both = fused.energies_and_slope(t, self._constants)
         if both is not None:
-            return both
+            energies, slope = both
+            return tile.interior(energies.unsqueeze(1)).flatten(1).sum(1), slope
         first = _clip(t, self._inner)
         if self._weight is None:
             rest = t.sub_(first, alpha=0.5)
@@ -86,7 +87,7 @@ class HuberPointwise(Pointwise):
 
     def slope(self, t: Tensor) -> Tensor:
         """Clip; t is overwritten."""
-        found = fused.slope(t, *self._constants(t))
+        found = fused.slope(t, self._constants)
         if found is not None:
             return found
         if self._weight is None:
@@ -96,7 +97,7 @@ class HuberPointwise(Pointwise):
 
     def slope_and_curvature(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """The slopes are written over t."""
-        both = fused.slope_and_curvature(t, *self._constants(t))
+        both = fused.slope_and_curvature(t, self._constants)
         if both is not None:
             return both
         curvature = self.curvature(t)
@@ -104,7 +105,7 @@ class HuberPointwise(Pointwise):
 
     def curvature(self, t: Tensor) -> Tensor:
         """1 or 0, less w or 0."""
-        found = fused.curvature(t, *self._constants(t))
+        found = fused.curvature(t, self._constants)
         if found is not None:
             return found
         size = t.abs()
@@ -113,10 +114,6 @@ class HuberPointwise(Pointwise):
             bound = _per_channel(self._outer, t)
             curvature -= _per_channel(self._weight, t) * (size < bound)
         return curvature
-
-    def _constants(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        weight = None if self._weight is None else _per_channel(self._weight, t)
-        return _per_channel(self._inner, t), _per_channel(self._outer, t), weight
 
 
 def _clip(t: Tensor, threshold: Tensor, out: Tensor | None = None) -> Tensor:
