@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from equipoise.regularizers.lipschitz import convolution_norm
+from equipoise.regularizers.lipschitz import _largest_eigenvalue, convolution_norm
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -112,3 +112,18 @@ def test_filters_that_are_changed_in_place_are_not_taken_for_the_former_ones() -
     weight.copy_(other)
     assert float(convolution_norm(weight)) == expected != first
     assert float(convolution_norm(2.0 * weight)) == pytest.approx(2.0 * expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-3, 1.0, 30.0])
+def test_the_largest_eigenvalue_is_found_without_computing_all(spread: float) -> None:
+    generator = torch.Generator().manual_seed(2)
+    roots = torch.randn(500, 6, 6, generator=generator, dtype=torch.complex128)
+    sizes = torch.exp(spread * torch.randn(500, 1, 1, generator=generator, dtype=torch.float64))
+    matrices = sizes * (roots @ roots.mH) if spread else torch.zeros_like(roots)
+    tops = torch.linalg.eigvalsh(matrices)[:, -1]
+    assert tops[_largest_eigenvalue(matrices.permute(1, 2, 0))] == tops.max()
+
+
+def test_equal_matrices_all_have_the_largest_eigenvalue() -> None:
+    matrices = torch.eye(3, dtype=torch.complex128).expand(7, 3, 3)
+    assert 0 <= int(_largest_eigenvalue(matrices.permute(1, 2, 0))) < 7

@@ -19,7 +19,8 @@ Padding = Literal["zero", "circular"]
 #: Output channels that fill a processor's vector registers in a convolution.
 LANES = 16
 
-_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+#: By the number of spatial axes.
+CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 class Correlation:
@@ -41,7 +42,7 @@ class Correlation:
         self.outputs, self.sizes = len(filters), filters.shape[2:]
         self.halves = [size // 2 for size in self.sizes]
         self.padding = padding
-        self._convolve = _CONV[len(self.sizes)]
+        self._convolve = CONVOLUTIONS[len(self.sizes)]
         self._run = run_length(self.outputs) if filters.device.type == "cpu" else 1
         self._single = laid_out(filters), bias
         if self._run > 1:
@@ -227,7 +228,7 @@ def check_filters(
         UsageError: naming the argument that is wrong.
         UnknownNameError: for a padding that does not exist.
     """
-    if dims not in _CONV:
+    if dims not in CONVOLUTIONS:
         raise UsageError(f"dims must be 1, 2 or 3, got {dims}.")
     if kernel_size < 3 or kernel_size % 2 == 0:
         raise UsageError(f"kernel_size must be odd and at least 3, got {kernel_size}.")

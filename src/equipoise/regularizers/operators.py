@@ -14,6 +14,7 @@ from equipoise.bounds import inflate
 from equipoise.circulant import transfer
 from equipoise.errors import UsageError
 from equipoise.regularizers.convolution import (
+    CONVOLUTIONS,
     Padding,
     check_filters,
     correlate,
@@ -217,13 +218,22 @@ def _positive(size: Tensor) -> Tensor:
 
 
 def _autocorrelations(weights: Weights) -> Tensor:
-    spatial = range(2, weights[0].dim())
-    sizes = [1 + 2 * sum(layer.shape[d] - 1 for layer in weights) for d in spatial]
-    waves = transfer(weights[0].double(), sizes)
-    for layer in weights[1:]:
-        waves = torch.einsum("om...,mi...->oi...", transfer(layer.double(), sizes), waves)
+    filters = _collapsed(weights)
+    sizes = [2 * size - 1 for size in filters.shape[2:]]
+    waves = transfer(filters, sizes)
     # A correlation multiplies by the conjugate of the transfer function of its filters.
     power = torch.einsum("kc...,kd...->kcd...", waves, waves.conj())
     axes = tuple(range(-len(sizes), 0))
     kernels = torch.fft.irfftn(power, s=sizes, dim=axes)
     return kernels.roll([size // 2 for size in sizes], axes).to(weights[0])
+
+
+def _collapsed(weights: Weights) -> Tensor:
+    """Filters of the one correlation, in float64, that the chain is away from the border."""
+    filters = weights[0].double()
+    for layer in weights[1:]:
+        reach = [size - 1 for size in layer.shape[2:]]
+        mirror = layer.double().flip(tuple(range(2, layer.dim())))
+        convolve = CONVOLUTIONS[len(reach)]
+        filters = convolve(filters.transpose(0, 1), mirror, padding=reach).transpose(0, 1)
+    return filters
