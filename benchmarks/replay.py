@@ -124,9 +124,14 @@ def replay(past: Trajectory, settings: TrainSettings, skip: int) -> Iterator[tup
     for offset, weights in enumerate(past.weights):
         past.regularizer.load_state_dict(weights)
         number = past.first + offset
-        warm_step = _timed(past, settings, number)
-        if offset >= skip:
-            yield warm_step, _timed(past, cold, number)
+        if offset < skip:
+            _timed(past, settings, number)
+            continue
+        # By turns: what depends on the weights alone is computed by whoever comes first.
+        pair = {}
+        for given in (settings, cold) if offset % 2 else (cold, settings):
+            pair[given.warm_start] = _timed(past, given, number)
+        yield pair[True], pair[False]
 
 
 def exact_gradient(past: Trajectory, number: int) -> Tensor:
