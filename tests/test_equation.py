@@ -73,7 +73,6 @@ def test_products_are_those_of_the_dense_jacobian(name: str, regularizer: str) -
     x = normal(*equation.image_shape, seed=2)
     A, near = matrix(equation), equation.linearize(x)
     expected = A.T @ A + ALPHA * dense_jacobian(equation.regularizer, x)
-    torch.testing.assert_close(near.value, equation.residual(x))
     torch.testing.assert_close(dense_products(near.jvp, x), expected, rtol=1e-10, atol=1e-11)
     torch.testing.assert_close(dense_products(near.vjp, x), expected.T, rtol=1e-10, atol=1e-11)
     torch.testing.assert_close(dense(equation, x), expected, rtol=1e-10, atol=1e-11)

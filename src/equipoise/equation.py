@@ -125,11 +125,10 @@ class Equation:
             return energy + self._alpha(value) * value, slope + self._weighted(field)
 
     def linearize(self, x: Tensor) -> Linearization:
-        """``E(x)``, ``v -> J v`` and ``w -> J^T w`` with ``J = D'' + alpha J_R`` at x."""
+        """``v -> J v`` and ``w -> J^T w`` with ``J = D'' + alpha J_R`` at x."""
         with torch.no_grad():
             inner = self.frozen.linearize(x)
             curve = self.data.hessian(x)
-            value = self.data.gradient(x) + self._weighted(inner.value)
 
         def add(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
             def total(v: Tensor) -> Tensor:
@@ -140,7 +139,7 @@ class Equation:
 
         jvp = add(inner.jvp)
         vjp = jvp if inner.vjp is inner.jvp else add(inner.vjp)
-        return Linearization(value, jvp, vjp)
+        return Linearization(jvp, vjp)
 
     def preconditioner(self, x: Tensor, floor: float | Tensor = FLOOR) -> LocalInverse | None:
         """A symmetric positive definite operator near ``J^{-1}`` at x that costs a few FFTs.

@@ -95,8 +95,7 @@ class Linear(Regularizer):
         def vjp(v: Tensor) -> Tensor:
             return (v.flatten(1) @ m).view_as(v)
 
-        value = self._field(x, constants).detach()
-        return Linearization(value, jvp, jvp if self.gradient_field else vjp)
+        return Linearization(jvp, jvp if self.gradient_field else vjp)
 
     def traits(self) -> Traits:
         if not self.declare:

@@ -344,7 +344,7 @@ class Counted(Residual):
 
             return run
 
-        return Linearization(near.value, counted(near.jvp), counted(near.vjp))
+        return Linearization(counted(near.jvp), counted(near.vjp))
 
 
 def test_products_are_bounded_whatever_the_image() -> None:

@@ -21,7 +21,6 @@ FUSED = [
     fused.compiled_energies_and_slope,
     fused.compiled_slope,
     fused.compiled_curvature,
-    fused.compiled_slope_and_curvature,
 ]
 
 needs_compiler = pytest.mark.skipif(
@@ -67,7 +66,6 @@ def test_compiled_and_plain_agree(case: str, dtype: torch.dtype, within: float) 
     torch.testing.assert_close(fast_value, value, rtol=within, atol=0)
     assert distance(fast_field, field) < within
     assert distance(fast_alone, alone) < within
-    assert distance(fast.value, plain.value) < within
     assert distance(fast.jvp(v), plain.jvp(v)) < within
     assert kernels is not None
     assert fast_kernels is not None

@@ -97,7 +97,6 @@ def test_products_are_those_of_the_dense_jacobian(
     pair, x = make(kind, activation, channels=channels), image(channels)
     with torch.no_grad():
         linearization = pair.linearize(x)
-        torch.testing.assert_close(linearization.value, pair.field(x))
     dense = dense_jacobian(pair, x)
     torch.testing.assert_close(dense_products(linearization.jvp, x), dense)
     torch.testing.assert_close(dense_products(linearization.vjp, x), dense.T)

@@ -91,9 +91,6 @@ def test_fused_functions_agree_with_single_ones(name: str) -> None:
     value, slope = profile.value_and_slope(t)
     torch.testing.assert_close(value, profile.value(t), rtol=1e-12, atol=1e-13)
     torch.testing.assert_close(slope, profile.slope(t), rtol=1e-12, atol=1e-13)
-    slope, curvature = profile.slope_and_curvature(t)
-    torch.testing.assert_close(slope, profile.slope(t), rtol=1e-12, atol=1e-13)
-    torch.testing.assert_close(curvature, profile.curvature(t), rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", PROFILES)

@@ -63,9 +63,9 @@ class AnalysisRegularizer(Regularizer):
         return value.flatten(1).sum(1), self.operator.adjoint(slope, constants)
 
     def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
-        slope, curvature = self.profile.slope_and_curvature(self._features(x, constants))
+        curvature = self.profile.curvature(self._features(x, constants))
         product = congruence(self.operator, constants, curvature, self.operator, constants)
-        return Linearization(self.operator.adjoint(slope, constants), product, product)
+        return Linearization(product, product)
 
     def _attached(self, x: Tensor, constants: Constants) -> Tensor:
         if not isinstance(self.operator, ConvolutionChain):

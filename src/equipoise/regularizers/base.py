@@ -121,7 +121,7 @@ class Regularizer(Prior):
         return self._potential(x, constants), self._field(x, constants)
 
     def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
-        """Value and Jacobian products at x; override where they are known analytically."""
+        """Jacobian products at x; override where they are known analytically."""
         return autograd_linearization(lambda z: self._field(z, constants), x, self.gradient_field)
 
     def _attached(self, x: Tensor, constants: Constants) -> Tensor:
@@ -192,7 +192,7 @@ class Regularizer(Prior):
         return self._unfold_scalar(value, x), field.reshape(x.shape)
 
     def linearize(self, x: Tensor, constants: Constants | None = None) -> Linearization:
-        """Compute ``R(x)`` and the products with its Jacobian and the Jacobian's transpose."""
+        """Products with the Jacobian of R at x and with its transpose."""
         fold = self._fold(x)
         return self._linearize(fold, self._given(constants)).between(fold.shape, x.shape)
 

@@ -74,7 +74,7 @@ class Tikhonov(Regularizer):
         def product(v: Tensor) -> Tensor:
             return self._field(v, constants)
 
-        return Linearization(self._field(x, constants), product, product)
+        return Linearization(product, product)
 
     def traits(self) -> Traits:
         """``mu = L = 1`` for the identity; ``mu = 0``, ``L = 4 dims`` for the gradient."""
@@ -160,7 +160,7 @@ class SmoothedTotalVariation(Regularizer):
                 [(b - u * along) / root for b, u in zip(bent, units, strict=True)]
             )
 
-        return Linearization(self._divergence(units), product, product)
+        return Linearization(product, product)
 
     def traits(self) -> Traits:
         """Convex; ``L = ||D||^2 / eps = 4 dims / eps``."""

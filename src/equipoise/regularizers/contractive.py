@@ -134,8 +134,7 @@ class ContractiveResidual(Regularizer):
     @torch.no_grad()
     def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
         filters, _, steps = constants
-        z, active = self._layers(x, constants)
-        value = x - self.contraction * z - self._aligned(self.offset)
+        _, active = self._layers(x, constants)
 
         def product(v: Tensor, layers: range) -> Tensor:
             """``v - q J_T...J_T v``; every layer's own Jacobian is symmetric."""
@@ -146,9 +145,7 @@ class ContractiveResidual(Regularizer):
             return v - self.contraction * w
 
         upwards = range(self.depth)
-        return Linearization(
-            value, lambda v: product(v, upwards), lambda v: product(v, upwards[::-1])
-        )
+        return Linearization(lambda v: product(v, upwards), lambda v: product(v, upwards[::-1]))
 
     def _layers(self, x: Tensor, constants: Constants) -> tuple[Tensor, list[Tensor]]:
         """``T_depth ... T_1 x`` and each layer's ``tanh(a (K z + b))``: s is this over a, and

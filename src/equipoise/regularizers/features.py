@@ -49,17 +49,11 @@ class FrozenFeatures(FrozenField):
         return self._sandwich(x, lambda features, tile: self._point.slope(features))
 
     def _linearize(self, x: Tensor) -> Linearization:
-        curvatures: list[Tensor] = []
-
-        def bend(features: Tensor, tile: Tile) -> Tensor:
-            slope, curvature = self._point.slope_and_curvature(features)
-            curvatures.append(curvature)
-            return slope
+        curvatures = [self._point.curvature(features) for features in self._sandwich.features(x)]
 
         def weigh(features: Tensor, tile: Tile) -> Tensor:
             return features.mul_(curvatures[tile.index])
 
-        value = self._sandwich(x, bend)
         transposed = self._sandwich.transposed()
 
         def jvp(v: Tensor) -> Tensor:
@@ -68,7 +62,7 @@ class FrozenFeatures(FrozenField):
         def vjp(w: Tensor) -> Tensor:
             return transposed(w, weigh, linear=True)
 
-        return Linearization(value, jvp, jvp if transposed is self._sandwich else vjp)
+        return Linearization(jvp, jvp if transposed is self._sandwich else vjp)
 
     def _local_kernels(self, x: Tensor) -> LocalKernels | None:
         """``K^T diag(s'_+) K`` with the mean of s' over each part of the image."""

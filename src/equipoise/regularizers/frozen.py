@@ -49,7 +49,7 @@ class FrozenField:
 
     @torch.no_grad()
     def linearize(self, x: Tensor) -> Linearization:
-        """``R(x)`` and the products with its Jacobian and the Jacobian's transpose."""
+        """Products with the Jacobian at x and with its transpose."""
         fold = self.regularizer._fold(x)
         return self._linearize(fold).between(fold.shape, x.shape)
 

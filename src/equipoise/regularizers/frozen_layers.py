@@ -58,7 +58,6 @@ class FrozenLayers(FrozenField):
 
             z = z - layer(z, activate)
             slopes.append(kept)
-        value = x - self._contraction * z - self._offset
 
         def product(v: Tensor, order: Sequence[int]) -> Tensor:
             w = v
@@ -72,6 +71,4 @@ class FrozenLayers(FrozenField):
             return v - self._contraction * w
 
         upwards = range(len(self._layers))
-        return Linearization(
-            value, lambda v: product(v, upwards), lambda v: product(v, upwards[::-1])
-        )
+        return Linearization(lambda v: product(v, upwards), lambda v: product(v, upwards[::-1]))

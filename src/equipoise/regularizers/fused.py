@@ -37,14 +37,6 @@ def curvature(t: Tensor, constants: Constants) -> Tensor | None:
     return None if found is None else _restored(found, t)
 
 
-def slope_and_curvature(t: Tensor, constants: Constants) -> tuple[Tensor, Tensor] | None:
-    """Both, shape of t."""
-    found = compiled_slope_and_curvature(_rows(t), *constants)
-    if found is None:
-        return None
-    return _restored(found[0], t), _restored(found[1], t)
-
-
 def _rows(t: Tensor) -> Tensor:
     """Features as (rows, features, pixels): a row is a pixel where channels are held last."""
     rows = t.movedim(1, -1).reshape(-1, t.shape[1], 1) if _channels_last(t) else t.flatten(2)
@@ -84,12 +76,6 @@ def _curvature(t: Tensor, inner: Tensor, outer: Tensor, weight: Tensor | None) -
     return curvature if weight is None else curvature - weight[:, None] * (size < outer[:, None])
 
 
-def _slope_and_curvature(
-    t: Tensor, inner: Tensor, outer: Tensor, weight: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    return _slope(t, inner, outer, weight), _curvature(t, inner, outer, weight)
-
-
 def _clipped(t: Tensor, threshold: Tensor) -> Tensor:
     return torch.clamp(t, -threshold[:, None], threshold[:, None])
 
@@ -97,4 +83,3 @@ def _clipped(t: Tensor, threshold: Tensor) -> Tensor:
 compiled_energies_and_slope = Fused(_energies_and_slope)
 compiled_slope = Fused(_slope)
 compiled_curvature = Fused(_curvature)
-compiled_slope_and_curvature = Fused(_slope_and_curvature)

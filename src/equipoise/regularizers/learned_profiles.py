@@ -47,12 +47,6 @@ class Weighted(Profile):
         value, slope = self.profile.value_and_slope(t)
         return weight * value, weight * slope
 
-    def slope_and_curvature(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Both, sharing the inner profile's work."""
-        weight = self._weight(t)
-        slope, curvature = self.profile.slope_and_curvature(t)
-        return weight * slope, weight * curvature
-
     def curvature_range(self) -> tuple[Tensor, Tensor]:
         """The inner range times a."""
         weight = self.log_weight.detach().double().exp().cpu()
@@ -143,15 +137,15 @@ class RidgeProfile(Profile):
         with torch.no_grad():
             a, b = self._parts(t)
             steep = b * t
-            inside = steep.abs() < 1.0
-            slope, weighted = a * steep.clamp(-1.0, 1.0), a * u
-            bent = weighted * inside
-            by_slope = _over_pixels(bent * steep)
-            bent = b * bent
+            slope, bent = steep.clamp(-1.0, 1.0), u * (steep.abs() < 1.0)
+            by_slope = _over_pixels(steep.mul_(bent))  # all by a in the end
+            bent *= b
             if self.weak_convexity:
-                slope -= self.weak_convexity * a * t.clamp(-1.0, 1.0)
-                bent -= self.weak_convexity * weighted * (t.abs() < 1.0)
-            return bent, slope, -2.0 * _over_pixels(u * slope), by_slope
+                slope -= self.weak_convexity * t.clamp(-1.0, 1.0)
+                bent -= self.weak_convexity * u * (t.abs() < 1.0)
+            by_scale = -2.0 * _over_pixels(u * slope)
+            weight = a.flatten()
+            return bent.mul_(a), slope.mul_(a), weight * by_scale, weight * by_slope
 
     def curvature_range(self) -> tuple[Tensor, Tensor]:
         """Extremes of ``a (b - c)``, ``a b`` or ``-a c`` (between 1/b and 1), and 0."""
@@ -235,7 +229,9 @@ class LinearSpline(Profile):
 
     def slope(self, t: Tensor) -> Tensor:
         """``psi'(t)``."""
-        return self.slope_and_curvature(t)[0]
+        index, u = self._locate(t)
+        _, slope, curvature = (table.flatten()[index] for table in self._tables())
+        return slope + curvature * u
 
     def curvature(self, t: Tensor) -> Tensor:
         """``psi''(t)``."""
@@ -248,12 +244,6 @@ class LinearSpline(Profile):
         value, slope, curvature = (table.flatten()[index] for table in self._tables())
         bend = curvature * u
         return value + u * (slope + 0.5 * bend), slope + bend
-
-    def slope_and_curvature(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Both from one look-up."""
-        index, u = self._locate(t)
-        _, slope, curvature = (table.flatten()[index] for table in self._tables())
-        return slope + curvature * u, curvature
 
     def curvature_range(self) -> tuple[Tensor, Tensor]:
         """Smallest and largest curvature of each channel."""

@@ -1,4 +1,4 @@
-"""A field near a point: value and products with its Jacobian."""
+"""Products with the Jacobian of a field at a point."""
 
 from __future__ import annotations
 
@@ -11,27 +11,25 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Linearization:
-    """R near a point: value and Jacobian products, built from one forward pass.
+    """Jacobian products of R at a point x, from one forward pass.
 
     Args:
-        value: ``R(x)``.
         jvp: ``v -> J_R(x) v``.
         vjp: ``w -> J_R(x)^T w``; the same function as ``jvp`` for gradient fields.
     """
 
-    value: Tensor
     jvp: Callable[[Tensor], Tensor]
     vjp: Callable[[Tensor], Tensor]
 
-    def scaled(self, value: Tensor, slope: Tensor) -> Linearization:
-        """``value R`` with the Jacobian ``slope J``, both factors numbers."""
+    def scaled(self, slope: Tensor) -> Linearization:
+        """The products with ``slope J`` for a number."""
 
         def times(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
             return lambda v: slope * product(v)
 
         jvp = times(self.jvp)
         vjp = jvp if self.vjp is self.jvp else times(self.vjp)
-        return Linearization(value * self.value, jvp, vjp)
+        return Linearization(jvp, vjp)
 
     def between(self, inner: torch.Size, outer: torch.Size) -> Linearization:
         """The same on images of shape ``outer``, which R sees in shape ``inner``."""
@@ -41,7 +39,7 @@ class Linearization:
 
         jvp = shaped(self.jvp)
         vjp = jvp if self.vjp is self.jvp else shaped(self.vjp)
-        return Linearization(self.value.reshape(outer), jvp, vjp)
+        return Linearization(jvp, vjp)
 
 
 def autograd_linearization(
@@ -61,17 +59,17 @@ def autograd_linearization(
         point = x.detach().requires_grad_()
         value = field(point)
         if not value.requires_grad:  # a field that does not depend on x
-            return Linearization(value, torch.zeros_like, torch.zeros_like)
+            return Linearization(torch.zeros_like, torch.zeros_like)
 
         def vjp(w: Tensor) -> Tensor:
             return torch.autograd.grad(value, point, w, retain_graph=True)[0]
 
         if symmetric:
-            return Linearization(value.detach(), vjp, vjp)
+            return Linearization(vjp, vjp)
         probe = torch.zeros_like(value, requires_grad=True)
         pulled = torch.autograd.grad(value, point, probe, create_graph=True)[0]
 
     def jvp(v: Tensor) -> Tensor:
         return torch.autograd.grad(pulled, probe, v, retain_graph=True)[0]
 
-    return Linearization(value.detach(), jvp, vjp)
+    return Linearization(jvp, vjp)

@@ -37,10 +37,6 @@ class Pointwise:
         """The slopes; may be written over t."""
         return self._profile.slope(t)
 
-    def slope_and_curvature(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """The slopes, which may be written over t, and the curvatures."""
-        return self._profile.slope_and_curvature(t)
-
     def curvature(self, t: Tensor) -> Tensor:
         """The curvatures."""
         return self._profile.curvature(t)
@@ -94,14 +90,6 @@ class HuberPointwise(Pointwise):
             return _clip(t, self._inner, out=t)
         second = _clip(t, self._outer).mul_(_per_channel(self._weight, t))
         return _clip(t, self._inner, out=t).sub_(second)
-
-    def slope_and_curvature(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """The slopes are written over t."""
-        both = fused.slope_and_curvature(t, self._constants)
-        if both is not None:
-            return both
-        curvature = self.curvature(t)
-        return self.slope(t), curvature
 
     def curvature(self, t: Tensor) -> Tensor:
         """1 or 0, less w or 0."""

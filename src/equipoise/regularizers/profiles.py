@@ -76,10 +76,6 @@ class Profile(nn.Module, ABC):
         """``psi(t)`` and ``psi'(t)``, sharing work."""
         return self.value(t), self.slope(t)
 
-    def slope_and_curvature(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """``psi'(t)`` and ``psi''(t)``, sharing work."""
-        return self.slope(t), self.curvature(t)
-
 
 def per_channel(parameter: Tensor, t: Tensor) -> Tensor:
     """View (channels,) numbers so that they multiply features of shape (B, channels, ...)."""
@@ -133,11 +129,6 @@ class LogCosh(Profile):
         """Both from one tanh."""
         slope = t.tanh()
         return t.abs() - slope.abs().log1p(), slope
-
-    def slope_and_curvature(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Both from one tanh."""
-        slope = t.tanh()
-        return slope, 1.0 - slope.square()
 
     def curvature_range(self) -> tuple[Tensor, Tensor]:
         """``0, 1``."""

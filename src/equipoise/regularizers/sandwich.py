@@ -25,6 +25,9 @@ class Sandwich(Protocol):
     def transposed(self) -> Sandwich:
         """``x -> K^T point(L x)`` without a bias; tiles are the same."""
 
+    def features(self, x: Tensor) -> Iterator[Tensor]:
+        """``K x + b`` as ``point`` sees it, tile by tile in the plan's order."""
+
 
 class ConvolutionSandwich:
     """``x -> L^T point(K x + b)`` for chains K and L of convolutions of the same sizes.
@@ -75,11 +78,11 @@ class ConvolutionSandwich:
         """Apply the map up to the last convolution of K transposed, that of L."""
         z = self._reduced(x)
         last = self._last_linear if linear else self._last
-        tiles = cut(len(z), tuple(z.shape[2:]), self._sides[0][-1])
+        tiles = self._tiles(z)
         if len(tiles) == 1 and tiles[0].whole:
             return self._first(point(last(z), tiles[0]))
         out = laid_out(z.new_empty(len(z), self._first.outputs, *z.shape[2:]))
-        source = z if tiles[0].whole else self._padded(z, 2)
+        source = self._source(z, tiles)
         for tile in tiles:
             self._through(source, tile, last, point, tile.box(out))
         return out
@@ -89,6 +92,14 @@ class ConvolutionSandwich:
         for layer in self._tail:
             z = layer(z)
         return z.contiguous()
+
+    def features(self, x: Tensor) -> Iterator[Tensor]:
+        """``K x + b`` with the margins that tiles have, tile by tile in the plan's order."""
+        z = self._reduced(x)
+        tiles = self._tiles(z)
+        source = self._source(z, tiles)
+        for tile in tiles:
+            yield self._features(source, tile, self._last)
 
     def samples(self, x: Tensor, strides: Sequence[int]) -> Iterator[tuple[Tile, Tensor]]:
         """``K x + b`` at every so many pixels along each axis; tiles are those of this grid."""
@@ -108,6 +119,13 @@ class ConvolutionSandwich:
         for layer in self._head:
             z = layer(z)
         return z
+
+    def _tiles(self, z: Tensor) -> tuple[Tile, ...]:
+        return cut(len(z), tuple(z.shape[2:]), self._sides[0][-1])
+
+    def _source(self, z: Tensor, tiles: Sequence[Tile]) -> Tensor:
+        """What tiles are cut from: with a border where they have margins."""
+        return z if tiles[0].whole else self._padded(z, 2)
 
     def _padded(self, z: Tensor, reach: int) -> Tensor:
         """Images continued on every side by so many times what a filter reaches."""
@@ -163,6 +181,15 @@ class DenseSandwich:
         (tile,) = plan(len(x), shape, (0,) * len(shape), 1, x.numel())
         features = F.linear(x.flatten(1), self._inner, None if linear else self._bias)
         return (point(features, tile) @ self._outer).reshape(x.shape)
+
+    def features(self, x: Tensor) -> Iterator[Tensor]:
+        """``K x + b`` in one piece, shape (B, features).
+
+        Raises:
+            InputError: if the images have another shape.
+        """
+        check_image_shape(x, self._image_shape)
+        yield F.linear(x.flatten(1), self._inner, self._bias)
 
 
 def check_image_shape(x: Tensor, image_shape: tuple[int, ...]) -> None:

@@ -129,7 +129,7 @@ class Scaled(Regularizer):
     def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
         with torch.no_grad():
             a, s, *rest = (c.detach() for c in constants)
-            return self.regularizer.linearize(s * x, tuple(rest)).scaled(a / s, a)
+            return self.regularizer.linearize(s * x, tuple(rest)).scaled(a)
 
     def _attached(self, x: Tensor, constants: Constants) -> Tensor:
         a, s, *inner = constants
@@ -155,7 +155,7 @@ class _FrozenScaled(FrozenField):
         return self._a / self._s.square() * value, field.mul_(self._a / self._s)
 
     def _linearize(self, x: Tensor) -> Linearization:
-        return self._inner.linearize(self._s * x).scaled(self._a / self._s, self._a)
+        return self._inner.linearize(self._s * x).scaled(self._a)
 
     def _local_kernels(self, x: Tensor) -> LocalKernels | None:
         local = self._inner.local_kernels(self._s * x)

@@ -93,10 +93,8 @@ class UntiedRegularizer(Regularizer):
 
     def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
         inner, outer = self._halves(constants)
-        features = self.mean.apply_to(x, inner, self.bias)
-        slope, curvature = self.profile.slope_and_curvature(features)
+        curvature = self.profile.curvature(self.mean.apply_to(x, inner, self.bias))
         return Linearization(
-            self.mean.adjoint(slope, outer),
             congruence(self.mean, outer, curvature, self.mean, inner),
             congruence(self.mean, inner, curvature, self.mean, outer),
         )

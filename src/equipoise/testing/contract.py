@@ -166,7 +166,6 @@ def check_jacobian(regularizer: Regularizer, shape: Sequence[int], seed: int = 0
     v, w = random_image(shape, seed + 1), random_image(shape, seed + 2)
     near = r.linearize(x)
     forth, back = near.jvp(v), near.vjp(w)
-    close(near.value, r.field(x), EXACT, "linearize gives another value than field")
     close(
         dot(forth, w),
         dot(v, back),
@@ -211,7 +210,6 @@ def check_frozen(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) 
     r, x, v = in_double(regularizer), random_image(shape, seed), random_image(shape, seed + 1)
     frozen, near = r.frozen(), r.linearize(x)
     close(frozen.field(x), r.field(x), EXACT, "freezing changes the field")
-    close(frozen.linearize(x).value, r.field(x), EXACT, "freezing changes linearize's value")
     close(frozen.linearize(x).jvp(v), near.jvp(v), EXACT, "freezing changes jvp")
     close(frozen.linearize(x).vjp(v), near.vjp(v), EXACT, "freezing changes vjp")
     if declares_gradient(r):
