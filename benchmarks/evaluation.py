@@ -37,6 +37,8 @@ EVALUATION, RESIDUAL, LINEARIZE = "potential and gradient", "gradient alone", "l
 PRODUCT, REBUILD, APPLY = "Hessian product", "preconditioner, made anew", "preconditioner, applied"
 #: Rows of what ``torch.compile`` makes faster: label -> the operation.
 COMPILED = {f"{key}, compiled": key for key in (EVALUATION, LINEARIZE)}
+#: Operations that prepare others: no work of an evaluation, no value to compare.
+WITHOUT_VALUE = (LINEARIZE, REBUILD, APPLY)
 #: Other regularisers of the catalogue: name -> arguments.
 OTHERS: dict[str, dict[str, Any]] = {
     "tied-conv": {"filters": 12},
@@ -181,7 +183,7 @@ def _measure(weights: Weights, truth: Tensor, rates: Rates, repeats: int, name: 
             "relative": spent.median / took[EVALUATION].median,
             "error": errors.get(label),
         }
-        if COMPILED.get(label, label) not in (LINEARIZE, REBUILD, APPLY):
+        if COMPILED.get(label, label) not in WITHOUT_VALUE:
             values["gflops"] = operations / spent.median / 1e9
             values["share"] = 100 * operations / spent.median / rates.convolution
         if COMPILED.get(label, label) in (EVALUATION, AUTOGRAD):
