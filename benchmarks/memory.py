@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import machine, plots
-from benchmarks.instances import Instance, of_images, patches, ridge, tiled
+from benchmarks.instances import Instance, data_folder, of_images, patches, ridge, tiled
 from benchmarks.isolated import TOO_LARGE, isolated
 from benchmarks.record import Column, Record, Row, Table, Value
 from benchmarks.straightforward import Straightforward, straightforward
@@ -41,7 +41,13 @@ Case = Callable[[Instance], Any]
 
 
 def run(short: bool, say: Callable[[str], None]) -> Record:
-    """Measure the peak memory of each case and size."""
+    """Measure the peak memory of each case and size.
+
+    Raises:
+        UsageError: if the data are absent.
+    """
+    for needed in ("set12", "ridge_weights"):  # here, not in the first of the processes
+        data_folder(needed)
     began = time.perf_counter()
     rows = []
     for name in CASES:

@@ -25,11 +25,15 @@ def test_absent_data_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
             call()
 
 
+@pytest.mark.parametrize("name", ["evaluation", "memory"])
 def test_the_program_ends_with_2_and_the_message_without_data(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv(instances.FOLDER, str(tmp_path))
-    assert main(["evaluation", "--short"]) == 2
+    assert main([name, "--short"]) == 2
     assert str(tmp_path) in capsys.readouterr().err
 
 
