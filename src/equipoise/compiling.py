@@ -62,9 +62,13 @@ class Fused(Generic[T]):
         self._compiled: Callable[..., T] | None = None
         self._broken = False
 
+    def wanted(self, device: torch.device) -> bool:
+        """Whether calls with tensors on a device are compiled, as far as is known."""
+        return not self._broken and compiling(device)
+
     def __call__(self, t: torch.Tensor, *arguments: Any) -> T | None:
         """The function's value, or None where it is not compiled."""
-        if self._broken or not compiling(t.device):
+        if not self.wanted(t.device):
             return None
         if self._compiled is None:
             self._compiled = torch.compile(self._function, dynamic=True, fullgraph=True)

@@ -7,18 +7,21 @@ pixels), so that images of all sizes, batches and numbers of axes share the mach
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
 from equipoise.compiling import Fused
 
+T = TypeVar("T")
 #: The two thresholds and the weight of the second function, each of shape (features,).
 Constants = tuple[Tensor, Tensor, Tensor | None]
 
 
 def energies_and_slope(t: Tensor, constants: Constants) -> tuple[Tensor, Tensor] | None:
     """Sums over the features at each pixel, shape (B, *spatial), and the slopes, shape of t."""
-    found = compiled_energies_and_slope(_rows(t), *constants)
+    found = _call(compiled_energies_and_slope, t, constants)
     if found is None:
         return None
     energies, slope = found
@@ -27,14 +30,19 @@ def energies_and_slope(t: Tensor, constants: Constants) -> tuple[Tensor, Tensor]
 
 def slope(t: Tensor, constants: Constants) -> Tensor | None:
     """The slopes, shape of t."""
-    found = compiled_slope(_rows(t), *constants)
+    found = _call(compiled_slope, t, constants)
     return None if found is None else _restored(found, t)
 
 
 def curvature(t: Tensor, constants: Constants) -> Tensor | None:
     """The curvatures, shape of t."""
-    found = compiled_curvature(_rows(t), *constants)
+    found = _call(compiled_curvature, t, constants)
     return None if found is None else _restored(found, t)
+
+
+def _call(function: Fused[T], t: Tensor, constants: Constants) -> T | None:
+    # What is not compiled must not pay for rows: features that are no view of them are copied.
+    return function(_rows(t), *constants) if function.wanted(t.device) else None
 
 
 def _rows(t: Tensor) -> Tensor:
