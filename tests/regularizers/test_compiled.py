@@ -82,7 +82,7 @@ def test_sizes_and_batches_share_what_was_compiled() -> None:
     for batch in (1, 2, 5, 8):
         for size in ((40, 40), (41, 37), (200, 210), (1, 64)):
             frozen.potential_and_field(torch.rand(batch, 1, *size))
-    assert counters["unique_graphs"] <= 2
+    assert 1 <= counters["unique_graphs"] <= 2
 
 
 @needs_compiler
