@@ -39,21 +39,32 @@ class LocalKernels:
         """The operator times a non-negative number."""
         return LocalKernels(self.windows, factor * self.kernels)
 
+    def mean_diagonal(self) -> Tensor:
+        """The mean of the operator's diagonal, shape (B,)."""
+        centre = self.kernels.diagonal(dim1=2, dim2=3)
+        for size in self.kernels.shape[4:]:
+            centre = centre.select(2, size // 2)
+        shares = self.windows.flatten(2).mean(2)
+        return (shares * centre.mean(2)).sum(1)
+
 
 @dataclass(frozen=True)
 class LocalInverse:
     """``v -> sum_j w_j F* blocks_j F (w_j v)``, a symmetric positive definite operator.
 
     Args:
-        roots: w, shape (B, groups, parts, 1, *spatial), with ``sum_j w_j^2 = 1``.
+        roots: w, shape (B, groups, parts, 1 or c, *spatial), with ``sum_j w_j^2 = 1``, or the
+            diagonal operator that balances pixels which are seen differently.
         blocks: shape (B, groups, parts, c, c, *frequencies) of a real FFT, Hermitian and positive
             definite in the axes of size c; images have ``groups * c`` channels.
         spectrum: what the blocks are the inverse of.
+        balanced: whether the roots balance pixels.
     """
 
     roots: Tensor
     blocks: Tensor
     spectrum: Spectrum
+    balanced: bool = False
 
     def __call__(self, v: Tensor) -> Tensor:
         """Apply the operator to images of shape (B, groups * c, *spatial)."""
@@ -61,7 +72,12 @@ class LocalInverse:
 
     def select(self, keep: Tensor) -> LocalInverse:
         """The operator of the samples ``keep`` (indices)."""
-        return LocalInverse(self.roots[keep], self.blocks[keep], self.spectrum.select(keep))
+        return replace(
+            self,
+            roots=self.roots[keep],
+            blocks=self.blocks[keep],
+            spectrum=self.spectrum.select(keep),
+        )
 
     def adapted(self, s: Tensor, y: Tensor) -> LocalInverse:
         """The same with that floor of each sample which turns changes y most nearly to steps s.
@@ -78,8 +94,10 @@ class LocalInverse:
         spectrum, choices = self.spectrum, self.spectrum.floor.new_tensor(FLOORS)
         blocks = [spectrum.raised_to(floor.expand(len(s))) for floor in choices[:-1]]
         misses = y.new_zeros(len(choices), len(y))
+        balance = self.roots.square().sum(2).expand(-1, -1, self.blocks.shape[3], *y.shape[3:])
+        balance = balance.flatten(1, 2)
         for step, change in zip(s.unbind(1), y.unbind(1), strict=True):
-            images = [*self._images(blocks, change), change]
+            images = [*self._images(blocks, change), balance * change]
             squares = torch.stack([1.0 - _cosine(image, step).square() for image in images])
             misses += torch.nan_to_num(squares, nan=0.0)
         present = (choices.unsqueeze(1) - spectrum.floor).abs().argmin(0)
@@ -87,7 +105,7 @@ class LocalInverse:
         better = least < (1.0 - MARGIN) * misses.gather(0, present.unsqueeze(0)).squeeze(0)
         floor = torch.where(better, choices[best], spectrum.floor)
         spectrum = replace(spectrum, floor=floor)
-        return LocalInverse(self.roots, spectrum.raised_to(floor), spectrum)
+        return replace(self, blocks=spectrum.raised_to(floor), spectrum=spectrum)
 
     @property
     def floor(self) -> Tensor:
@@ -98,7 +116,7 @@ class LocalInverse:
     def factor(self) -> Tensor:
         """Of each sample where the operator is that multiple of the identity, else NaN, (B,)."""
         top = self.spectrum.values.flatten(1).amax(1)
-        return torch.where(self.floor < 1, torch.nan, 1.0 / top)
+        return torch.where((self.floor < 1) | self.balanced, torch.nan, 1.0 / top)
 
     def _images(self, operators: Sequence[Tensor], v: Tensor) -> list[Tensor]:
         """Apply the operators with several blocks to the same images."""
@@ -153,7 +171,10 @@ class Spectrum:
 
 
 def local_inverse(
-    local: LocalKernels, multiplier: Tensor, floor: float | Tensor = FLOOR
+    local: LocalKernels,
+    multiplier: Tensor,
+    floor: float | Tensor = FLOOR,
+    root: Tensor | None = None,
 ) -> LocalInverse:
     """Invert the sum of an operator of convolutions and a circulant one, part by part.
 
@@ -165,6 +186,7 @@ def local_inverse(
         multiplier: of the circulant operator, real and not negative, shape
             (1 or B, groups * c, *frequencies) or ones in place of the frequencies.
         floor: between 0 and 1, one number or one for each sample.
+        root: shape (B, groups * c, *spatial), by which the inverse is multiplied on both sides.
     """
     spatial, c = local.windows.shape[2:], local.kernels.shape[2]
     groups = multiplier.shape[1] // c
@@ -179,7 +201,9 @@ def local_inverse(
         values, vectors = torch.linalg.eigh((waves + shift).movedim((3, 4), (-2, -1)))
     floor = torch.as_tensor(floor, dtype=values.dtype, device=values.device).expand(len(values))
     spectrum = Spectrum(values, vectors, floor)
-    return LocalInverse(roots, spectrum.raised_to(spectrum.floor), spectrum)
+    if root is not None:
+        roots = roots * root.unflatten(1, (groups, 1, c))
+    return LocalInverse(roots, spectrum.raised_to(spectrum.floor), spectrum, root is not None)
 
 
 def _times(blocks: Tensor, waves: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -20,12 +21,33 @@ from torch import Tensor
 from equipoise.bounds import Bound, estimated, inflate, proved
 from equipoise.circulant import nearest_multiplier
 from equipoise.errors import InputError, UsageError
+from equipoise.gauge import clipped, level_and_spread
 from equipoise.vectors import dot, expand, norm
 
 #: Steps of the power iteration that estimates ||A|| where no decomposition gives it.
 POWER_STEPS = 30
 #: Share of the part of A^T A that is no convolution by which its Fourier multiplier is raised.
 CAUTION = 0.3
+#: Random images from which the norms of the rows of A^T A are estimated where it is not diagonal;
+#: rows that differ by less than a share, and operators that miss a convolution by less, count as
+#: alike.
+PROBES, ALIKE = 6, 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """What data say beyond a constant image.
+
+    Args:
+        gradient: ``grad f`` at the constant image nearest to the data, outliers of the data cut,
+            shape (B, C, *spatial).
+        level: that constant of each sample, shape (B,).
+        spread: root mean square of what remains, in units of the image, shape (B,).
+    """
+
+    gradient: Tensor
+    level: Tensor
+    spread: Tensor
 
 
 class DataTerm:
@@ -59,6 +81,45 @@ class DataTerm:
     def in_domain(self, x: Tensor) -> Tensor | None:
         """Boolean (B,), or None where f is defined everywhere."""
         return None
+
+    def contrast(self) -> Contrast:
+        """``grad f`` at the best constant image, without what outliers of the data add."""
+        ones = self._ones
+        level, spread = level_and_spread(self.y, ones)
+        slope = self._slope_at(expand(level, ones) * ones)
+        if slope.is_complex():  # Fourier coefficients are mostly outliers; those of the image count
+            return Contrast(clipped(self.physics.A_adjoint(slope)), level, spread)
+        return Contrast(self.physics.A_adjoint(clipped(slope)), level, spread)
+
+    def terms(self, level: Tensor) -> Tensor:
+        """What ``grad f`` is a difference of, an image (B, C, *spatial): ``A^T y / sigma^2``."""
+        return self._weighted(self.physics.A_adjoint(self.y))
+
+    def row_norms(self, x: Tensor) -> Tensor | None:
+        """Norms of the rows of ``f''`` at x, where they differ.
+
+        Args:
+            x: images, shape (B, C, *spatial).
+
+        Returns:
+            Tensor of shape (1 or B, C, *spatial); None where the rows are alike, as those of a
+            convolution.
+        """
+        return self._row_norms
+
+    @cached_property
+    def _row_norms(self) -> Tensor | None:
+        like = self._like_image()
+        return row_norms(self.hessian(like), like)
+
+    @cached_property
+    def _ones(self) -> Tensor:
+        """``A 1``, shape (1 or B, ...)."""
+        return self.physics.A(torch.ones_like(self._like_image()))
+
+    def _slope_at(self, u: Tensor) -> Tensor:
+        """Derivative of ``d(u, y)`` by u."""
+        return self._weighted(u - self.y)
 
     @cached_property
     def spectrum(self) -> tuple[Bound, Bound]:
@@ -101,7 +162,7 @@ class DataTerm:
 
     def keep(self, other: DataTerm) -> None:
         """Take over what the term of other measurements has found out about the physics."""
-        known = {"spectrum", "_multiplier"} & other.__dict__.keys()
+        known = {"spectrum", "_multiplier", "_row_norms", "_ones"} & other.__dict__.keys()
         self.__dict__.update({name: other.__dict__[name] for name in known})
 
     def _copy(self, y: Tensor) -> DataTerm:
@@ -165,6 +226,24 @@ class GeneralDataTerm(DataTerm):
         """``d(A x, y)``, shape (B,), and ``A^T d'(A x, y)``."""
         energy, slope = self._slope(self.physics.A(x), create_graph=False)
         return energy.detach(), self.physics.A_adjoint(slope)
+
+    def terms(self, level: Tensor) -> Tensor:
+        """``f''(c) c`` at the constant image c, which is like the terms of the gradient there."""
+        image = expand(level, self._image()) * self._image()
+        return self.hessian(image)(image)
+
+    def row_norms(self, x: Tensor) -> Tensor | None:
+        """As for the squared norm, for data that equal A x: noise does not tell them apart."""
+        ideal = self._copy(self.physics.A(x))
+        return row_norms(ideal.hessian(x), x)
+
+    def _image(self) -> Tensor:
+        """Images of ones, shape (B, C, *spatial)."""
+        one = torch.ones_like(self._like_image())
+        return one.expand(len(self.y), *one.shape[1:])
+
+    def _slope_at(self, u: Tensor) -> Tensor:
+        return self._slope(u, create_graph=False)[1]
 
     def hessian(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """``v -> A^T d''(A x, y) A v``; d'' is symmetric, so one reverse pass gives it."""
@@ -286,6 +365,42 @@ def gram_bounds(physics: LinearPhysics, image: Tensor) -> tuple[Bound, Bound]:
         v = physics.A_adjoint(physics.A(v / expand(size, v)))
         size = norm(v).clamp_min(torch.finfo(v.dtype).tiny)
     return proved(0.0, "any linear A"), estimated(float(size.max()), "power iteration")
+
+
+def row_norms(product: Callable[[Tensor], Tensor], like: Tensor) -> Tensor | None:
+    """Norms of the rows of a symmetric operator, from products with random signs.
+
+    Exact for diagonal operators, and unbiased in the square for others: of random signs v,
+    ``(G v)_i`` has the mean square ``||G_i||^2``.
+
+    Args:
+        product: ``v -> G v`` on images, sample by sample.
+        like: images, shape (B, C, *spatial), for shape, dtype and device.
+
+    Returns:
+        Tensor of the shape of ``like``; None where the rows of every sample are alike.
+    """
+    generator = torch.Generator().manual_seed(1)
+
+    def probe() -> tuple[Tensor, Tensor]:
+        signs = torch.randint(0, 2, like.shape, generator=generator).to(like).mul_(2.0).sub_(1.0)
+        return signs, product(signs)
+
+    signs, image = probe()
+    others = probe()
+    diagonal = signs * image
+    if not _equal(diagonal, others[0] * others[1]):
+        _, miss = nearest_multiplier(product, like)
+        size = norm(image) / norm(signs)
+        if bool((miss <= ALIKE * size).all()):
+            return None
+        squares = [image.square(), others[1].square()]
+        squares += [probe()[1].square() for _ in range(PROBES - 2)]
+        diagonal = torch.stack(squares).mean(0).sqrt()
+    rows = diagonal.abs()
+    flat = rows.flatten(1)
+    low, high = flat.amin(1), flat.amax(1)
+    return None if bool((high - low <= ALIKE * high).all()) else rows
 
 
 def _cautious_multiplier(product: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:

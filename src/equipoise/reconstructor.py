@@ -30,7 +30,7 @@ class SolveOptions:
     """
 
     solver: Solver | None = None
-    tolerance: float = 1e-4
+    tolerance: float = 2e-4
     max_evaluations: int = 1000
 
 

@@ -13,6 +13,11 @@ from equipoise.errors import ConvergenceError, ConvergenceWarning
 
 OnFailure = Literal["ignore", "warn", "error"]
 
+#: A residual that stopped within this factor of its rounding error stopped there because of it.
+NEAR_ROUNDING = 30.0
+#: Ratio of the terms of an equation to its scale beyond which values, not precision, are to blame.
+LARGE_TERMS = 30.0
+
 
 class Status(IntEnum):
     """Why the solve of one sample stopped. Stored per sample as an integer tensor."""
@@ -35,9 +40,9 @@ _ADVICE = {
     Status.RUNNING: "The solve has not finished.",
     Status.CONVERGED: "The residual is below the tolerance.",
     Status.STAGNATED: (
-        "The residual no longer decreases, most often because the floating-point floor is reached:"
-        " use float64 or a looser tolerance. Far above that floor the iteration cycles or R is not"
-        " monotone: use lbfgs for gradient fields, anderson otherwise."
+        "The residual no longer decreases: the iteration cycles, R is not monotone, or A_adjoint is"
+        " not the adjoint of A. Use a smaller alpha, lbfgs for gradient fields (anderson or"
+        " fixed_point otherwise), or a regulariser with a proved modulus."
     ),
     Status.ITERATION_LIMIT: (
         "The limit of evaluations was reached while the residual was still decreasing:"
@@ -66,7 +71,8 @@ class Outcome:
 
     Args:
         x: the answer, shape (B, ...).
-        residual: norm of the equation's residual at ``x``, shape (B,).
+        residual: size of the equation's residual at ``x``, shape (B,): its norm, weighted where the
+            equation says so (``Equation.gauge``).
         scale: what the residual is measured against, shape (B,).
         tolerance: the relative tolerance that was asked for.
         evaluations: evaluations (or operator products) spent on each sample, shape (B,).
@@ -115,8 +121,16 @@ class Outcome:
             f" (worst relative residual {worst:.2e}, at most {evaluations} evaluations,"
             f" {self.seconds:.2f} s)."
         )
-        failed = [s for s in dict.fromkeys(self.statuses) if s is not Status.CONVERGED]
-        return " ".join([text, *(f"{s.name}: {s.advice}" for s in failed)])
+        reasons = [
+            f"{status.name}: {self.reason(i)}"
+            for i, status in enumerate(self.statuses)
+            if status is not Status.CONVERGED
+        ]
+        return " ".join([text, *dict.fromkeys(reasons)])
+
+    def reason(self, sample: int) -> str:
+        """Why the solve of a sample stopped, and what to do."""
+        return self.statuses[sample].advice
 
     def check(self, on_failure: OnFailure = "warn") -> None:
         """Ignore, warn about, or raise on samples that did not converge.
@@ -143,10 +157,35 @@ class Solution(Outcome):
     Args:
         error_bound: proved bound on the distance of ``x`` to the exact equilibrium, shape (B,),
             or None where the equation is not known to be strongly monotone.
+        rounding: estimated size of the rounding error of the residual at ``x``, shape (B,).
+        terms: size of the terms whose sum the equation is, shape (B,).
         history: relative residual after each check, shape (checks, B), where it was asked for.
         history_evaluations: evaluations spent at each check, shape (checks, B).
     """
 
     error_bound: Tensor | None = None
+    rounding: Tensor | None = None
+    terms: Tensor | None = None
     history: Tensor | None = field(default=None, repr=False)
     history_evaluations: Tensor | None = field(default=None, repr=False)
+
+    def reason(self, sample: int) -> str:
+        """Why the solve of a sample stopped, and what to do; names rounding where that is it."""
+        status = self.statuses[sample]
+        if status is not Status.STAGNATED or self.rounding is None or self.terms is None:
+            return status.advice
+        residual, rounding = float(self.residual[sample]), float(self.rounding[sample])
+        if not residual <= NEAR_ROUNDING * rounding:
+            return status.advice
+        ratio = float(self.terms[sample]) / float(self.scale[sample])
+        text = (
+            f"Rounding in {str(self.x.dtype).removeprefix('torch.')} alone makes a relative "
+            f"residual of about {rounding / float(self.scale[sample]):.0e}: use float64 or a looser "
+            "tolerance."
+        )
+        if ratio > LARGE_TERMS:
+            text += (
+                f" The values are {ratio:.0f} times larger than what varies in them: subtract an "
+                "offset from the data, or mask outliers, before you reconstruct."
+            )
+        return text

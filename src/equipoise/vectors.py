@@ -23,8 +23,16 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def norm(a: Tensor) -> Tensor:
-    """Euclidean norm of each sample, shape (B,)."""
-    return torch.linalg.vector_norm(a.flatten(1), dim=1)
+    """Euclidean norm of each sample, shape (B,), without underflow or overflow of the squares."""
+    a = a.flatten(1)
+    plain = torch.linalg.vector_norm(a, dim=1)
+    kind = torch.finfo(plain.dtype)
+    low, high = (kind.tiny / kind.eps) ** 0.5, kind.max**0.5
+    if a.device.type == "cpu" and bool(((plain > low) & (plain < high)).all()):
+        return plain
+    peak = a.abs().amax(1) if a.shape[1] else plain
+    peak = torch.where((peak > 0) & torch.isfinite(peak), peak, 1.0)
+    return peak * torch.linalg.vector_norm(a / peak.unsqueeze(1), dim=1)
 
 
 def expand(scalar: Tensor, like: Tensor) -> Tensor:

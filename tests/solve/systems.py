@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from equipoise.bounds import Bound, proved
+from equipoise.gauge import Gauge
 
 #: name -> potential, derivative, second derivative (a representative at kinks).
 Activation = tuple[
@@ -92,6 +93,10 @@ class DenseSystem:
         if len(self.rows) == 0:
             self.rows = torch.arange(len(self.y))
             self.counter = Counter(torch.zeros(len(self.y), dtype=torch.int64))
+
+    @property
+    def gauge(self) -> Gauge:
+        return Gauge(self.scale, self.scale)
 
     @property
     def scale(self) -> Tensor:

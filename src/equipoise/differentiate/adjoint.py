@@ -187,7 +187,8 @@ def matched_tolerance(equation: Equation, residual: Tensor) -> float:
         equation: the equation.
         residual: ``E(x)``, shape (B, C, ...).
     """
-    reached = float((norm(residual.detach()) / equation.scale).min())
+    gauge = equation.gauge
+    reached = float((gauge.size(residual.detach()) / gauge.scale).min())
     least = LEAST_TOLERANCE[residual.dtype]
     return min(LOOSEST_TOLERANCE, max(least, reached))
 

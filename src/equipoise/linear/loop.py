@@ -80,7 +80,7 @@ class _Run:
     def __init__(self, product: Product, b: Tensor, tolerance: float, limit: int) -> None:
         self.product, self.b, self.limit = product, b, limit
         self.x, self.r = torch.zeros_like(b), b
-        self.residual = safe_norm(b)
+        self.residual = norm(b)
         self.scale = torch.where(self.residual > 0, self.residual, 1.0)
         self.goal = tolerance * self.scale
         self.spent = torch.zeros(len(b), dtype=torch.int64, device=b.device)
@@ -151,7 +151,7 @@ class _Run:
     def _verify(self, candidate: Tensor, chosen: Tensor, trusted: Tensor | None = None) -> Tensor:
         """Compute true residuals; take candidates that have a smaller one, or are trusted."""
         r = self.b - self.product(candidate)
-        residual = safe_norm(r)
+        residual = norm(r)
         self.spent = self.spent + chosen
         better = residual < self.residual
         if trusted is not None:
@@ -188,13 +188,6 @@ class _Ended:
 def stride_on(device: torch.device) -> int:
     """Steps between two looks at what is still running; each look synchronises with the device."""
     return 1 if device.type == "cpu" else 5
-
-
-def safe_norm(r: Tensor) -> Tensor:
-    """Norm of each sample, (B,), without underflow or overflow of the squares."""
-    peak = r.abs().flatten(1).amax(1)
-    peak = torch.where(peak > 0, peak, 1.0)
-    return peak * norm(r / expand(peak, r))
 
 
 def checked(apply: Product, b: Tensor) -> Product:

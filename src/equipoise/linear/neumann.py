@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from equipoise.errors import InputError
-from equipoise.linear.loop import check_system, checked, safe_norm
+from equipoise.linear.loop import check_system, checked
 from equipoise.linear.process import Product
 from equipoise.status import LinearSolution, Status
+from equipoise.vectors import norm
 
 #: A residual this many times larger than the right-hand side counts as divergence.
 DIVERGENCE = 1e4
@@ -65,11 +66,13 @@ class NeumannSeries:
             q = self.inverse(b)
             for _ in range(self.terms):
                 q = q + self.inverse(b - product(q))
-            residual, size = safe_norm(b - product(q)), safe_norm(b)
+            residual, size = norm(b - product(q)), norm(b)
         scale = torch.where(size > 0, size, 1.0)
         status = torch.full((len(b),), Status.ITERATION_LIMIT, device=b.device)
         status.masked_fill_(~(residual <= DIVERGENCE * scale), int(Status.DIVERGED))
-        status.masked_fill_(residual <= self.tolerance * scale, int(Status.CONVERGED))
+        status.masked_fill_(
+            torch.isfinite(scale) & (residual <= self.tolerance * scale), int(Status.CONVERGED)
+        )
         return LinearSolution(
             x=q,
             residual=residual,

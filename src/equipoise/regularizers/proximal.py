@@ -12,9 +12,10 @@ from torch import Tensor
 from equipoise.bounds import Bound, proved
 from equipoise.circulant import FLOOR, LocalInverse, local_inverse
 from equipoise.errors import InputError
+from equipoise.gauge import Gauge, clipped, level_and_spread, scale_above_rounding
 from equipoise.solve import default_solver, solve
 from equipoise.status import Solution
-from equipoise.vectors import dot, norm
+from equipoise.vectors import dot, expand, norm
 
 if TYPE_CHECKING:
     from equipoise.regularizers.base import Regularizer
@@ -34,10 +35,17 @@ class ProximalSystem:
         self._field = regularizer.frozen()
 
     @cached_property
-    def scale(self) -> Tensor:
-        """``||x||``, or 1 for a zero image."""
-        size = norm(self._x)
-        return torch.where(size > 0, size, torch.ones_like(size))
+    def gauge(self) -> Gauge:
+        """As of the equation with A = I, y = x and alpha = gamma."""
+        x, gamma = self._x, self._gamma
+        with torch.no_grad():
+            level, _ = level_and_spread(x, torch.ones_like(x[:1]))
+            pull = self._field.field(torch.zeros_like(x[:1]))
+            mean = pull.mean(tuple(range(1, pull.dim())), keepdim=True)
+            size = norm(clipped(expand(level, x) - x) + gamma * (pull - mean))
+            terms = norm(x) + gamma * norm(pull)
+            scale = scale_above_rounding(size, terms, x.dtype)
+        return Gauge(scale, torch.maximum(terms, scale))
 
     @property
     def gradient_field(self) -> bool:

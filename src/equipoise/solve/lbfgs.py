@@ -14,7 +14,7 @@ from equipoise.solve.secant import SecantPairs
 from equipoise.solve.solver import Solver, State, fresh_counters
 from equipoise.solve.system import Preconditionable, Preconditioner, System
 from equipoise.solve.trial import flat, inside
-from equipoise.vectors import dot, expand, norm, where
+from equipoise.vectors import dot, expand, where
 
 #: Armijo's constant and the share of the slope that the approximate Wolfe test allows.
 SUFFICIENT, SLOPE = 1e-4, 0.8
@@ -82,7 +82,7 @@ class LBFGS(Solver):
     def start(self, system: System, x: Tensor) -> LBFGSState:
         """Evaluate at x; the first direction is (preconditioned) steepest descent."""
         f, e = system.potential_and_residual(x)
-        near = self.warm and bool((norm(e) <= NEAR * system.scale).all())
+        near = self.warm and bool((system.gauge.size(e) <= NEAR * system.gauge.scale).all())
         initial = self._initial(system, x, SETTLED_FLOOR if near else FLOOR)
         evaluations, failed = fresh_counters(x)
         ones = torch.ones_like(f)

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from equipoise.bounds import inflate
 from equipoise.errors import InputError
+from equipoise.gauge import Gauge
 from equipoise.solve.choice import default_solver
+from equipoise.solve.rounding import Rounding
 from equipoise.solve.solver import Solver, State, select_state
 from equipoise.solve.system import System
 from equipoise.status import Solution, Status
@@ -21,6 +23,9 @@ from equipoise.vectors import norm, where
 DIVERGENCE, GROWTH = 1e4, 2.0
 #: A residual that has not fallen by this factor within the patience counts as stagnation.
 PROGRESS = 0.99
+#: At the first point, where nothing is known of the rounding of E, a residual must be so far below
+#: the tolerance.
+FIRST = 0.5
 
 
 def solve(
@@ -36,9 +41,10 @@ def solve(
 ) -> Solution:
     """Solve ``E(x) = 0`` for a batch; every sample stops by itself.
 
-    A sample has converged when ``||E(x)|| <= tolerance * scale`` (the system's own scale). Samples
-    that finished are taken out of the batch where the system can be cut. Of a sample that fails,
-    the iterate with the smallest residual is returned.
+    A sample has converged when ``size(E(x)) + slack <= tolerance * scale``, with sizes and scale of
+    the system's gauge and a slack for the rounding of E. Samples that finished are taken out of the
+    batch where the system can be cut. Of a sample that fails, the iterate with the smallest
+    residual is returned.
 
     Args:
         system: the equation.
@@ -76,13 +82,15 @@ def solve(
     return Solution(
         x=book.x,
         residual=book.residual,
-        scale=system.scale,
+        scale=run.full_gauge.scale,
         tolerance=tolerance,
         evaluations=book.evaluations,
         status=book.status,
         seconds=time.perf_counter() - started,
         solver=chosen.describe(run.state),
-        error_bound=_error_bound(system, book.residual),
+        error_bound=_error_bound(system, book.length + book.rounding),
+        rounding=book.rounding,
+        terms=run.full_gauge.terms,
         history=torch.stack(run.residuals) if history else None,
         history_evaluations=torch.stack(run.spent) if history else None,
     )
@@ -94,6 +102,8 @@ class _Book:
 
     x: Tensor
     residual: Tensor
+    length: Tensor
+    rounding: Tensor
     evaluations: Tensor
     status: Tensor
 
@@ -114,15 +124,24 @@ class _Run:
         self.system, self.tolerance = system, tolerance
         self.max_evaluations, self.patience, self.history = max_evaluations, patience, history
         self.state: State = solver.start(system, x0)
-        self.scale = self.full_scale = system.scale
-        residual = norm(self.state.e)
-        self.large = torch.maximum(residual, self.scale)
+        self.gauge: Gauge = system.gauge
+        self.full_gauge = self.gauge
+        residual = self.gauge.size(self.state.e)
+        self.large = torch.maximum(residual, self.gauge.scale)
         self.marker = residual.clone()
         self.marker_at = self.state.evaluations.clone()
+        self.rounding = Rounding.at(self.state)
         self.rows = torch.arange(len(x0), device=x0.device)
         running = torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
-        self.book = _Book(x0.clone(), residual.clone(), self.state.evaluations.clone(), running)
-        self.book.residual.fill_(torch.inf)
+        endless = torch.full_like(residual, torch.inf)
+        self.book = _Book(
+            x0.clone(),
+            endless,
+            endless.clone(),
+            endless.clone(),
+            self.state.evaluations.clone(),
+            running,
+        )
         self.residuals: list[Tensor] = []
         self.spent: list[Tensor] = []
         self.active = True
@@ -130,47 +149,68 @@ class _Run:
 
     def check(self) -> None:
         """Judge every running sample, write the book, and cut the batch if that saves work."""
-        state, residual = self.state, norm(self.state.e)
-        status = self._judge(state, residual)
+        state, residual = self.state, self.gauge.size(self.state.e)
+        self.rounding.see(state, self.gauge)
+        slack = self._slack(residual)
+        status = self._judge(state, residual, slack)
         open_ = self.book.status[self.rows] == Status.RUNNING
         best = self.book.residual[self.rows]
         inside = status != Status.OUT_OF_DOMAIN
         better = open_ & inside & ((residual < best) | (status == Status.CONVERGED))
+        length = residual if self.gauge.weights is None else norm(state.e)
         self.book.x[self.rows] = where(better, state.x, self.book.x[self.rows])
-        self.book.residual[self.rows] = torch.where(better, residual, best)
-        self.book.evaluations[self.rows] = torch.where(
-            open_, state.evaluations, self.book.evaluations[self.rows]
-        )
-        self.book.status[self.rows] = torch.where(open_, status, self.book.status[self.rows])
+        for kept, new, chosen in (
+            (self.book.residual, residual, better),
+            (self.book.length, length, better),
+            (self.book.rounding, slack, better),
+            (self.book.evaluations, state.evaluations, open_),
+            (self.book.status, status, open_),
+        ):
+            kept[self.rows] = torch.where(chosen, new, kept[self.rows])
         if self.history:
-            self.residuals.append(self.book.residual / self.full_scale)
+            self.residuals.append(self.book.residual / self.full_gauge.scale)
             self.spent.append(self.book.evaluations.clone())
         keep = (self.book.status[self.rows] == Status.RUNNING).nonzero().squeeze(1)
         self.active = len(keep) > 0  # the one synchronisation with the device
         if self.active and self._worth_cutting(len(keep)):
             self._cut(keep)
 
-    def _judge(self, state: State, residual: Tensor) -> Tensor:
+    def _slack(self, residual: Tensor) -> Tensor:
+        """What rounding may add to the residuals; measured where they would pass without it."""
+        goal, slack = self.tolerance * self.gauge.scale, self.rounding.slack(self.gauge)
+        running = self.book.status[self.rows] == Status.RUNNING
+        doubt = running & (residual <= goal) & (residual + slack > goal) & ~self.rounding.measured
+        if bool(doubt.any()):
+            self.rounding.measure(self.system, self.state, self.gauge, doubt)
+            slack = self.rounding.slack(self.gauge)
+        return slack
+
+    def _judge(self, state: State, residual: Tensor, slack: Tensor) -> Tensor:
         improved = residual < PROGRESS * self.marker
         self.marker = torch.where(improved, residual, self.marker)
         self.marker_at = torch.where(improved, state.evaluations, self.marker_at)
         status = torch.full_like(state.evaluations, Status.RUNNING)
+        goal = self.tolerance * self.gauge.scale
 
         def mark(condition: Tensor, code: Status) -> None:
+            """Later marks win."""
             status.masked_fill_(condition, int(code))
 
         spent = state.evaluations >= self.max_evaluations
         tired = state.evaluations - self.marker_at > self.patience
+        # Rounding alone exceeds the goal: no residual could be believed to meet it.
+        blurred = (residual <= goal) & (slack >= goal) & self.rounding.measured
         mark(spent, Status.ITERATION_LIMIT)
-        mark(state.failed | tired, Status.STAGNATED)
+        mark(state.failed | tired | blurred, Status.STAGNATED)
         mark((spent | tired) & (residual > GROWTH * self.large), Status.DIVERGED)
         mark(~(residual <= DIVERGENCE * self.large), Status.DIVERGED)
         inside = self.system.in_domain(state.x)
+        first = torch.where(state.evaluations > 1, 1.0, FIRST)
+        solved = torch.isfinite(residual) & (residual + slack <= first * goal)
         if inside is not None:
             mark(~inside, Status.OUT_OF_DOMAIN)
-            mark((residual <= self.tolerance * self.scale) & inside, Status.CONVERGED)
-        else:
-            mark(residual <= self.tolerance * self.scale, Status.CONVERGED)
+            solved = solved & inside
+        mark(solved, Status.CONVERGED)
         return status
 
     def _worth_cutting(self, left: int) -> bool:
@@ -184,12 +224,18 @@ class _Run:
         if cut is None:
             return
         self.system, self.state = cut, select_state(self.state, keep)
-        self.rows, self.scale, self.large = self.rows[keep], self.scale[keep], self.large[keep]
+        self.rows, self.large = self.rows[keep], self.large[keep]
+        self.gauge, self.rounding = self.gauge.select(keep), self.rounding.select(keep)
         self.marker, self.marker_at = self.marker[keep], self.marker_at[keep]
 
 
 def _error_bound(system: System, residual: Tensor) -> Tensor | None:
-    """``||E(x)|| / m`` where E is proved to be strongly monotone (theory, section 2)."""
+    """``||E(x)|| / m`` where E is proved to be strongly monotone (theory, section 2).
+
+    Args:
+        system: the equation.
+        residual: norm of E(x), with an allowance for its rounding, shape (B,).
+    """
     modulus = system.modulus
     if modulus is None or not modulus.proved or not modulus.value > 0:
         return None

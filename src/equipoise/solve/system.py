@@ -9,6 +9,7 @@ from torch import Tensor
 
 from equipoise.bounds import Bound
 from equipoise.circulant import FLOOR
+from equipoise.gauge import Gauge
 
 
 @runtime_checkable
@@ -59,8 +60,8 @@ class System(Protocol):
     """
 
     @property
-    def scale(self) -> Tensor:
-        """Positive (B,) tensor: the residual norm is measured relative to it."""
+    def gauge(self) -> Gauge:
+        """What residuals are measured by; depends on the equation alone, never on a start."""
 
     @property
     def gradient_field(self) -> bool:

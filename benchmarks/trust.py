@@ -1,0 +1,287 @@
+"""Is what a solve says of itself true? Random problems against float64.
+
+Of every sample that is called CONVERGED the residual is computed again in float64; where the
+solution is unique, the distance to a float64 reference, which Newton's method finds with dense
+Jacobians, is held against the claimed bound and against ``ALLOWED`` times tolerance times the
+reference's standard deviation. A residual says little of directions in which the equation is weak:
+where the Jacobian, scaled by its diagonal, has a singular value below ``1 / ALLOWED``, the
+distance may be larger by as much.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks import machine, plots
+from benchmarks.record import Column, Record, Row, Table
+from benchmarks.trust_problems import Problem, draw_problem
+from equipoise.certify.posteriori import error_bound
+from equipoise.errors import EquipoiseError
+from equipoise.solve import solve
+from equipoise.status import Solution, Status
+from equipoise.vectors import norm
+
+#: Problems in full and in the short version.
+FULL, SHORT = 10_000, 2_000
+#: Distances may be so many times tolerance times standard deviation.
+ALLOWED = 10.0
+#: Units of rounding of the largest value below which distances are not resolved.
+UNITS = 10.0
+#: Newton steps for a reference, and the share of the allowed distance that it may be off by.
+NEWTON, SHARE = 60, 1e-2
+#: Share of samples at usual scales that may fail by name.
+FAILURES = 0.05
+#: Seconds between two words of progress.
+PROGRESS = 15.0
+
+
+@dataclass
+class Findings:
+    """What some problems showed; counts are of samples."""
+
+    samples: Counter[str] = field(default_factory=Counter)
+    usual: Counter[str] = field(default_factory=Counter)
+    unusual: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    false: list[str] = field(default_factory=list)
+
+    def add(self, other: Findings) -> None:
+        """Put what other problems showed to it."""
+        self.samples += other.samples
+        self.usual += other.usual
+        self.unusual += other.unusual
+        self.failed += other.failed
+        self.false += other.false
+
+
+def examine(seed: int) -> Findings:
+    """Draw the problem of a seed, solve it, and hold what is said against float64."""
+    torch.set_num_threads(1)
+    found = Findings()
+    try:
+        problem = draw_problem(seed)
+        equation = problem.equation
+        start = equation.adjoint_data if problem.start is None else problem.start
+        solution = solve(equation, start, tolerance=problem.tolerance)
+    except EquipoiseError as error:
+        found.samples["refused"] += 1
+        found.failed[f"refused: {type(error).__name__}"] += 1
+        return found
+    where = found.usual if problem.usual_scale else found.unusual
+    for i, status in enumerate(solution.statuses):
+        where[status.name] += 1
+        if status is not Status.CONVERGED and problem.usual_scale:
+            found.failed[f"{problem.words['field']}"] += 1
+            found.failed[f"{problem.words['physics']}"] += 1
+            found.failed[f"{problem.words['dtype']}"] += 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _judge(problem, solution, found)
+    return found
+
+
+def _judge(problem: Problem, solution: Solution, found: Findings) -> None:
+    exact, gauge = problem.exact, problem.equation.gauge
+    good = solution.converged
+    if not bool(good.any()):
+        return
+
+    def false(what: str, i: int, ratio: float) -> None:
+        found.false.append(
+            f"seed {problem.seed}, sample {i}: {what} by {ratio:.4g}; {problem.words}"
+        )
+
+    x = solution.x.double()
+    e = exact.residual(x)
+    weights = None if gauge.weights is None else gauge.weights.double()
+    size = norm(e if weights is None else e / weights)
+    goal = problem.tolerance * gauge.scale.double()
+    for i in good.nonzero().flatten().tolist():
+        found.samples["residuals"] += 1
+        if not bool(size[i] <= goal[i]):
+            false("residual above the tolerance", i, float(size[i] / goal[i]))
+    modulus = exact.traits.modulus
+    if modulus is None or not modulus.proved:
+        return
+    certified = _certified(problem, solution)
+    for i in good.nonzero().flatten().tolist():
+        reference = _reference(problem, x, i)
+        if reference is None:
+            continue
+        point, off, least = reference
+        distance = float((x[i] - point).norm())
+        spread = float(point.std(correction=0)) * math.sqrt(point.numel())
+        resolved = UNITS * torch.finfo(solution.x.dtype).eps * float(point.abs().max())
+        allowed = ALLOWED * problem.tolerance * spread * max(1.0, 1.0 / (ALLOWED * least))
+        allowed += resolved * math.sqrt(point.numel())
+        if off > SHARE * allowed:
+            found.samples["no reference"] += 1
+            continue
+        found.samples["distances"] += 1
+        if distance - off > allowed:
+            false("distance above what is allowed", i, distance / allowed)
+        for name, bounds in (("bound", solution.error_bound), ("certified bound", certified)):
+            if bounds is not None:
+                found.samples[f"{name}s"] += 1
+                if distance - off > float(bounds[i]):
+                    false(f"{name} beaten", i, distance / float(bounds[i]))
+
+
+def _certified(problem: Problem, solution: Solution) -> Tensor | None:
+    try:
+        return error_bound(problem.equation, solution.x)
+    except EquipoiseError:
+        return None
+
+
+def _reference(problem: Problem, x: Tensor, i: int) -> tuple[Tensor, float, float] | None:
+    """The unique solution of sample i, how far it may be off, and the smallest singular value.
+
+    Returns:
+        The point (C, H, W), a bound on its distance to the solution, and the smallest singular
+        value of the Jacobian scaled by its diagonal; None where that is not positive definite or
+        Newton's method fails.
+    """
+    n = x[0].numel()
+    one, many = problem.copies(i, 1), problem.copies(i, n)
+    basis = torch.eye(n, dtype=torch.float64).reshape(n, *x.shape[1:])
+
+    def residual(z: Tensor) -> Tensor:
+        return one.residual(z[None]).flatten()
+
+    def jacobian(z: Tensor) -> Tensor:
+        product = many.linearize(z.expand(n, *z.shape)).jvp
+        return product(basis).flatten(1).mT
+
+    z = x[i]
+    e = residual(z)
+    matrix = jacobian(z)
+    for _ in range(NEWTON):
+        try:
+            step = torch.linalg.solve(matrix, e)
+        except torch.linalg.LinAlgError:
+            return None
+        length, better = 1.0, False
+        while length > 1e-4 and not better:
+            trial = z - length * step.reshape(z.shape)
+            new = residual(trial)
+            better = bool(new.norm() < e.norm())
+            length *= 0.5
+        if not better:
+            break
+        z, e = trial, new
+        if bool(step.norm() <= 1e-13 * z.norm()):
+            break
+        matrix = jacobian(z)
+    sides = matrix.diagonal().clamp_min(1e-300).rsqrt()
+    scaled = sides[:, None] * matrix * sides
+    least = float(torch.linalg.eigvalsh(0.5 * (scaled + scaled.mT))[0])
+    if not least > 1e-9:
+        return None
+    low = float(torch.linalg.eigvalsh(0.5 * (matrix + matrix.mT))[0])
+    off = float(torch.linalg.solve(matrix, e).norm()) if low > 0 else math.inf
+    return z, 2.0 * off, least
+
+
+def run(short: bool, say: Callable[[str], None]) -> Record:
+    """Examine random problems on all processors."""
+    began = said = time.perf_counter()
+    count = SHORT if short else FULL
+    total = Findings()
+    done = 0
+    for found in _all(range(count)):
+        total.add(found)
+        done += 1
+        if time.perf_counter() - said > PROGRESS:
+            said = time.perf_counter()
+            say(f"{done} of {count} problems, {len(total.false)} false")
+    for line in total.false:
+        say(line)
+    return Record(
+        "trust",
+        "Is what a solve says of itself true?",
+        {"problems": count, "seeds": f"0 to {count - 1}", "allowed": ALLOWED},
+        machine.describe(),
+        _tables(total),
+        _sentences(total),
+        time.perf_counter() - began,
+    )
+
+
+def _all(seeds: range) -> Iterator[Findings]:
+    workers = max(1, os.cpu_count() or 1)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(examine, seeds, chunksize=20)
+
+
+def _tables(total: Findings) -> list[Table]:
+    names = [status.name for status in Status if status is not Status.RUNNING]
+    rows = []
+    for label, counts in (("1e-6 to 1e6", total.usual), ("beyond", total.unusual)):
+        values: dict[str, Any] = {name: counts[name] for name in names}
+        rows.append(Row(label, values))
+    statuses = Table(
+        "Statuses of samples",
+        [Column(name, name.lower().replace("_", " ")) for name in names],
+        rows,
+        subject="data of size",
+    )
+    checks = ("residuals", "distances", "bounds", "certified bounds", "no reference", "refused")
+    held = Table(
+        "What was held against float64",
+        [Column("samples", "samples"), Column("false", "false")],
+        [
+            Row(name, {"samples": total.samples[name], "false": _false(total, name)})
+            for name in checks
+        ],
+        subject="claim",
+    )
+    worst = Table(
+        "Named failures at usual scales",
+        [Column("samples", "samples")],
+        [Row(name, {"samples": number}) for name, number in total.failed.most_common()],
+        subject="with",
+    )
+    return [held, statuses, worst]
+
+
+_WORDS = {
+    "residuals": "residual above",
+    "distances": "distance above",
+    "bounds": ": bound beaten",
+    "certified bounds": "certified bound beaten",
+}
+
+
+def _false(total: Findings, name: str) -> int | None:
+    word = _WORDS.get(name)
+    return None if word is None else sum(word in line for line in total.false)
+
+
+def _sentences(total: Findings) -> list[str]:
+    everywhere = sum(total.usual.values())
+    failures = everywhere - total.usual["CONVERGED"]
+    share = failures / max(1, everywhere)
+    return [
+        f"False claims: {len(total.false)} (at most 0).",
+        f"Named failures at data scales from 1e-6 to 1e6: {failures} of {everywhere} samples, "
+        f"{100 * share:.2g} % (at most {100 * FAILURES:g} %).",
+        *total.false[:20],
+    ]
+
+
+def plot(record: Record, path: Path) -> None:
+    """Draw nothing: numbers of false claims are no curve."""
