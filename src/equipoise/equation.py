@@ -100,6 +100,11 @@ class Equation:
         with torch.no_grad():
             return self.physics.A_adjoint(self.y.detach())
 
+    @property
+    def like(self) -> Tensor:
+        """A tensor of shape, dtype and device of the unknown."""
+        return self.adjoint_data
+
     @cached_property
     def scale(self) -> Tensor:
         """``||grad D(0)|| + alpha ||R(0)||`` per sample (1 where that is 0); for L2 without offset

@@ -94,6 +94,10 @@ class DenseSystem:
             self.counter = Counter(torch.zeros(len(self.y), dtype=torch.int64))
 
     @property
+    def like(self) -> Tensor:
+        return self.A.new_empty(len(self.A), self.A.shape[2])
+
+    @property
     def scale(self) -> Tensor:
         return torch.linalg.vector_norm(self._back(self.y), dim=1)
 

@@ -9,9 +9,10 @@ import torch
 
 from equipoise.certify import source_element
 from equipoise.errors import UnknownNameError
-from equipoise.study import STUDIES, run_study
+from equipoise.study import STUDIES, parameter_choice, run_study
 from equipoise.study.cases import Case, cases
 from equipoise.study.convergence import RULES, run_case
+from equipoise.study.parameter_choice import RULES as ALPHA_RULES
 from equipoise.study.parameter_choice import TAU, Batch, a_priori, discrepancy
 from equipoise.study.parameter_choice import run_case as run_alpha
 from equipoise.study.records import CaseRecord
@@ -85,8 +86,8 @@ def _batch(case: Case, level: float) -> Batch:
 def test_discrepancy_principle_is_met_by_the_bisection() -> None:
     case, settings = one("blur", "contractive", 16)
     batch = _batch(case, 0.05)
-    choice, missed = discrepancy(case, batch, (1e-6, 10.0), settings)
-    assert missed == 0
+    choice = discrepancy(case, batch, (1e-6, 10.0), settings)
+    assert not choice.at_limit.any()
     x = solve_case(case, batch.y, choice.alpha, settings).x
     misfit = norm(case.physics.A(x) - batch.y) / batch.delta
     assert misfit.tolist() == pytest.approx([TAU, TAU], rel=0.03)
@@ -95,8 +96,8 @@ def test_discrepancy_principle_is_met_by_the_bisection() -> None:
 def test_discrepancy_without_an_alpha_takes_the_nearer_end_and_says_so() -> None:
     case, settings = one("blur", "tikhonov", 16)
     batch = _batch(case, 0.05)
-    choice, missed = discrepancy(case, batch, (1e-9, 1e-8), settings)
-    assert missed == 2
+    choice = discrepancy(case, batch, (1e-9, 1e-8), settings)
+    assert choice.at_limit.all()
     assert bool((choice.alpha > 9e-9).all())
 
 
@@ -104,7 +105,8 @@ def test_a_priori_choice_shifts_the_data_as_far_as_the_noise() -> None:
     case, _ = one("blur", "contractive", 16)
     batch = _batch(case, 0.05)
     single = Batch(batch.truth[:1], batch.y[:1], batch.delta[:1])
-    alpha = a_priori(case, single)
+    alpha, limited = a_priori(case, single)
+    assert not limited
     w = source_element(case.physics, case.regularizer.field(single.truth), alpha).w_norm
     assert alpha * float(w) == pytest.approx(float(single.delta), rel=1e-6)
 
@@ -131,6 +133,45 @@ def test_alpha_says_when_bisection_is_without_ground() -> None:
     case, settings = one("inpaint", "network", 12)
     small = settings.model_copy(update={"noise_levels": (0.1,), "max_evaluations": 200})
     assert any("without ground" in line for line in run_alpha(case, small).findings)
+
+
+def test_alphas_at_the_limit_of_their_search_are_marked_and_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case, settings = one("blur", "tikhonov", 16)
+    few = settings.model_copy(update={"noise_levels": (1e-1, 1e-2)})
+
+    def marks(record: CaseRecord) -> dict[str, tuple[bool, ...]]:
+        found = {}
+        for rule in ALPHA_RULES:
+            curves = [record.series(panel, rule) for panel in ("error", "alpha")]
+            assert curves[0] is not None
+            assert curves[1] is not None
+            assert curves[0].limited == curves[1].limited
+            found[rule] = curves[0].limited
+        return found
+
+    inside = run_alpha(case, few)
+    assert not any("limit" in line or "nearer end" in line for line in inside.findings)
+    assert not any(any(limited) for limited in marks(inside).values())
+    # Strengths that are all far too small, for every rule.
+    monkeypatch.setattr(parameter_choice, "GRID", (1e-7, 1e-6, 1e-5))
+    monkeypatch.setattr(parameter_choice, "SEARCHED", (1e-8, 1e-6))
+    outside = run_alpha(case, few)
+    assert all(limited == (True, True) for limited in marks(outside).values())
+    lines = [line for line in outside.findings if "alphas sit at the" in line]
+    assert len(lines) == 4
+    images = 2 * len(case.images) * settings.repeats
+    assert all(f": {images} of {images} alphas" in line for line in lines)
+
+
+def test_the_least_of_several_is_at_the_limit_where_a_side_is_unknown() -> None:
+    inf = math.inf
+    columns = [[3.0, 1.0, 2.0], [1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [inf, 1.0, 2.0], [inf, inf, inf]]
+    error, index, limited = parameter_choice._least(torch.tensor(columns).mT)
+    assert error.tolist() == [1.0, 1.0, 1.0, 1.0, inf]
+    assert index[:4].tolist() == [1, 0, 2, 1]
+    assert limited.tolist() == [False, True, True, True, False]
 
 
 def test_unknown_studies_are_named() -> None:

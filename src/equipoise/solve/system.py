@@ -59,6 +59,10 @@ class System(Protocol):
     """
 
     @property
+    def like(self) -> Tensor:
+        """A tensor of the shape (B, ...), dtype and device of the unknown x."""
+
+    @property
     def scale(self) -> Tensor:
         """Positive (B,) tensor: the residual norm is measured relative to it."""
 
