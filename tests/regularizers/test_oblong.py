@@ -181,6 +181,26 @@ def test_local_kernels_average_over_each_part(
     assert bool((first == first[0]).all())  # nothing varies along the other axes
 
 
+@pytest.mark.parametrize("strides", [(1, 2), (2, 1)])
+def test_curvatures_are_smoothed_alike_whatever_the_distance_of_their_pixels(
+    strides: tuple[int, int],
+) -> None:
+    # The mean is over 5 x 5 pixels: 5 on an axis of distance 1, 3 on one of distance 2.
+    grid = (16, 14)
+    size = tuple(n * stride for n, stride in zip(grid, strides, strict=True))
+    weights = torch.ones(1, 1, *grid).double()
+    weights[..., 8, 7] = 1e6
+    tile = Tile(0, slice(0, 1), (0, 0), grid, grid, (0, 0), True)
+    taps = _autocorrelations((normal(1, 1, 3, 3, seed=1),))
+    windows = local_kernels([(tile, weights)], taps, (1, *size), strides).windows
+    assert windows.shape == (1, 4, *size)
+    seen = windows[0, 0] < 0.5  # pixels that the means of means have reached
+    for axis, stride in enumerate(strides):
+        reach = 2 * (2 // stride) * stride  # twice half a mean
+        rows = seen.any(1 - axis).nonzero().flatten()
+        assert abs(int(rows[-1] - rows[0]) - 2 * reach) <= 2 * (stride - 1) + 1
+
+
 @pytest.mark.parametrize("size", [(3, 5), (5, 3), (7, 4)])
 def test_transfer_functions_multiply_waves(size: tuple[int, int]) -> None:
     filters, grid = normal(2, 1, 3, 5, seed=1), (size[0] + 4, size[1] + 6)
