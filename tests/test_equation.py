@@ -247,6 +247,17 @@ def test_bounds_dominate_the_dense_eigenvalues(
     assert equation.lipschitz.value >= slack * largest
 
 
+@pytest.mark.parametrize("regularizer", ["wcrr", "untied-conv", "contractive"])
+def test_the_modulus_is_that_of_the_least_monotone_sample(regularizer: str) -> None:
+    alpha = torch.tensor([0.2, 3.0], dtype=torch.float64)
+    r, operator = field(regularizer), physics("denoise")
+    both = Equation(operator, normal(2, 1, 5, 6), r, alpha).modulus
+    each = [Equation(operator, normal(1, 1, 5, 6), r, float(a)).modulus for a in alpha]
+    assert both is not None
+    assert both.value == min(one.value for one in each if one is not None)
+    assert len({one.value for one in each if one is not None}) == 2
+
+
 @pytest.mark.parametrize("name", DECOMPOSABLE)
 def test_bounds_of_decomposable_physics_are_exact(name: str) -> None:
     operator = physics(name)
