@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -104,6 +105,17 @@ def test_a_record_shows_the_floor_and_the_least_error() -> None:
     assert all(clean.solved)
     assert "PROVED" in record.findings[0]
     assert record.unsolved == 0
+
+
+def test_the_least_error_has_the_alpha_and_level_of_its_solve() -> None:
+    case = cases(SETTINGS, ("inpaint",), ("contractive",))[0]
+    quick = SETTINGS.model_copy(update={"max_evaluations": 1})
+    sweep = sweep_case(case, quick, (1.0, 0.1))
+    error, status = torch.full_like(sweep.error, 9.0), torch.full_like(sweep.status, 1)
+    error[1, 2, 0], error[0, 1, 0] = 0.5, 0.1
+    assert replace(sweep, error=error, status=status).least(0) == (pytest.approx(0.1), 0, 1)
+    status[0, 1, 0] = Status.STAGNATED
+    assert replace(sweep, error=error, status=status).least(0) == (pytest.approx(0.5), 1, 2)
 
 
 def test_a_least_error_at_an_end_of_the_sweep_says_so() -> None:
