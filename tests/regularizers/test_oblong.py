@@ -27,8 +27,14 @@ from equipoise.regularizers.sandwich import ConvolutionSandwich
 from equipoise.regularizers.tiles import Tile
 
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-#: Sizes of filters and of images they fit.
-OBLONG = [((3, 5), (25, 17)), ((5, 1), (13, 22)), ((1, 7), (9, 26)), ((3, 1, 5), (6, 9, 11))]
+#: Sizes of filters and of images, the first with a tile of one row at its end.
+OBLONG = [
+    ((5, 1), (9, 6)),
+    ((3, 5), (25, 17)),
+    ((5, 1), (13, 22)),
+    ((1, 7), (9, 26)),
+    ((3, 1, 5), (6, 9, 11)),
+]
 #: Whole images, or tiles of a few pixels.
 BUDGETS = [2**40, 2_000]
 
