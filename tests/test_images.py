@@ -229,6 +229,16 @@ def test_palette_and_jpeg_and_bilevel_are_expanded(tmp_path):
     assert set(read_image(tmp_path / "b.png").pixels.unique().tolist()) == {0.0, 1.0}
 
 
+@pytest.mark.parametrize("fill", [256, 257])
+def test_palettes_of_tiffs_are_read_by_their_high_bytes(tmp_path, fill):
+    indices = random_array((6, 7), "uint8")
+    colours = random_array((3, 256), "uint8")
+    stored = colours.astype(np.uint16) * fill  # writers repeat the byte or leave the low one 0
+    tifffile.imwrite(tmp_path / "p.tif", indices, photometric="palette", colormap=stored)
+    read = np.rint(read_image(tmp_path / "p.tif").pixels.numpy() * 255)
+    np.testing.assert_array_equal(read, colours[:, indices])
+
+
 def test_tiff_with_a_codec_that_tifffile_lacks(tmp_path):
     values = random_array((8, 8, 3), "uint8")
     PIL.Image.fromarray(values).save(tmp_path / "a.tif", compression="tiff_lzw")
