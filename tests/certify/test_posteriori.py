@@ -28,6 +28,7 @@ from torch import Tensor
 
 from equipoise.bounds import estimated
 from equipoise.certify import error_at_least, error_bound
+from equipoise.certify.hypotheses import Hypotheses
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
 from equipoise.problems.precision import in_precision
@@ -166,3 +167,17 @@ def test_images_that_do_not_match_are_refused(bound: object) -> None:
             bound(case.equation, bad)
     with pytest.raises(InputError, match="NaN"):
         bound(replace(case.equation), torch.full_like(x, torch.nan))
+
+
+def test_the_rounding_of_a_residual_counts_data_images_and_field() -> None:
+    y = 1e3 * normal(1, *IMAGE, seed=1)
+    known = Hypotheses(Equation(scaled_identity(0.5), y, scalar(2.0), 0.8))
+    eps, zero = torch.finfo(torch.float64).eps, torch.zeros_like(y)
+    x, field = normal(1, *IMAGE, seed=2), normal(1, *IMAGE, seed=3)
+    parts = {
+        "data": (known.rounding(zero, zero), 0.5 * norm(y)),
+        "image": (known.rounding(x, zero), 0.5 * norm(y) + (0.25 + 0.8 * 2.0) * norm(x)),
+        "field": (known.rounding(zero, field), 0.5 * norm(y) + 0.8 * norm(field)),
+    }
+    for name, (found, size) in parts.items():
+        assert float(found) == pytest.approx(float(16 * eps * size), rel=1e-4), name
