@@ -80,6 +80,20 @@ def poisson_equation(
 # ---- the Poisson likelihood ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("gain", [0.05, 1.0, 20.0])
+def test_the_domain_is_where_the_logarithm_is_defined(gain: float) -> None:
+    fidelity = poisson(gain)
+    edge = -BACKGROUND * gain  # log(x / gain + background)
+    x = torch.ones(4, 1, 5, 6, dtype=torch.float64)
+    x[1, 0, 2, 3], x[2, 0, 4, 5], x[3, 0, 0, 0] = 0.99 * edge, 1.01 * edge, -gain
+    equation = Equation(physics("denoise"), torch.ones_like(x), Tikhonov(), 0.3, fidelity)
+    inside = equation.in_domain(x)
+    assert inside is not None
+    assert inside.tolist() == [True, True, False, False]
+    energy, _ = equation.potential_and_residual(x)
+    assert torch.isfinite(energy).tolist() == inside.tolist()
+
+
 @SETTINGS
 def test_poisson_energy_and_gradient_per_sample(gain: float, denormalize: bool) -> None:
     operator = physics("circular")

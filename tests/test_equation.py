@@ -9,6 +9,7 @@ from deepinv.physics import BlurFFT, Denoising, Inpainting
 from torch import Tensor
 
 from equipoise.bounds import Kind
+from equipoise.data_term import gram_bounds, singular_values
 from equipoise.equation import Equation
 from equipoise.errors import NoPotentialError
 from equipoise.regularizers import Residual, Tikhonov
@@ -247,6 +248,17 @@ def test_bounds_dominate_the_dense_eigenvalues(
     assert equation.lipschitz.value >= slack * largest
 
 
+@pytest.mark.parametrize("regularizer", ["wcrr", "untied-conv", "contractive"])
+def test_the_modulus_is_that_of_the_least_monotone_sample(regularizer: str) -> None:
+    alpha = torch.tensor([0.2, 3.0], dtype=torch.float64)
+    r, operator = field(regularizer), physics("denoise")
+    both = Equation(operator, normal(2, 1, 5, 6), r, alpha).modulus
+    each = [Equation(operator, normal(1, 1, 5, 6), r, float(a)).modulus for a in alpha]
+    assert both is not None
+    assert both.value == min(one.value for one in each if one is not None)
+    assert len({one.value for one in each if one is not None}) == 2
+
+
 @pytest.mark.parametrize("name", DECOMPOSABLE)
 def test_bounds_of_decomposable_physics_are_exact(name: str) -> None:
     operator = physics(name)
@@ -259,6 +271,21 @@ def test_bounds_of_decomposable_physics_are_exact(name: str) -> None:
     assert equation.lipschitz.value == pytest.approx(expected[1], rel=2e-6)
     assert equation.modulus.value <= expected[0] + 1e-14
     assert equation.lipschitz.value >= expected[1]
+
+
+def test_bounds_hold_of_the_kernel_though_its_transform_is_rounded() -> None:
+    rounded_up = 0
+    for seed in range(20):
+        kernel = torch.rand(1, 1, 7, 7, generator=torch.Generator().manual_seed(seed))
+        kernel = kernel / kernel.sum()
+        blur = BlurFFT((1, 24, 24), filter=kernel)
+        exact = torch.fft.fft2(kernel.double(), s=(24, 24)).abs().square()
+        low, high = gram_bounds(blur, torch.zeros(1, 1, 24, 24))
+        assert low.kind is high.kind is Kind.PROVED
+        assert low.value <= float(exact.min())
+        assert high.value >= float(exact.max())
+        rounded_up += float(singular_values(blur).min()) ** 2 > float(exact.min())
+    assert rounded_up > 3
 
 
 def test_unknown_traits_stay_unknown() -> None:

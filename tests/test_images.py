@@ -184,6 +184,39 @@ def test_exif_orientation_is_applied(tmp_path, orientation):
     np.testing.assert_array_equal(read, upright)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_tiffs_and_deep_png_is_applied(tmp_path, orientation):
+    # The rules of the TIFF specification: where row 0 and column 0 of the file are.
+    values = random_array((3, 4, 3), "uint8")
+    upright = {
+        1: values,
+        2: values[:, ::-1],
+        3: values[::-1, ::-1],
+        4: values[::-1],
+        5: values.transpose(1, 0, 2),
+        6: values[::-1].transpose(1, 0, 2),
+        7: values[::-1, ::-1].transpose(1, 0, 2),
+        8: values[:, ::-1].transpose(1, 0, 2),
+    }[orientation]
+    tag = [(274, "H", 1, orientation, True)]
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extratags=tag)
+    exif = PIL.Image.Exif()
+    exif[274] = orientation
+    pillow = PIL.Image.fromarray(values)
+    pillow.save(tmp_path / "lzw.tif", compression="tiff_lzw", exif=exif)
+    palette = pillow.quantize(256)
+    palette.save(tmp_path / "palette.tif", exif=exif)
+    assert (np.asarray(palette.convert("RGB")) == values).all()
+    deep = reference_png16(values.astype(np.uint16) * 257, [0, 1, 4], 2)
+    tags = exif.tobytes().removeprefix(b"Exif\x00\x00")
+    body = b"eXIf" + tags
+    chunk = struct.pack(">I", len(tags)) + body + struct.pack(">I", zlib.crc32(body))
+    (tmp_path / "deep.png").write_bytes(deep[:33] + chunk + deep[33:])  # after the header
+    for name in ("a.tif", "lzw.tif", "palette.tif", "deep.png"):
+        read = np.rint(read_image(tmp_path / name).pixels.numpy() * 255).transpose(1, 2, 0)
+        np.testing.assert_array_equal(read, upright, err_msg=name)
+
+
 def test_palette_and_jpeg_and_bilevel_are_expanded(tmp_path):
     values = random_array((8, 8, 3), "uint8")
     palette = PIL.Image.fromarray(values).quantize(16)
@@ -194,6 +227,16 @@ def test_palette_and_jpeg_and_bilevel_are_expanded(tmp_path):
     assert read_image(tmp_path / "j.jpg").pixels.shape == (3, 8, 8)
     PIL.Image.fromarray(values[:, :, 0]).convert("1").save(tmp_path / "b.png")
     assert set(read_image(tmp_path / "b.png").pixels.unique().tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("fill", [256, 257])
+def test_palettes_of_tiffs_are_read_by_their_high_bytes(tmp_path, fill):
+    indices = random_array((6, 7), "uint8")
+    colours = random_array((3, 256), "uint8")
+    stored = colours.astype(np.uint16) * fill  # writers repeat the byte or leave the low one 0
+    tifffile.imwrite(tmp_path / "p.tif", indices, photometric="palette", colormap=stored)
+    read = np.rint(read_image(tmp_path / "p.tif").pixels.numpy() * 255)
+    np.testing.assert_array_equal(read, colours[:, indices])
 
 
 def test_tiff_with_a_codec_that_tifffile_lacks(tmp_path):

@@ -153,7 +153,9 @@ def test_it_is_symmetric_positive_definite(
     assert float(torch.linalg.eigvalsh(matrix).min()) > 0
 
 
-@pytest.mark.parametrize("alpha", [0.3, torch.tensor([0.1, 0.3, 2.0])])
+@pytest.mark.parametrize(
+    "alpha", [0.3, torch.tensor([0.1, 0.3, 2.0]), torch.tensor([1e-2, 1e2, 1.0])], ids=str
+)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_batch_equals_its_samples(alpha: float | Tensor, channels: int) -> None:
     x = smooth(3, 3, 10, 9) * torch.tensor([0.1, 1.0, 5.0]).reshape(3, 1, 1, 1)

@@ -262,7 +262,7 @@ def test_the_adjoint_is_chosen_by_the_user() -> None:
 @pytest.mark.parametrize(
     ("x0", "words"),
     [
-        (torch.zeros(1, 1, 5, 6).double(), r"x0 has shape \(1, 1, 5, 6\), the images \(2, 1, 5, 6"),
+        (torch.zeros(1, 1, 5, 6).double(), r"x0 has shape \(1, 1, 5, 6\), but the images \(2"),
         (torch.zeros(2, 1, 6, 5).double(), "x0 has shape"),
         (torch.zeros(2, 1, 5, 6), "x0 is torch.float32.*torch.float64"),
         (torch.zeros(2, 1, 5, 6, device="meta").double(), "x0 is .* on meta.*cpu"),

@@ -105,6 +105,11 @@ class Equation:
         with torch.no_grad():
             return self.physics.A_adjoint(self.y.detach())
 
+    @property
+    def like(self) -> Tensor:
+        """A tensor of shape, dtype and device of the unknown."""
+        return self.adjoint_data
+
     @cached_property
     def gauge(self) -> Gauge:
         """What residuals are measured by.

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from equipoise.differentiate import Adjoint, BackwardRecord, attach_gradient
 from equipoise.equation import Equation
-from equipoise.errors import InputError
 from equipoise.regularizers.base import Regularizer
 from equipoise.solve import Solver, solve
 from equipoise.status import OnFailure, Solution
@@ -25,8 +24,8 @@ class SolveOptions:
 
     Args:
         solver: the algorithm; None picks the one that suits the equation's traits.
-        tolerance: on the residual, relative to the equation's scale; positive.
-        max_evaluations: limit of evaluations per sample.
+        tolerance: on the residual, relative to the equation's scale; positive and finite.
+        max_evaluations: limit of evaluations per sample, at least 1.
     """
 
     solver: Solver | None = None
@@ -115,21 +114,10 @@ class EquilibriumReconstructor(Reconstructor):
         )
 
     def _solve(self, equation: Equation, x0: Tensor | None) -> Solution:
-        start = equation.adjoint_data if x0 is None else x0.detach()
-        if start.shape != equation.image_shape:
-            raise InputError(
-                f"x0 has shape {tuple(start.shape)}, the images {tuple(equation.image_shape)}."
-            )
-        like = equation.adjoint_data
-        if start.dtype != like.dtype or start.device != like.device:
-            raise InputError(
-                f"x0 is {start.dtype} on {start.device}, the images are {like.dtype} on "
-                f"{like.device}: use x0.to({like.dtype}) and x0.to('{like.device}')."
-            )
         options = self.options
         self.last_solution = solve(
             equation,
-            start,
+            equation.adjoint_data if x0 is None else x0,
             options.solver,
             tolerance=options.tolerance,
             max_evaluations=options.max_evaluations,

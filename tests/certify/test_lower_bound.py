@@ -149,6 +149,21 @@ def test_the_floor_is_attained() -> None:
     assert 0.0 <= error / float(floor.value) - 1.0 < 1e-5
 
 
+@pytest.mark.parametrize("share", [0.2, 0.9])
+@pytest.mark.parametrize("alpha", [0.05, 4.0])
+def test_the_floor_of_a_point_is_attained(alpha: float, share: float) -> None:
+    """In the kernel of a mask ``E = alpha L x``; what x has there already lowers the floor."""
+    mask, z = make_physics("mask"), normal(1, *IMAGE, seed=4)
+    hidden = z - mask.A_adjoint(mask.A(z))
+    x = z - (1 - share) * hidden
+    equation = Equation(mask, mask.A(z), scalar(1.7), alpha)
+    e = alpha * 1.7 * share * norm(hidden)  # the part of E(x) in the kernel
+    floor = error_floor(equation, z, e)
+    assert floor.kind is Kind.PROVED
+    assert float(floor.value) <= float(norm(x - z))
+    assert float(floor.value) == pytest.approx(float(norm(x - z)), rel=1e-5)
+
+
 def test_the_spectral_bound_is_attained() -> None:
     s, slope, alpha, delta = 0.3, 0.8, 0.9, 0.05
     z = normal(1, *IMAGE, seed=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -27,8 +28,10 @@ from torch import Tensor
 
 from equipoise.bounds import estimated
 from equipoise.certify import error_at_least, error_bound
+from equipoise.certify.hypotheses import Hypotheses
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
+from equipoise.problems.precision import in_precision
 from equipoise.regularizers.base import Traits
 from equipoise.vectors import norm
 
@@ -54,6 +57,34 @@ def test_distance_from_below(case: Instance, spread: float) -> None:
     x = exact + 10.0**spread * normal(*exact.shape, seed=case.seed + 9)
     near = float(error_bound(case.equation, exact))
     assert float(error_at_least(case.equation, x)) <= float(norm(x - exact)) + near
+
+
+@pytest.mark.parametrize("place", ["denoise", "mask", "blur"])
+@pytest.mark.parametrize("name", STRONG)
+def test_rounding_is_no_distance(name: str, place: str) -> None:
+    """The residual of an equilibrium in float32 is rounding, and so is its distance."""
+    beaten = []
+    for seed in range(4):
+        case = Instance(place, name, seed, 0.7)
+        y = case.equation.y.float()
+        double = Equation(case.equation.physics, y.double(), case.equation.regularizer, 0.7)
+        exact = equilibrium(double)
+        single = Equation(
+            in_precision(deepcopy(case.equation.physics), torch.float32),
+            y,
+            deepcopy(case.equation.regularizer).float(),
+            0.7,
+        )
+        x = exact.float()
+        distance = norm(x.double() - exact)
+        assert float(distance) > 1e3 * float(error_bound(double, exact))
+        assert bool((error_at_least(single, x) <= distance).all())
+        assert bool((error_bound(single, x) >= distance).all())
+        size = norm(single.residual(x).double())
+        total = single.lipschitz
+        assert total is not None
+        beaten.append(float(size / total.value / distance))
+    assert max(beaten) > 1e-3  # without the allowance there would be a bound that says something
 
 
 def test_both_ends_meet_for_a_multiple_of_the_identity() -> None:
@@ -136,3 +167,17 @@ def test_images_that_do_not_match_are_refused(bound: object) -> None:
             bound(case.equation, bad)
     with pytest.raises(InputError, match="NaN"):
         bound(replace(case.equation), torch.full_like(x, torch.nan))
+
+
+def test_the_rounding_of_a_residual_counts_data_images_and_field() -> None:
+    y = 1e3 * normal(1, *IMAGE, seed=1)
+    known = Hypotheses(Equation(scaled_identity(0.5), y, scalar(2.0), 0.8))
+    eps, zero = torch.finfo(torch.float64).eps, torch.zeros_like(y)
+    x, field = normal(1, *IMAGE, seed=2), normal(1, *IMAGE, seed=3)
+    parts = {
+        "data": (known.rounding(zero, zero), 0.5 * norm(y)),
+        "image": (known.rounding(x, zero), 0.5 * norm(y) + (0.25 + 0.8 * 2.0) * norm(x)),
+        "field": (known.rounding(zero, field), 0.5 * norm(y) + 0.8 * norm(field)),
+    }
+    for name, (found, size) in parts.items():
+        assert float(found) == pytest.approx(float(16 * eps * size), rel=1e-4), name

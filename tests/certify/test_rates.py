@@ -48,6 +48,36 @@ def shifted(s: float, mu: float, truth: Tensor, w: Tensor) -> Linear:
     return Linear(eye, (s * w - mu * truth).flatten())
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0, 4.0])
+def test_the_residual_against_known_noise_is_attained(share: float) -> None:
+    """For ``A = I`` and a constant ``R = w`` the point ``z - alpha w`` meets both bounds."""
+    w, z, alpha = normal(1, *IMAGE, seed=1), normal(1, *IMAGE, seed=2), 0.3
+    constant = Linear(torch.zeros(PIXELS, PIXELS, dtype=torch.float64), w.flatten())
+    noise = share * alpha * w
+    equation = Equation(scaled_identity(1.0), z + noise, constant, alpha)
+    element = least_norm_element(equation.physics, w)
+    x = z - alpha * w
+    misfit = norm(equation.physics.A(x) - equation.y)
+    for delta in (None, float(norm(noise))):
+        bound = rate_bounds(equation, x, z, element, delta).residual
+        assert bound is not None
+        assert float(misfit) <= float(bound)
+        if delta is not None:
+            assert float(bound) == pytest.approx(float(misfit), rel=1e-5)
+
+
+def test_noise_along_the_source_element_leaves_its_residual() -> None:
+    """With ``eta = alpha w`` the truth itself is the equilibrium and its residual the noise."""
+    w, z, alpha = normal(1, *IMAGE, seed=1), normal(1, *IMAGE, seed=2), 0.3
+    field = shifted(0.8, 0.5, z, w)
+    equation = Equation(scaled_identity(0.8), 0.8 * z + alpha * w, field, alpha)
+    element = least_norm_element(equation.physics, field.field(z).detach())
+    bound = rate_bounds(equation, z, z, element).residual
+    assert bound is not None
+    assert float(norm(equation.physics.A(z) - equation.y)) <= float(bound)
+    assert float(bound) == pytest.approx(float(alpha * norm(w)), rel=1e-4)
+
+
 @given(
     case=instances(PHYSICS, MONOTONE),
     tolerance=st.sampled_from(TOLERANCES),

@@ -14,6 +14,7 @@ from instances import (
     PHYSICS,
     PIXELS,
     Instance,
+    Linear,
     Matrix,
     equilibrium,
     make_physics,
@@ -22,11 +23,16 @@ from instances import (
 )
 from torch import Tensor
 
-from equipoise.bounds import Kind
+from equipoise.bounds import Kind, estimated
 from equipoise.certify import Statement
 from equipoise.certify.setting import setting
-from equipoise.certify.stability import stability_section
+from equipoise.certify.stability import (
+    data_constant,
+    norm_constant,
+    stability_section,
+)
 from equipoise.equation import Equation
+from equipoise.regularizers.base import Traits
 
 SEEDS = st.integers(0, 10_000)
 NAMES = ("stability_norm", "stability_data", "stability_bregman", "stability_alpha")
@@ -196,3 +202,17 @@ def test_refusals() -> None:
     weak = answers(Instance("mask", "wcrr", 1).equation)
     assert [weak[name].holds for name in NAMES] == [False] * 4
     assert all(weak[name].advice for name in NAMES)
+
+
+def test_constants_of_an_estimated_modulus_are_estimated() -> None:
+    class Sampled(Linear):
+        def traits(self) -> Traits:
+            return Traits(True, estimated(0.5), estimated(1.0))
+
+    sampled = Sampled(torch.eye(PIXELS, dtype=torch.float64))
+    for name in ("denoise", "mask"):
+        known = setting(Equation(make_physics(name), normal(1, *IMAGE, seed=1), sampled))
+        for constant in (norm_constant, data_constant):
+            bound = constant(known)
+            assert bound is not None
+            assert bound.kind is Kind.ESTIMATED, constant.__name__

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -25,7 +27,7 @@ from instances import (
 )
 from torch import Tensor
 
-from equipoise.bounds import Kind
+from equipoise.bounds import Kind, proved
 from equipoise.certify import Statement
 from equipoise.certify.setting import Setting, setting
 from equipoise.certify.steps import (
@@ -249,3 +251,19 @@ def test_exact_inverse_needs_one_step() -> None:
     assert factor is not None
     assert 0 <= factor < 1e-5
     assert math.isfinite(factor)
+
+
+@given(
+    m=st.floats(1e-12, 1.0),
+    ratio=st.floats(1.0, 1e12),
+    place=st.floats(0.01, 1.99),
+)
+@settings(max_examples=200, deadline=None)
+def test_factors_are_no_smaller_than_in_exact_arithmetic(
+    m: float, ratio: float, place: float
+) -> None:
+    high = m * ratio
+    tau = place / high
+    known = SimpleNamespace(modulus=proved(m), largest=proved(high), disc=True)
+    exact = max(abs(1 - Fraction(tau) * Fraction(m)), abs(1 - Fraction(tau) * Fraction(high)))
+    assert Fraction(gradient_factor(known, tau)) >= exact  # type: ignore[arg-type]

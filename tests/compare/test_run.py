@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from equipoise.cli.app import app
 from equipoise.compare import CompareSettings, Comparison, RunSummary, run_comparison
 from equipoise.compare import run as run_module
+from equipoise.compare.baselines import tune_baseline
 from equipoise.compare.run import command_line
 from equipoise.errors import ConvergenceError, EquipoiseError
 from equipoise.learn import Progress
@@ -271,6 +273,19 @@ def test_a_method_without_result_does_not_lose_the_others(
     assert any("Tied pair, bilevel, seed 0: no result" in note for note in task.failures)
     with pytest.raises(ConvergenceError, match="No weights"):
         run_comparison(tiny(data=str(folder), methods=("bilevel",), regularizers=("tied-conv",)))
+
+
+def test_a_strength_at_the_limit_of_its_search_is_marked_and_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limited(*args: Any, **options: Any) -> Any:
+        return replace(tune_baseline(*args, **options), at_limit=at_limit)
+
+    monkeypatch.setattr(run_module, "tune_baseline", limited)
+    for at_limit in (False, True):
+        (task,) = run_comparison(tiny(data=str(folder), methods=("tikhonov",))).tasks
+        assert task.runs[0].summary.alpha_at_limit == at_limit
+        assert any("ended at its limit" in note for note in task.notes) == at_limit
 
 
 def test_unusable_folders_are_refused(tmp_path: Path) -> None:

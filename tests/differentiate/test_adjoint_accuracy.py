@@ -11,16 +11,19 @@ from equilibria import normal, relative
 from torch import Tensor
 
 from equipoise import Equation, EquilibriumReconstructor, SolveOptions
+from equipoise.bounds import proved
 from equipoise.differentiate import (
     Adjoint,
     BackwardRecord,
     KrylovAdjoint,
+    NeumannAdjoint,
     attach_gradient,
     default_adjoint,
     matched_tolerance,
 )
 from equipoise.linear import ConjugateGradients
 from equipoise.regularizers import Regularizer, build
+from equipoise.regularizers.base import Constants, Traits
 from equipoise.solve import solve
 
 SHAPE = (2, 1, 24, 20)
@@ -34,6 +37,27 @@ def regularizer() -> Regularizer:
     with torch.no_grad():
         field.profile.log_slope.fill_(5.0)
     return field
+
+
+class Opposite(Regularizer):
+    """``R(x) = -x``: the best c of the resolvent is 0, so that there is none."""
+
+    gradient_field = True
+
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        return -x
+
+    def traits(self) -> Traits:
+        return Traits(True, proved(-1.0), proved(1.0))
+
+
+def test_neumann_series_without_a_resolvent_start_with_the_best_certified_step() -> None:
+    equation = Equation(Denoising(), normal(2, 1, 4, 4, seed=0), Opposite(), 0.6)
+    g = normal(2, 1, 4, 4, seed=1)
+    assert equation.resolvent() is None
+    found = NeumannAdjoint().solve(equation, g, lambda v: 0.4 * v, g, None)
+    # m = 1 - 0.6, L_E = 1 + 0.6
+    torch.testing.assert_close(found.x, 2.0 / (0.4 + 1.6) * g, rtol=1e-5, atol=0)
 
 
 def truth() -> Tensor:

@@ -10,7 +10,7 @@ from learning_problems import SIZE, pose, quick, scenes, small_bank, small_field
 from torch import Tensor
 
 from equipoise.learn import PatchBank, TrainSettings, fill_bank, learn, train
-from equipoise.learn.bank import kept_between_visits, shortage
+from equipoise.learn.bank import any_direction, kept_between_visits, shortage
 from equipoise.learn.schedules import turns_at
 from equipoise.learn.step import StepReport, accumulate_gradient
 from equipoise.problems import Problem, dihedral, tomography
@@ -196,6 +196,53 @@ def test_patches_beyond_the_budget_start_cold_and_give_the_same_gradient() -> No
     assert found["part"][0].loss == pytest.approx(found["whole"][0].loss, rel=1e-9)
     assert float(part.q[0].norm()) > 0
     assert float(part.q[1].norm()) == 0  # not visited
+
+
+NAMES = ("x", "direction", "q")
+
+
+@pytest.mark.parametrize("turns", [None, (3, 5, 6)])
+@pytest.mark.parametrize("order", [(5, 2, 0), (0, 5, 2), (4, 5, 3), (2, 1, 0)])
+def test_every_row_has_the_warm_start_of_its_own_patch(
+    order: tuple[int, ...], turns: tuple[int, ...] | None
+) -> None:
+    bank, cold, rows = limited(100), limited(0), torch.tensor(order)
+    for name in NAMES:  # a store of three
+        numbers = torch.arange(3.0 * SIZE * SIZE, dtype=torch.float64)
+        setattr(bank, name, 7.0 + numbers.reshape(3, 1, SIZE, SIZE))
+    chosen = None if turns is None else torch.tensor(turns)
+    found, fresh = bank.visit(rows, chosen), cold.visit(rows, chosen)
+    elements = [0] * 3 if turns is None else [bank.symmetries[i].image for i in turns]
+    for name in NAMES:
+        store, values, other = (getattr(each, name) for each in (bank, found, fresh))
+        if values is None:  # nothing is known of these patches
+            assert min(order) > 2
+            continue
+        for place, row in enumerate(order):
+            if row < 3:
+                assert torch.equal(values[place], dihedral(store[row], elements[place])), name
+            elif name == "q":
+                assert torch.equal(values[place], torch.zeros_like(values[place]))
+            elif name == "x":
+                assert torch.equal(values[place], other[place])
+            else:
+                image = any_direction(bank.truth[:1])[0]
+                assert torch.equal(values[place], dihedral(image, elements[place]))
+    # What comes out goes back to the row it came from, in the orientation of the measurements.
+    before = {name: getattr(bank, name).clone() for name in NAMES}
+    latest = {name: -1.0 - k + torch.rand_like(found.x) for k, name in enumerate(NAMES)}
+    bank.keep(found, **latest)
+    for name in NAMES:
+        for row in range(3):
+            now = getattr(bank, name)[row]
+            if row in order:
+                place = order.index(row)
+                assert torch.equal(dihedral(now, elements[place]), latest[name][place]), name
+            else:
+                assert torch.equal(now, before[name][row])
+    again = bank.visit(rows, chosen)
+    for place in (place for place, row in enumerate(order) if row < 3):
+        assert torch.equal(again.x[place], latest["x"][place])
 
 
 def test_what_a_training_keeps_between_visits() -> None:

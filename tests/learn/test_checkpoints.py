@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import resource
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from learning_problems import (
 from safetensors.torch import save_file
 from torch import Tensor
 
+from equipoise import files
 from equipoise.errors import OutputError, WeightsError
 from equipoise.learn import Progress, TrainingResult, TrainSettings, learn, train
 from equipoise.learn.checkpoint import (
@@ -270,6 +272,69 @@ def test_the_previous_checkpoint_survives_a_full_disk(saved: Path) -> None:
     assert saved.read_bytes() == before
     assert [file.name for file in saved.parent.iterdir()] == [saved.name]
     assert run(quick(), path=saved).steps == 12  # and it can be continued
+
+
+def die(*args: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def half(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content[: len(content) // 2])
+    die()
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "fault"),
+    [(Path, "write_bytes", half), (files, "_flush", die), (files.os, "replace", die)],
+    ids=["in the middle", "before the disk has it", "before the exchange"],
+)
+def test_the_previous_checkpoint_survives_a_kill_while_writing(
+    place: Any, name: str, fault: Callable[..., None], tmp_path: Path
+) -> None:
+    path = tmp_path / "run.checkpoint"
+    write_checkpoint(path, Checkpoint({"one/a": torch.zeros(5)}, {"step": 1}))
+    before = path.read_bytes()
+    child = os.fork()
+    if child == 0:
+        setattr(place, name, fault)
+        write_checkpoint(path, Checkpoint({"one/a": torch.ones(9)}, {"step": 2}))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert path.read_bytes() == before
+    assert read_checkpoint(path).facts == {"step": 1}
+    (rest,) = (file for file in tmp_path.iterdir() if file != path)
+    assert rest.name.startswith(".")  # what was half written, under another name
+
+
+def test_a_disk_that_is_full_leaves_the_previous_checkpoint_alone(tmp_path: Path) -> None:
+    path = tmp_path / "run.checkpoint"
+    write_checkpoint(path, Checkpoint({"one/a": torch.zeros(5)}, {"step": 1}))
+    before = path.read_bytes()
+    with full_disk(1000), pytest.raises(OutputError, match="free space"):
+        write_checkpoint(path, Checkpoint({"one/a": torch.zeros(5000)}, {"step": 2}))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_new_checkpoint_is_on_the_disk_before_the_old_one_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, events = tmp_path / "run.checkpoint", []
+
+    def traced(name: str) -> Callable[..., None]:
+        original = getattr(files.os, name)
+
+        def call(*args: Any) -> None:
+            events.append(name)
+            original(*args)
+
+        return call
+
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(files.os, name, traced(name))
+    write_checkpoint(path, Checkpoint({"one/a": torch.zeros(5)}, {"step": 1}))
+    assert events == ["fsync", "replace"]
 
 
 def test_checkpoints_keep_tensors_and_facts(tmp_path: Path) -> None:

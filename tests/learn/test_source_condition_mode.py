@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -18,6 +20,8 @@ from equipoise.learn import PatchBank, TrainSettings, calibrate, source_conditio
 from equipoise.learn.directions import NOISE, Directions
 from equipoise.learn.source_condition import SourceLoss, fix_size, usual_beta
 from equipoise.learn.step import accumulate_source_gradient, check_mode
+from equipoise.learn.strength import Tuned, tune_alpha
+from equipoise.learn.trainer import STRENGTH_AT_LIMIT
 from equipoise.linear import ConjugateGradients
 from equipoise.problems import Problem, from_physics
 from equipoise.regularizers import Scaled, build
@@ -378,6 +382,29 @@ def test_linear_field_and_mask_give_the_linear_mmse_estimator() -> None:
 def contractive() -> Scaled:
     torch.manual_seed(0)
     return Scaled(build("contractive", width=6, depth=2, kernel_size=3).double())
+
+
+def test_a_strength_at_the_limit_of_its_search_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank, validation = small_bank(), small_validation()
+    settings = quick(mode="source-condition", steps=4)
+    free = train(contractive(), bank, validation, settings)
+    assert free.notes == ()
+
+    def limited(*args: Any, **options: Any) -> Tuned:
+        return replace(tune_alpha(*args, **options), at_limit=True)
+
+    monkeypatch.setattr(source_condition, "tune_alpha", limited)
+    assert train(contractive(), bank, validation, settings).notes == (STRENGTH_AT_LIMIT,)
+    # The weights of the first validation stay the best ones, and the note with them.
+    patient = quick(mode="source-condition", steps=4, patience=9, learning_rate=3.0)
+    path = tmp_path / "run.safetensors"
+    found = train(contractive(), bank, validation, patient, checkpoint=path)
+    assert (found.best_step, found.notes) == (0, (STRENGTH_AT_LIMIT,))
+    monkeypatch.undo()
+    again = train(contractive(), bank, validation, patient, checkpoint=path)
+    assert (again.best_step, again.notes) == (0, (STRENGTH_AT_LIMIT,))
 
 
 @pytest.mark.parametrize("task", ["denoise", "deblur"])

@@ -96,6 +96,28 @@ def test_the_strength_is_found_wherever_the_search_starts(alpha: float) -> None:
         )  # fmt: skip
         assert abs(math.log10(found.alpha / alpha)) < 0.01
         assert pooled_psnr(found.x, truth) > 20
+        assert not found.at_limit
+
+
+@pytest.mark.parametrize(("pull", "limit"), [(0.0, 1e-6), (1e9, 1e6)])
+def test_a_search_that_ends_at_its_limit_says_so(pull: float, limit: float) -> None:
+    # Without noise the best strength is 0, for truth 0 it is infinite.
+    y = images()
+    truth = y / (1 + pull)
+    found = tune_alpha(Multiple(1.0), Denoising(), y, truth, y, tolerance=1e-9, max_evaluations=50)
+    assert found.at_limit
+    assert abs(math.log10(found.alpha / limit)) <= STRIDE + 1e-9
+
+
+def test_an_optimum_next_to_strengths_that_blow_up_is_one() -> None:
+    # PSNR rises up to alpha = 0.99, beyond which nothing is solved.
+    truth = images()
+    found = tune_alpha(
+        Multiple(-1.0), Denoising(), 1e-2 * truth, truth, truth,
+        tolerance=1e-9, max_evaluations=200, start=0.5,
+    )  # fmt: skip
+    assert found.alpha == pytest.approx(0.99, rel=0.05)
+    assert not found.at_limit
 
 
 def test_strengths_that_blow_up_lose() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -156,6 +158,14 @@ def test_neumann_statuses_are_per_sample() -> None:
     zero = series.solve(lambda v: scale * v, torch.zeros_like(b))
     assert zero.all_converged
     assert (zero.x == 0).all()
+
+
+def test_neumann_series_that_are_not_finite_have_diverged() -> None:
+    series = NeumannSeries(terms=2, inverse=lambda v: v)
+    b = torch.tensor([[1.0, 0.0], [math.nan, 1.0], [1.0, 0.0]]).double()
+    wild = torch.tensor([[1.0], [1.0], [math.inf]]).double()
+    found = series.solve(lambda v: wild * v, b)
+    assert found.statuses == [Status.CONVERGED, Status.DIVERGED, Status.DIVERGED]
 
 
 def test_neumann_refuses_bad_input() -> None:

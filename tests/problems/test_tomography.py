@@ -83,6 +83,26 @@ def test_it_is_deepinvs_operator_divided_by_one_number() -> None:
     assert f"divided by {physics.scale:.6g}" in problem.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("size", "margins"), [((7, 10), (0, 0, 1, 2)), ((10, 7), (1, 2, 0, 0)), ((8, 12), (0, 0, 2, 2))]
+)
+def test_images_that_are_not_square_are_centred_the_odd_row_below_and_right(
+    size: tuple[int, int], margins: tuple[int, int, int, int]
+) -> None:
+    # deepinv turns images about the pixel side // 2, which is the centre of an even side's two.
+    physics = ParallelBeam(size, Views(5), dtype=torch.float64)
+    side = max(size)
+    square = ParallelBeam((side, side), Views(5), dtype=torch.float64)
+    x = normal(2, 1, *size)
+    padded = torch.nn.functional.pad(x, margins)
+    assert padded.shape[2:] == (side, side)
+    assert torch.allclose(physics.A(x), square.A(padded), atol=1e-12)
+    y = normal(*physics.A(x).shape)
+    left, right, top, bottom = margins
+    inner = square.A_adjoint(y)[..., top : side - bottom, left : side - right]
+    assert torch.allclose(physics.A_adjoint(y), inner, atol=1e-12)
+
+
 def test_it_is_a_radon_transform() -> None:
     truth = shepp_logan((1, 64, 64), dtype=torch.float64)
     physics = ParallelBeam((64, 64), Views(9), dtype=torch.float64)

@@ -44,6 +44,18 @@ def test_small_images_share_a_tile_and_large_ones_are_cut_to_the_budget() -> Non
     assert min(sizes) * 256 >= 0.5 * 2_500_000
 
 
+@pytest.mark.parametrize(("size", "margin"), [(9, 2), (11, 4), (40, 9), (17, 1)])
+def test_outside_is_what_no_pixel_of_the_image_is(size: int, margin: int) -> None:
+    tiles = plan(1, (size,), (margin,), 4, 32)
+    assert len(tiles) > 1
+    places = 1000.0 + torch.arange(-margin, size + margin).reshape(1, 1, -1)
+    for tile in tiles:
+        features = tile.box(places, reach=1).clone()
+        inside = (features >= 1000) & (features < 1000 + size)
+        tile.clear_outside(features)
+        assert torch.equal(features != 0, inside)
+
+
 def test_margins_are_zero_where_asked_for() -> None:
     corner, *_ = plan(1, (64, 64), (2, 3), 4, 4_000)
     height, width = (h - l for l, h in zip(corner.low, corner.high, strict=True))

@@ -104,6 +104,16 @@ def test_figures_have_twice_the_pixels_of_a_phone(whole: str) -> None:
         assert picture.size[0] == 750
 
 
+def test_a_strength_at_the_limit_of_its_search_is_marked(whole: str) -> None:
+    assert "(limit)" not in Page(whole).text
+    task = build_task((TV, TIED))
+    for run in task.runs[:1]:
+        object.__setattr__(run.summary, "alpha_at_limit", True)
+    text = Page(render(build_comparison(task))).text
+    assert "0.1 (limit)" in text
+    assert "a better one may lie beyond" in text
+
+
 def test_the_page_says_what_it_must(whole: str) -> None:
     text = Page(whole).text
     for words in (

@@ -28,6 +28,7 @@ def a_case(name: str = "inpaint") -> CaseRecord:
         low=(0.9, 0.09, math.nan),
         high=(1.1, 0.11, math.nan),
         status=("CONVERGED", "STAGNATED", "CONVERGED"),
+        limited=(True, False, True),
     )
     bound = Series("linear_bound", "bound", X, (2.0, 0.2, 0.02), role="bound", kind=Kind.PROVED)
     floor = Series("floor", "certified floor", X, (1e-3,) * 3, role="bound", kind=Kind.PROVED)
@@ -71,11 +72,17 @@ def test_figure_shows_curves_bounds_and_crosses() -> None:
         "certified floor (PROVED)",
         "oracle",
         "bound (PROVED)",
+        "a choice at the limit of its search",
         "a solve did not converge",
     ]
     lines = {line.get_label(): line for line in first.get_lines()}
     curve, cross = lines["α = cδ"], lines["a solve did not converge"]
     assert cross.get_xydata().tolist() == [[1e-2, 0.1]]
+    ring = lines["a choice at the limit of its search"]
+    assert ring.get_xydata().tolist() == [[1e-1, 1.0], [1e-3, 0.01]]
+    assert ring.get_markerfacecolor() == "none"
+    labels = [text.get_text() for text in second.get_legend().get_texts()]
+    assert "a choice at the limit of its search" not in labels
     dashed = [line for line in first.get_lines() if line.get_linestyle() == "--"]
     owned = [line for line in dashed if line.get_color() == curve.get_color()]
     assert [line.get_ydata().tolist() for line in owned] == [[2.0, 0.2, 0.02]]

@@ -16,6 +16,7 @@ from rich.console import Console
 from equipoise.compare.records import Comparison, RunSummary
 from equipoise.errors import OutputError
 from equipoise.report import print_table, write_summary
+from equipoise.report.groups import group_runs
 
 REQUIRED = {
     "task", "method", "regularizer", "parameters", "psnr_mean", "psnr_input", "ssim_mean",
@@ -92,3 +93,9 @@ def test_the_terminal_survives_a_task_without_methods() -> None:
     print_table(build_comparison(build_task(())), console)
     assert isinstance(console.file, io.StringIO)
     assert "denoise" in console.file.getvalue()
+
+
+def test_the_error_of_a_mean_defect_falls_with_the_seeds() -> None:
+    (group,) = group_runs(build_task([replace(UNTIED, seed_shifts=(0.0, 0.1, 0.2, 0.3))]))
+    assert group.defect == pytest.approx(UNTIED.defect)
+    assert group.defect_error == pytest.approx(UNTIED.defect_error / 2)

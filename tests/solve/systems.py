@@ -99,6 +99,10 @@ class DenseSystem:
         return Gauge(self.scale, self.scale)
 
     @property
+    def like(self) -> Tensor:
+        return self.A.new_empty(len(self.A), self.A.shape[2])
+
+    @property
     def scale(self) -> Tensor:
         return torch.linalg.vector_norm(self._back(self.y), dim=1)
 

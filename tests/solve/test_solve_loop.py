@@ -16,6 +16,7 @@ from systems import (
     random_system,
 )
 
+from equipoise.bounds import Bound, estimated
 from equipoise.errors import HypothesisError, InputError, UnknownNameError, UsageError
 from equipoise.solve import (
     LBFGS,
@@ -199,6 +200,20 @@ def test_error_bound_dominates_the_true_distance(skew: float) -> None:
 def test_no_error_bound_without_strong_monotonicity(curvature: tuple[float, float] | None) -> None:
     system = random_system(4, phi=LORENTZ, tikhonov=0.1, curvature=curvature)
     assert solve(system, start(system)).error_bound is None
+
+
+def test_no_error_bound_for_a_modulus_that_is_only_estimated() -> None:
+    class Sampled(DenseSystem):
+        @property
+        def modulus(self) -> Bound | None:
+            known = super().modulus
+            assert known is not None
+            return estimated(known.value)
+
+    system = random_system(4, phi=STRONG, tikhonov=0.2, curvature=(0.5, 1.5))
+    sampled = Sampled(system.A, system.y, system.W, STRONG, curvature=(0.5, 1.5))
+    assert solve(system, start(system)).error_bound is not None
+    assert solve(sampled, start(sampled)).error_bound is None
 
 
 def test_looking_less_often_finds_the_same() -> None:

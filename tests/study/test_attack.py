@@ -13,10 +13,12 @@ from equipoise.certify.setting import setting
 from equipoise.certify.stability import bregman_constant, data_constant, norm_constant
 from equipoise.differentiate import attach_gradient, default_adjoint
 from equipoise.errors import HypothesisError, InputError
+from equipoise.problems.precision import in_precision
 from equipoise.regularizers import Regularizer, Residual, build
+from equipoise.solve import solve
 from equipoise.status import Status
 from equipoise.study.attack import Quantity, attack
-from equipoise.study.sensitivity import Sensitivity, top_directions
+from equipoise.study.sensitivity import Sensitivity, residual_norm, top_directions
 from equipoise.vectors import dot, norm
 from small_problems import dense, field, image_shape, measure, newton, normal, physics
 
@@ -241,3 +243,21 @@ def test_bad_input_is_refused() -> None:
     )
     with pytest.raises(HypothesisError, match="squared norm"):
         attack(poisson, start(poisson), 1.0)
+
+
+def test_residuals_of_single_precision_are_bounded_by_what_they_are_in_double() -> None:
+    equation = equation_of("circular", field("crr"), 0.3)
+    double = Equation(equation.physics, equation.y.float().double(), equation.regularizer, 0.3)
+    x = solve(double, start(double), tolerance=1e-12).x.float()
+    single = Equation(
+        in_precision(physics("circular"), torch.float32),
+        equation.y.float(),
+        field("crr").float(),
+        0.3,
+    )
+    bound = residual_norm(single, x)
+    assert bool((norm(double.residual(x.double())) <= bound).all())
+    assert bool((bound <= 1e-4 * single.scale).all())
+    # What is computed alone may be less: near the solution it is rounding.
+    zero = torch.zeros_like(x)
+    assert float(residual_norm(single, zero)) > float(norm(single.residual(zero).double()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from equipoise.bounds import Kind
 from equipoise.regularizers import Regularizer, build
 from equipoise.status import Status
+from equipoise.study import lower_bound
 from equipoise.study.cases import Case, cases
 from equipoise.study.lower_bound import run_case, sweep_case
 from equipoise.study.settings import StudySettings
@@ -103,6 +105,29 @@ def test_a_record_shows_the_floor_and_the_least_error() -> None:
     assert all(clean.solved)
     assert "PROVED" in record.findings[0]
     assert record.unsolved == 0
+
+
+def test_the_least_error_has_the_alpha_and_level_of_its_solve() -> None:
+    case = cases(SETTINGS, ("inpaint",), ("contractive",))[0]
+    quick = SETTINGS.model_copy(update={"max_evaluations": 1})
+    sweep = sweep_case(case, quick, (1.0, 0.1))
+    error, status = torch.full_like(sweep.error, 9.0), torch.full_like(sweep.status, 1)
+    error[1, 2, 0], error[0, 1, 0] = 0.5, 0.1
+    assert replace(sweep, error=error, status=status).least(0) == (pytest.approx(0.1), 0, 1)
+    status[0, 1, 0] = Status.STAGNATED
+    assert replace(sweep, error=error, status=status).least(0) == (pytest.approx(0.5), 1, 2)
+
+
+def test_a_least_error_at_an_end_of_the_sweep_says_so() -> None:
+    case = cases(SETTINGS, ("inpaint",), ("contractive",))[0]
+    quick = SETTINGS.model_copy(update={"max_evaluations": 1, "noise_levels": (0.1,)})
+    sweep = sweep_case(case, quick, (1.0, 0.1, 0.01))
+    words = [lower_bound._strength(sweep, i) for i in range(3)]
+    ends = [", the largest tried", "", ", the smallest tried"]
+    assert words == [f"alpha = {a:g}{end}" for a, end in zip((1.0, 0.1, 0.01), ends, strict=True)]
+    one = run_case(case, SETTINGS).number(f"{case.image_names[0]}_least_error")
+    assert one is not None
+    assert one.words.startswith("At alpha = ")
 
 
 def test_without_a_lipschitz_constant_there_is_no_bound_but_errors() -> None:

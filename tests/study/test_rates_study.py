@@ -14,7 +14,7 @@ from equipoise.solve import solve
 from equipoise.study import StudySettings, run_study
 from equipoise.study.cases import Case, cases
 from equipoise.study.gap import gap_bound
-from equipoise.study.rates import LEVELS, QUANTITIES, RULES, measure, run_case
+from equipoise.study.rates import LEVELS, QUANTITIES, RULES, Rule, measure, run_case
 from equipoise.study.records import CaseRecord
 from equipoise.study.regimes import spectrum_of
 from equipoise.study.settings import StudySettings as Settings
@@ -108,6 +108,32 @@ def test_the_gap_bound_is_tight_for_tikhonov_and_a_mask_and_beats_the_root_rate(
     paid = gap_bound(equation, loose, truth.x, truth.element, loose_pair.data)
     assert paid is not None
     assert bool((norm(loose - truth.x) <= paid).all())
+
+
+def test_the_gap_bound_pays_for_residuals_that_the_data_do_not_see() -> None:
+    case, settings = one("inpaint", "tikhonov", 12)
+    truth = source_truth(case, settings)
+    equation = equation_of(case, truth.y, 1e-3)
+    hidden = torch.randn(truth.x.shape, generator=torch.Generator().manual_seed(1)).double()
+    hidden -= case.physics.A_adjoint(case.physics.A(hidden))
+    # Of Tikhonov and in the kernel of the mask, R(x) - R(z) is all of the residual.
+    x = truth.x + 100.0 * hidden
+    data = torch.zeros(len(x), dtype=torch.float64)
+    gap = gap_bound(equation, x, truth.x, truth.element, data)
+    assert gap is not None
+    assert bool((norm(x - truth.x) <= gap).all())
+    assert bool((gap <= 1.01 * norm(x - truth.x)).all())
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_every_rule_starts_at_the_same_alpha_and_falls_with_its_power(rule: Rule) -> None:
+    case, settings = one("inpaint", "tikhonov", 12)
+    truth = source_truth(case, settings)
+    levels = torch.tensor([1e-1, 1e-2, 1e-3], dtype=torch.float64)
+    found = measure(case, truth, rule, levels, settings).alpha
+    first = 0.1 * float(norm(truth.y).mean() / truth.element.w_norm.mean())
+    expected = [first * 10.0 ** (-k * rule.power) for k in range(3)]
+    assert found.tolist() == pytest.approx(expected, rel=1e-9)
 
 
 def test_no_gap_bound_without_strong_monotonicity() -> None:

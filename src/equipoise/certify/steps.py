@@ -10,6 +10,7 @@ from equipoise.certify.claims import claim, refusal, text
 from equipoise.certify.existence import failing
 from equipoise.certify.setting import Setting
 from equipoise.certify.statement import Section, Statement
+from equipoise.checks import require_positive
 
 #: Error, relative to that of the starting point, for which steps are counted.
 ACCURACY = 1e-3
@@ -41,6 +42,7 @@ class Step:
 
         Formula: ``log(accuracy) / log(factor)``, rounded up.
         """
+        require_positive("accuracy", accuracy)
         if self.factor <= 0.0:
             return 1
         return math.ceil(inflate(math.log(accuracy) / math.log(self.factor)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 import sys
@@ -38,7 +39,7 @@ def duration(text: str | None) -> float | None:
         return None
     match = _DURATION.fullmatch(text)
     seconds = float(match[1]) * _SECONDS[(match[2] or "s").lower()] if match else 0.0
-    if not seconds > 0:
+    if not 0 < seconds < math.inf:
         raise UsageError(f"'{text}' is not a duration; write 120s, 2m, 1h or plain seconds.")
     return seconds
 

@@ -47,8 +47,9 @@ class ImageScore(BaseModel):
 class RunSummary(BaseModel):
     """One method on one task, as it stands in ``summary.json``.
 
-    ``certificates`` are the statements of ``equipoise certify`` for the first test photograph,
-    each in the form of :meth:`equipoise.certify.Statement.record`.
+    ``alpha_at_limit`` says that the search for alpha ended at its limit. ``certificates`` are the
+    statements of ``equipoise certify`` for the first test photograph, each in the form of
+    :meth:`equipoise.certify.Statement.record`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,6 +73,7 @@ class RunSummary(BaseModel):
     symmetry_defect: float
     symmetry_defect_error: float
     alpha: float
+    alpha_at_limit: bool = False
     certificate: str
     tolerance: float
     steps: int

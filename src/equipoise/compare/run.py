@@ -179,6 +179,7 @@ def _baseline(
         regularizer,
         found,
         alpha=tuned.alpha,
+        alpha_at_limit=tuned.at_limit,
         seconds=seconds,
         tolerance=BASELINE_TOLERANCE,
         seed=settings.seed,
@@ -188,6 +189,8 @@ def _baseline(
         f"{tuned.solves} solves; {tuned.psnr:.2f} dB there, and at most {tuned.gap:.3f} dB less at "
         f"the ends of the final bracket; float64, relative residual {BASELINE_TOLERANCE:g}."
     )
+    if tuned.at_limit:
+        note += " The search ended at its limit there: a better strength may lie beyond."
     return RunResult(summary, found.reconstructions, None, found.trace), note
 
 
@@ -271,6 +274,7 @@ def _summary(
     seconds: float,
     tolerance: float,
     seed: int,
+    alpha_at_limit: bool = False,
     steps: int = 0,
     adjoint: float = 0.0,
 ) -> RunSummary:
@@ -297,6 +301,7 @@ def _summary(
         symmetry_defect=found.defect[0],
         symmetry_defect_error=found.defect[1],
         alpha=alpha,
+        alpha_at_limit=alpha_at_limit,
         certificate=found.certificate.sentence,
         tolerance=tolerance,
         steps=steps,

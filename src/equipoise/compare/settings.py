@@ -42,7 +42,7 @@ class CompareSettings(BaseModel):
         max_evaluations: limit of evaluations of every test solve.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     tasks: tuple[str, ...] = USUAL_TASKS
     data: str | None = None

@@ -10,9 +10,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from equipoise.checks import require_count, require_positive
 from equipoise.circulant import FLOOR, SETTLED_FLOOR
 from equipoise.equation import Equation
-from equipoise.errors import HypothesisError, InputError
+from equipoise.errors import HypothesisError
 from equipoise.linear import (
     GMRES,
     MINRES,
@@ -108,8 +109,11 @@ class NeumannAdjoint(Adjoint):
 
     Args:
         terms: K >= 0, the index of the last term; 0 is the Jacobian-free gradient.
-        step_size: tau for ``B = tau I``; None takes the resolvent where there is one, else
+        step_size: positive tau for ``B = tau I``; None takes the resolvent where there is one, else
             ``2 / (m + L_E)`` or, without known constants, the inverse of an estimate of ``||J||``.
+
+    Raises:
+        InputError: if terms or step_size is out of its range.
     """
 
     exact: ClassVar[bool] = False
@@ -117,8 +121,9 @@ class NeumannAdjoint(Adjoint):
     step_size: float | None = None
 
     def __post_init__(self) -> None:
-        if self.terms < 0:
-            raise InputError(f"terms must not be negative, got {self.terms}.")
+        require_count("terms", self.terms, least=0)
+        if self.step_size is not None:
+            require_positive("step_size", self.step_size)
 
     def solve(
         self, equation: Equation, x: Tensor, transpose: Product, g: Tensor, start: Tensor | None

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equipoise.checks import require_like
 from equipoise.cotangents import pull_back
 from equipoise.differentiate.adjoint import Adjoint, default_adjoint, matched_tolerance
 from equipoise.equation import Equation
-from equipoise.errors import InputError
 from equipoise.status import LinearSolution, OnFailure
 
 #: ``g -> q`` with ``J^T q = g``.
@@ -65,12 +65,11 @@ def attach_gradient(
         A tensor equal to x that carries the derivative; x itself where nothing needs a gradient.
 
     Raises:
-        InputError: if x does not have the equation's image shape.
+        InputError: if x or start does not match the equation's images.
     """
-    if x.shape != equation.image_shape:
-        raise InputError(
-            f"x has shape {tuple(x.shape)}, the equation's images {tuple(equation.image_shape)}."
-        )
+    require_like("x", x, equation.like, "the equation's images")
+    if start is not None:
+        require_like("start", start, equation.like, "the equation's images")
     point = x.detach()
     if not torch.is_grad_enabled():
         return point

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from equipoise.checks import require_count, require_like
 from equipoise.equation import Equation
 from equipoise.errors import InputError
 
@@ -24,12 +25,13 @@ def unroll(equation: Equation, x0: Tensor, steps: int, step_size: float | Tensor
         ``x_steps`` with its graph.
 
     Raises:
-        InputError: if steps or step_size are not positive.
+        InputError: if steps or step_size are not positive and finite, or x0 does not fit.
     """
-    if steps < 1:
-        raise InputError(f"steps must be at least 1, got {steps}.")
-    if not bool((torch.as_tensor(step_size) > 0).all()):
-        raise InputError(f"step_size must be positive, got {step_size}.")
+    require_count("steps", steps)
+    require_like("x0", x0, equation.like, "the images")
+    sizes = torch.as_tensor(step_size)
+    if not bool(((sizes > 0) & torch.isfinite(sizes)).all()):
+        raise InputError(f"step_size must be positive and finite, got {step_size}.")
     constants = equation.regularizer.constants()
     x = x0
     for _ in range(steps):

@@ -142,9 +142,7 @@ def _decode_tiff(file: Path) -> _Decoded:
             raise InputError(f"'{file}' holds {len(tiff.pages)} pages; give one image a file.")
         page = tiff.pages[0]
         photometric = page.photometric.name
-        if photometric == "PALETTE":
-            return _decode_pillow(file)
-        if photometric not in ("MINISBLACK", "MINISWHITE", "RGB"):
+        if photometric not in ("MINISBLACK", "MINISWHITE", "RGB", "PALETTE"):
             raise InputError(
                 f"'{file}' has colour mode {photometric}, which is not supported: "
                 "convert it to gray or RGB first."
@@ -160,6 +158,8 @@ def _decode_tiff(file: Path) -> _Decoded:
         elif page.axes not in ("YX", "YXS"):
             raise InputError(f"'{file}' has axes {page.axes}; expected a single 2-D image.")
         values = _with_channels(values)
+        if photometric == "PALETTE":  # colours are 16 bits wide of which writers fill the high byte
+            values = (page.colormap.T[values[:, :, 0]] >> 8).astype(np.uint8)
         if photometric == "MINISWHITE" and values.dtype.kind == "u":
             values = np.iinfo(values.dtype).max - values
         orientation = page.tags.valueof(ORIENTATION_TAG, default=1)

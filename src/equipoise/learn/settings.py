@@ -65,7 +65,7 @@ class TrainSettings(BaseModel):
         checkpoint_seconds: time between two checkpoints.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     mode: Mode = "bilevel"
     steps: int = Field(80, ge=1)

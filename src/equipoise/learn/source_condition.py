@@ -13,7 +13,7 @@ from equipoise.data_term import gram_bounds
 from equipoise.learn.bank import PatchBank
 from equipoise.learn.directions import Directions
 from equipoise.learn.settings import TrainSettings
-from equipoise.learn.strength import pooled_psnr, tune_alpha
+from equipoise.learn.strength import Tuned, pooled_psnr, tune_alpha
 from equipoise.linear import ConjugateGradients
 from equipoise.problems import Problem
 from equipoise.regularizers import Scaled
@@ -149,7 +149,7 @@ def fix_size(regularizer: Scaled, loss: SourceLoss, bank: PatchBank, *, samples:
     return 1.0 / factor
 
 
-def settle_strength(regularizer: Scaled, bank: PatchBank, alpha: float) -> float:
+def settle_strength(regularizer: Scaled, bank: PatchBank, alpha: float) -> Tuned:
     """Multiply the strength by the alpha with the best PSNR on training patches.
 
     Args:
@@ -158,7 +158,7 @@ def settle_strength(regularizer: Scaled, bank: PatchBank, alpha: float) -> float
         alpha: where the search starts.
 
     Returns:
-        The alpha that was found.
+        The alpha that was found, and whether the search ended at its limit.
     """
     visit = bank.visit(torch.arange(min(TUNING_PATCHES, len(bank))))
     tuned = tune_alpha(
@@ -175,4 +175,4 @@ def settle_strength(regularizer: Scaled, bank: PatchBank, alpha: float) -> float
     )
     bank.keep(visit, x=tuned.x)
     regularizer.set_scales(regularizer.strength * tuned.alpha, regularizer.scale)
-    return tuned.alpha
+    return tuned

@@ -10,6 +10,7 @@ import torch
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
+from equipoise.checks import require_positive
 from equipoise.equation import Equation
 from equipoise.learn.validation import psnr
 from equipoise.regularizers.base import Regularizer
@@ -36,6 +37,8 @@ class Tuned:
             about that of ``psnr``.
         solves: number of strengths that were tried.
         x: reconstructions of the last strength that was tried.
+        at_limit: whether the search ended at its limit: then the strength is no optimum, and a
+            better one may lie beyond.
     """
 
     alpha: float
@@ -43,6 +46,7 @@ class Tuned:
     gap: float
     solves: int
     x: Tensor
+    at_limit: bool = False
 
 
 def mean_psnr(x: Tensor, truth: Tensor) -> float:
@@ -78,13 +82,19 @@ def tune_alpha(
         x: where the first solve starts; the others start from the one before.
         tolerance: relative residual of every solve.
         max_evaluations: limit of evaluations of every solve.
-        start: strength at which the walk begins, positive.
-        width: width in log10 to which the strength is found.
+        start: strength at which the walk begins, positive; it is searched within six and a half
+            powers of ten of it.
+        width: width in log10 to which the strength is found, positive.
         score: ``(reconstructions, truth) -> dB``; a solve that blows up scores minus infinity.
 
     Returns:
         The optimum with the width of what is not known about it.
+
+    Raises:
+        InputError: if a number is not positive and finite.
     """
+    for name, number in (("start", start), ("width", width)):
+        require_positive(name, number)
     tried: dict[float, float] = {}
 
     def value(exponent: float) -> float:
@@ -104,7 +114,8 @@ def tune_alpha(
     low, high = golden_section(value, best - STRIDE, best + STRIDE, width)
     ends = min(value(low), value(high))
     top = max(tried, key=lambda e: tried[e])
-    return Tuned(10.0**top, tried[top], tried[top] - ends, len(tried), x)
+    at_limit = top in (min(tried), max(tried))
+    return Tuned(10.0**top, tried[top], tried[top] - ends, len(tried), x, at_limit)
 
 
 def climb(value: Callable[[float], float], start: float, stride: float, farthest: float) -> float:

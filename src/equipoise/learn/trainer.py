@@ -36,6 +36,12 @@ from equipoise.learn.validation import Validation
 from equipoise.regularizers import Scaled
 from equipoise.regularizers.base import Regularizer
 
+#: What is said of weights whose strength was searched for in vain.
+STRENGTH_AT_LIMIT = (
+    "The search for the strength ended at its limit, so a better one may lie beyond: try the "
+    "weights with alpha below and above 1."
+)
+
 
 def train(
     regularizer: Regularizer,
@@ -112,6 +118,8 @@ class _Training:
         self.phase = pretraining_phase(settings) or main_phase(settings, 0, 0.0)
         #: The strength on top of R's own, which the source condition leaves open.
         self.alpha = 1.0
+        #: Whether the search for it ended at its limit: the latest, and that of the best weights.
+        self.at_limit = self.best_at_limit = False
         self.source: SourceLoss | None = None
         if SOURCE in (settings.mode, settings.pretrain):
             self.source = SourceLoss(bank.problem, bank.truth[:1], settings)
@@ -170,10 +178,10 @@ class _Training:
     def settle(self) -> None:
         """Search for alpha on training patches and make it part of R's strength."""
         assert isinstance(self.regularizer, Scaled)
-        alpha = settle_strength(self.regularizer, self.bank, self.alpha)
+        tuned = settle_strength(self.regularizer, self.bank, self.alpha)
         self.alpha = 1.0
         self.restrain()
-        self.alpha = alpha
+        self.alpha, self.at_limit = tuned.alpha, tuned.at_limit
 
     def end_pretraining(self) -> None:
         """Go over to the mode itself: the strength becomes part of R, the optimiser a new one."""
@@ -202,6 +210,7 @@ class _Training:
         better = value > self.best_psnr or self.settings.patience is None
         if converged == 1.0 and better:
             self.best_psnr, self.best_step = value, self.step
+            self.best_at_limit = self.sourcing and self.at_limit
             self.best = copy.deepcopy(self.regularizer.state_dict())
         if untuned is not None:
             self.regularizer.load_state_dict(untuned)
@@ -241,6 +250,7 @@ class _Training:
             )
         self.regularizer.load_state_dict(self.best)
         short = shortage(self.bank, self.settings)
+        limit = STRENGTH_AT_LIMIT if self.best_at_limit else None
         return TrainingResult(
             self.regularizer,
             self.log,
@@ -251,7 +261,7 @@ class _Training:
             stopped,
             self.phase.first_step,
             self.phase.first_second,
-            () if short is None else (short,),
+            tuple(note for note in (short, limit) if note is not None),
         )
 
     def snapshot(self) -> Checkpoint:
@@ -271,6 +281,7 @@ class _Training:
             "seconds": self.seconds,
             "best_step": self.best_step,
             "best_psnr": self.best_psnr,
+            "best_at_limit": self.best_at_limit,
             "alpha": self.alpha,
             "pretraining": not self.phase.last,
             "phase_began": [self.phase.first_step, self.phase.first_second],
@@ -294,6 +305,7 @@ class _Training:
         self.step, self.seconds = int(str(facts["step"])), float(str(facts["seconds"]))
         self.best_step = int(str(facts["best_step"]))
         self.best_psnr = float(str(facts["best_psnr"]))
+        self.best_at_limit = bool(facts.get("best_at_limit", False))
         self.alpha = float(str(facts["alpha"]))
         if not facts["pretraining"]:
             began = facts["phase_began"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from equipoise.checks import require_positive
 from equipoise.equation import Equation
 from equipoise.problems import Problem
 from equipoise.regularizers.base import Regularizer
@@ -63,6 +64,7 @@ def make_validation(
         tolerance: relative residual asked of every image.
         max_evaluations: limit of evaluations per image.
     """
+    require_positive("tolerance", tolerance)
     side = min([size, *(min(image.shape[1:]) for image in images)])
     truth = torch.stack([centre_crop(image, side) for image in images])
     truth = truth.to(device=problem.device, dtype=problem.dtype)

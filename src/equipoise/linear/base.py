@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from equipoise.errors import InputError
+from equipoise.checks import require_count, require_positive
 from equipoise.linear.loop import solve_by_restarts
 from equipoise.linear.process import Process, Product, identity
 from equipoise.status import LinearSolution
@@ -19,7 +19,7 @@ class LinearSolver(ABC):
     """A Krylov method for ``J x = b``, one system per sample of a batch.
 
     Args:
-        tolerance: positive; a sample converges when ``||b - J x|| <= tolerance * ||b||``.
+        tolerance: positive, finite; a sample converges when ``||b - J x|| <= tolerance * ||b||``.
         max_products: limit of products with J per sample, at least 1. The one that verifies the
             final residual comes on top, so that a limit of k is "k steps" of a method with one
             product a step.
@@ -33,10 +33,8 @@ class LinearSolver(ABC):
     max_products: int = 500
 
     def __post_init__(self) -> None:
-        if not self.tolerance > 0:
-            raise InputError(f"tolerance must be positive, got {self.tolerance}.")
-        if self.max_products < 1:
-            raise InputError(f"max_products must be at least 1, got {self.max_products}.")
+        require_positive("tolerance", self.tolerance)
+        require_count("max_products", self.max_products)
 
     def solve(
         self,

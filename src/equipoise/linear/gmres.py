@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from equipoise.errors import InputError
+from equipoise.checks import require_count
 from equipoise.linear.base import LinearSolver
 from equipoise.linear.process import Process, Product
 
@@ -92,8 +92,7 @@ class GMRES(LinearSolver):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.restart < 1:
-            raise InputError(f"restart must be at least 1, got {self.restart}.")
+        require_count("restart", self.restart)
 
     def begin(self, product: Product, r: Tensor, precondition: Product) -> Process:
         """Start GMRES with a basis no larger than the limit of products can fill."""

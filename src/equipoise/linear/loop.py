@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from equipoise.checks import require_like
 from equipoise.errors import InputError
 from equipoise.linear.process import Process, Product
 from equipoise.status import LinearSolution, Status
@@ -218,8 +219,5 @@ def check_system(b: Tensor, x0: Tensor | None = None) -> None:
         )
     if b.dim() < 2 or 0 in b.shape[1:]:
         raise InputError(f"b must have shape (batch, ...), not empty, got {tuple(b.shape)}.")
-    if x0 is not None and (x0.shape != b.shape or x0.dtype != b.dtype or x0.device != b.device):
-        raise InputError(
-            f"x0 must match b ({tuple(b.shape)}, {b.dtype}, {b.device}), "
-            f"got {tuple(x0.shape)}, {x0.dtype}, {x0.device}."
-        )
+    if x0 is not None:
+        require_like("x0", x0, b, "b")

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from equipoise.errors import InputError
+from equipoise.checks import require_count, require_positive
 from equipoise.linear.loop import check_system, checked
 from equipoise.linear.process import Product
 from equipoise.status import LinearSolution, Status
@@ -39,10 +39,8 @@ class NeumannSeries:
     tolerance: float = 1e-6
 
     def __post_init__(self) -> None:
-        if self.terms < 0:
-            raise InputError(f"terms must not be negative, got {self.terms}.")
-        if not self.tolerance > 0:
-            raise InputError(f"tolerance must be positive, got {self.tolerance}.")
+        require_count("terms", self.terms, least=0)
+        require_positive("tolerance", self.tolerance)
 
     def solve(self, apply: Product, b: Tensor) -> LinearSolution:
         """Sum the series; every sample gets all terms.

@@ -8,6 +8,7 @@ import torch
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
+from equipoise.checks import require_positive
 from equipoise.errors import AdjointError, InputError
 
 #: Relative defect that is taken for rounding, by dtype. Exact pairs measure up to 1e-6 and 1e-15.
@@ -45,6 +46,7 @@ def check_adjoint(
         InputError: if A is not linear, or refuses such images, or changes their precision.
     """
     limit = TOLERANCES[dtype] if tolerance is None else tolerance
+    require_positive("tolerance", limit)
     generator = torch.Generator().manual_seed(0)
 
     def image() -> Tensor:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from equipoise.bounds import proved
+from equipoise.checks import require_positive
 from equipoise.errors import UnknownNameError, UsageError
 from equipoise.regularizers.base import Constants, Regularizer, Traits
 from equipoise.regularizers.linearization import Linearization
@@ -100,15 +101,14 @@ class SmoothedTotalVariation(Regularizer):
         dims: number of spatial axes.
 
     Raises:
-        UsageError: if epsilon or dims is not positive.
+        UsageError: if epsilon or dims is not positive and finite.
     """
 
     catalogue_name: ClassVar[str] = "tv"
 
     def __init__(self, epsilon: float = 1e-3, dims: int = 2) -> None:
         super().__init__()
-        if not epsilon > 0:
-            raise UsageError(f"epsilon must be positive, got {epsilon}.")
+        require_positive("epsilon", epsilon, UsageError)
         self.epsilon = float(epsilon)
         self.dims = _checked(dims)
         self._axes = range(2, 2 + dims)

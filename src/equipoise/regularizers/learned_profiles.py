@@ -183,7 +183,7 @@ class LinearSpline(Profile):
         self, channels: int, intervals: int = 20, radius: float = 3.0, *, monotone: bool = True
     ) -> None:
         super().__init__()
-        if intervals < 2 or intervals % 2 or not radius > 0:
+        if intervals < 2 or intervals % 2 or not 0 < radius < math.inf:
             raise UsageError(
                 "A spline needs an even number of intervals and a positive radius, got "
                 f"intervals={intervals}, radius={radius}."

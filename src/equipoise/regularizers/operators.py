@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.bounds import inflate
+from equipoise.checks import require_positive
 from equipoise.circulant import transfer
 from equipoise.errors import UsageError
 from equipoise.regularizers.convolution import (
@@ -120,6 +121,7 @@ class ConvolutionChain(AnalysisOperator):
     ) -> None:
         super().__init__()
         check_filters(channels, filters, kernel_size, dims, padding)
+        require_positive("scale", scale, UsageError)
         self.features = filters[-1]
         self.padding: Padding = padding
         self.zero_mean, self.normalized = zero_mean, normalized
@@ -176,7 +178,7 @@ class DenseOperator(AnalysisOperator):
         scale: Euclidean norm of each row at the start.
 
     Raises:
-        UsageError: if there is no spatial axis or a size is not positive.
+        UsageError: if there is no spatial axis, or a size or the scale is not positive.
     """
 
     def __init__(self, image_shape: Sequence[int], features: int, scale: float = 1.0) -> None:
@@ -186,6 +188,7 @@ class DenseOperator(AnalysisOperator):
                 "image_shape must be (channels, *spatial) and features positive, got "
                 f"image_shape={tuple(image_shape)}, features={features}."
             )
+        require_positive("scale", scale, UsageError)
         self.image_shape, self.features = tuple(image_shape), features
         rows = torch.randn(features, torch.Size(self.image_shape).numel())
         self.matrix = nn.Parameter(scale * rows / rows.norm(dim=1, keepdim=True))

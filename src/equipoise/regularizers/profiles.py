@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from equipoise.checks import require_not_negative, require_positive
 from equipoise.errors import UsageError
 from equipoise.regularizers.pointwise import Pointwise
 
@@ -172,8 +173,7 @@ class DeadZone(Profile):
 
     def __init__(self, threshold: float = 0.5) -> None:
         super().__init__()
-        if threshold < 0:
-            raise UsageError(f"threshold must not be negative, got {threshold}.")
+        require_not_negative("threshold", threshold, UsageError)
         self.threshold = threshold
 
     def value(self, t: Tensor) -> Tensor:
@@ -231,8 +231,7 @@ class SmoothAbs(Profile):
 
     def __init__(self, epsilon: float = 0.1) -> None:
         super().__init__()
-        if not epsilon > 0:
-            raise UsageError(f"epsilon must be positive, got {epsilon}.")
+        require_positive("epsilon", epsilon, UsageError)
         self.epsilon = epsilon
 
     def _root(self, t: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from equipoise.bounds import Bound, proved
+from equipoise.checks import require_positive
 from equipoise.circulant import FLOOR, LocalInverse, local_inverse
-from equipoise.errors import InputError
 from equipoise.gauge import Gauge, clipped, level_and_spread, scale_above_rounding
 from equipoise.solve import default_solver, solve
 from equipoise.status import Solution
@@ -33,6 +33,11 @@ class ProximalSystem:
     def __init__(self, regularizer: Regularizer, x: Tensor, gamma: float) -> None:
         self._regularizer, self._x, self._gamma = regularizer, x, gamma
         self._field = regularizer.frozen()
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of shape, dtype and device of the unknown."""
+        return self._x
 
     @cached_property
     def gauge(self) -> Gauge:
@@ -111,12 +116,11 @@ def solve_prox(
     """Solve ``z - x + gamma R(z) = 0`` from ``z = x``.
 
     Raises:
-        InputError: if gamma is not a positive number.
+        InputError: if gamma or the tolerance is not a positive finite number.
     """
-    step = float(gamma)
-    if not step > 0:
-        raise InputError(f"gamma must be positive, got {step}.")
+    step = gamma.item() if isinstance(gamma, Tensor) and gamma.numel() == 1 else gamma
+    require_positive("gamma", step)
     if tolerance is None:
         tolerance = 1e-9 if x.dtype == torch.float64 else 1e-5
-    system = ProximalSystem(regularizer, x.detach(), step)
+    system = ProximalSystem(regularizer, x.detach(), float(step))
     return solve(system, x.detach(), default_solver(system), tolerance=tolerance)

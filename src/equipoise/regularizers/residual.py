@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from equipoise.checks import require_positive
 from equipoise.errors import InputError, UsageError
 from equipoise.regularizers.base import Constants, Regularizer
 
@@ -73,8 +74,7 @@ class ResidualDenoiser(Residual):
         channels: int | None = None,
     ) -> None:
         super().__init__(denoiser, channels)  # type: ignore[arg-type]
-        if not sigma > 0:
-            raise UsageError(f"The denoiser's noise level sigma must be positive, got {sigma}.")
+        require_positive("The denoiser's noise level sigma", sigma, UsageError)
         self.sigma = float(sigma)
 
     def _apply_network(self, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from equipoise.checks import require_not_negative
 from equipoise.errors import UsageError
 from equipoise.regularizers.analysis import AnalysisRegularizer
 from equipoise.regularizers.base import Constants
@@ -58,8 +59,7 @@ class RidgeRegularizer(AnalysisRegularizer):
         zero_mean: bool = True,
         normalized: bool = True,
     ) -> None:
-        if weak_convexity < 0:
-            raise UsageError(f"weak_convexity must not be negative, got {weak_convexity}.")
+        require_not_negative("weak_convexity", weak_convexity, UsageError)
         chain = ConvolutionChain(
             channels,
             filters,
@@ -150,5 +150,6 @@ def _check_arrays(filters: Sequence[Tensor], weight: Tensor, slope: Tensor) -> N
             f"weight must have shape ({width},) and slope () or ({width},); "
             f"got {tuple(weight.shape)} and {tuple(slope.shape)}."
         )
-    if not bool((weight > 0).all() and (slope > 0).all()):
-        raise UsageError("All weights and slopes must be positive.")
+    numbers = torch.cat([weight.flatten(), slope.flatten()])
+    if not bool(((numbers > 0) & torch.isfinite(numbers)).all()):
+        raise UsageError("All weights and slopes must be positive and finite.")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.bounds import Bound
+from equipoise.checks import require_positive
 from equipoise.circulant import LocalKernels
 from equipoise.errors import UsageError
 from equipoise.regularizers.base import (
@@ -163,7 +164,5 @@ class _FrozenScaled(FrozenField):
 
 
 def _check_scales(strength: float, scale: float) -> None:
-    if not (0.0 < strength < math.inf and 0.0 < scale < math.inf):
-        raise UsageError(
-            f"strength and scale must be positive, got strength={strength}, scale={scale}."
-        )
+    for name, value in (("strength", strength), ("scale", scale)):
+        require_positive(name, value, UsageError)

@@ -65,13 +65,13 @@ class Tile:
                 _clear(features, axis, features.shape[axis] - margin, margin)
 
     def clear_outside(self, features: Tensor) -> None:
-        """Set to zero what lies outside the image."""
+        """Set to zero what lies outside the image, next to a tile narrower than a margin too."""
         if not self.whole:
             for axis, margin in enumerate(self.margin):
-                if self.low[axis] == 0:
-                    _clear(features, axis + 2, 0, margin)
-                if self.high[axis] == self.shape[axis]:
-                    _clear(features, axis + 2, features.shape[axis + 2] - margin, margin)
+                before = max(0, margin - self.low[axis])
+                after = max(0, self.high[axis] + margin - self.shape[axis])
+                _clear(features, axis + 2, 0, before)
+                _clear(features, axis + 2, features.shape[axis + 2] - after, after)
 
 
 def _clear(features: Tensor, axis: int, start: int, length: int) -> None:

@@ -19,7 +19,7 @@ _PANEL, _LINE = 2.35, 0.17
 #: Colour of points whose solves did not converge, and of curves for reference.
 _UNSOLVED, _GRAY = "#C00000", "#6E6E6E"
 _BOUND = "_bound"
-_FAILED = "a solve did not converge"
+_FAILED, _LIMITED = "a solve did not converge", "a choice at the limit of its search"
 #: Decades below which an axis needs numbers between the powers of ten.
 _NARROW = 1.7
 #: Distance of the interval bars of two curves, relative to the width of a logarithmic axis.
@@ -30,7 +30,8 @@ def case_figure(case: CaseRecord) -> Figure:
     """Draw the panels of one case below each other.
 
     Measured curves are solid with markers and intervals, bounds dashed in the colour of their
-    curve, references dotted; a red cross marks a point behind which a solve did not converge.
+    curve, references dotted; a red cross marks a point behind which a solve did not converge, a
+    ring one behind which a choice sits at the limit of its search.
 
     Args:
         case: with at least one panel.
@@ -85,6 +86,10 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
     if kinds:
         label = f"bound ({', '.join(kinds)})"
         axis.plot([], [], "--", color=_GRAY, linewidth=1.2, label=label)
+    rings = [point for curve in panel.series for point in _limited(curve)]
+    if rings:
+        xs, ys = zip(*rings, strict=True)
+        axis.plot(xs, ys, "o", color=_GRAY, markersize=10, markerfacecolor="none", label=_LIMITED)
     crosses = [point for curve in panel.series for point in _unsolved(curve)]
     if crosses:
         xs, ys = zip(*crosses, strict=True)
@@ -154,6 +159,12 @@ def _unsolved(curve: Series) -> list[tuple[float, float]]:
     return [(x, y) for x, y, solved in points if not solved and math.isfinite(y)]
 
 
+def _limited(curve: Series) -> list[tuple[float, float]]:
+    marks = curve.limited or (False,) * len(curve.x)
+    points = zip(curve.x, curve.y, marks, strict=True)
+    return [(x, y) for x, y, limited in points if limited and math.isfinite(y)]
+
+
 def _finite(values: tuple[float, ...]) -> list[float]:
     return [value for value in values if math.isfinite(value)]
 
@@ -164,6 +175,7 @@ def _entries(panel: Panel) -> list[str]:
     own = [curve for curve in panel.series if not _owned_bound(curve, measured)]
     labels = [c.label + f" ({c.kind})" * (c.role == "bound") for c in own]
     labels += ["bound (PROVED)"] * (len(own) < len(panel.series))
+    labels += [_LIMITED] * any(_limited(c) for c in panel.series)
     return labels + [_FAILED] * any(_unsolved(c) for c in panel.series)
 
 

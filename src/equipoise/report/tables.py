@@ -21,6 +21,10 @@ from equipoise.report.words import (
     significant,
 )
 
+#: What is written after an alpha whose search ended at its limit, and what the caption says.
+AT_LIMIT = " (limit)"
+LIMIT_WORDS = " α (limit): its search ended at its limit, and a better one may lie beyond."
+
 
 def quality_table(groups: list[Group]) -> str:
     """Tabulate PSNR and SSIM, their intervals, and differences to the input and the baselines."""
@@ -89,7 +93,7 @@ def cost_table(groups: list[Group]) -> str:
             count(group.mean(lambda s: s.adjoint_evaluations)),
             percent(group.mean(lambda s: s.converged_fraction)),
             defect_text(group),
-            significant(group.summary.alpha, 3),
+            significant(group.summary.alpha, 3) + AT_LIMIT * group.summary.alpha_at_limit,
             group.summary.certificate or MISSING,
         ]
         for group in groups
@@ -97,6 +101,8 @@ def cost_table(groups: list[Group]) -> str:
     caption = (
         "Cost and guarantees. Symmetry defect: estimate and standard error; 0 for a gradient"
         f" field. {MISSING}: not measured or does not apply."
+        + LIMIT_WORDS
+        * any(group.summary.alpha_at_limit for group in groups)
     )
     return table(caption, heads, rows)
 

@@ -9,6 +9,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
+from equipoise.checks import require_count
 from equipoise.errors import UsageError
 from equipoise.solve.fixed_point import first_step
 from equipoise.solve.solver import Solver, State, fresh_counters
@@ -81,15 +82,14 @@ class Anderson(Solver):
         memory: number of earlier iterates, at least 1.
 
     Raises:
-        UsageError: if the memory is smaller than 1.
+        UsageError: if the memory is not a whole number of at least 1.
     """
 
     name: ClassVar[str] = "anderson"
     memory: int = 10
 
     def __post_init__(self) -> None:
-        if self.memory < 1:
-            raise UsageError(f"memory must be at least 1, got {self.memory}.")
+        require_count("memory", self.memory, error=UsageError)
 
     def start(self, system: System, x: Tensor) -> AndersonState:
         """Evaluate at x; the first step is plain."""

@@ -9,6 +9,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
+from equipoise.checks import require_positive
 from equipoise.errors import UsageError
 from equipoise.solve.solver import Solver, State, fresh_counters
 from equipoise.solve.system import System
@@ -51,15 +52,15 @@ class FixedPoint(Solver):
             safeguarded; None for a certified or searched step.
 
     Raises:
-        UsageError: if the step size is not positive.
+        UsageError: if the step size is not a positive finite number.
     """
 
     name: ClassVar[str] = "fixed_point"
     step_size: float | None = None
 
     def __post_init__(self) -> None:
-        if self.step_size is not None and not self.step_size > 0:
-            raise UsageError(f"step_size must be positive, got {self.step_size}.")
+        if self.step_size is not None:
+            require_positive("step_size", self.step_size, UsageError)
 
     def start(self, system: System, x: Tensor) -> FixedPointState:
         """Evaluate at x and decide how the step size is found."""

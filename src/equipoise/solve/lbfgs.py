@@ -8,6 +8,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
+from equipoise.checks import require_count
 from equipoise.circulant import FLOOR, SETTLED_FLOOR
 from equipoise.errors import UsageError
 from equipoise.solve.secant import SecantPairs
@@ -66,7 +67,7 @@ class LBFGS(Solver):
         warm: whether samples start at solutions of equations nearby.
 
     Raises:
-        UsageError: if the memory is smaller than 1.
+        UsageError: if the memory is not a whole number of at least 1.
     """
 
     name: ClassVar[str] = "lbfgs"
@@ -76,8 +77,7 @@ class LBFGS(Solver):
     warm: bool = False
 
     def __post_init__(self) -> None:
-        if self.memory < 1:
-            raise UsageError(f"memory must be at least 1, got {self.memory}.")
+        require_count("memory", self.memory, error=UsageError)
 
     def start(self, system: System, x: Tensor) -> LBFGSState:
         """Evaluate at x; the first direction is (preconditioned) steepest descent."""

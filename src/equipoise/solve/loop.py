@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from equipoise.bounds import inflate
+from equipoise.checks import require_count, require_like, require_positive
 from equipoise.errors import InputError
 from equipoise.gauge import Gauge
 from equipoise.solve.choice import default_solver
@@ -48,13 +49,14 @@ def solve(
 
     Args:
         system: the equation.
-        x0: starting point, shape (B, ...).
+        x0: starting point: shape, dtype and device of the unknown, finite.
         solver: the algorithm; by default the one that suits the system's traits.
-        tolerance: relative tolerance on the residual, positive.
-        max_evaluations: limit of evaluations of E per sample.
-        patience: evaluations without progress of the residual after which a sample has stagnated.
-        check_every: steps between two looks at the residual (each one synchronises with the
-            device); by default 1 on the CPU and 4 elsewhere.
+        tolerance: relative tolerance on the residual, positive and finite.
+        max_evaluations: limit of evaluations of E per sample, at least 1.
+        patience: evaluations without progress of the residual after which a sample has stagnated,
+            at least 1.
+        check_every: steps between two looks at the residual, at least 1 (each one synchronises
+            with the device); by default 1 on the CPU and 4 elsewhere.
         history: whether to keep the relative residual at every check.
 
     Returns:
@@ -62,10 +64,14 @@ def solve(
 
     Raises:
         HypothesisError: if the solver's hypotheses are not met.
-        InputError: if the tolerance is not positive or x0 is not finite.
+        InputError: if a number is out of its range, or x0 does not fit or is not finite.
     """
-    if not tolerance > 0:
-        raise InputError(f"The tolerance must be positive, got {tolerance}.")
+    require_positive("tolerance", tolerance)
+    for name, count in (("max_evaluations", max_evaluations), ("patience", patience)):
+        require_count(name, count)
+    if check_every is not None:
+        require_count("check_every", check_every)
+    require_like("x0", x0, system.like, "the images")
     if not bool(torch.isfinite(x0).all()):
         raise InputError("x0 has values that are NaN or infinite; start from finite images.")
     chosen = default_solver(system) if solver is None else solver
@@ -73,7 +79,7 @@ def solve(
     stride = check_every or (1 if x0.device.type == "cpu" else 4)
     started = time.perf_counter()
     with torch.no_grad():
-        run = _Run(system, chosen, x0, tolerance, max_evaluations, patience, history)
+        run = _Run(system, chosen, x0.detach(), tolerance, max_evaluations, patience, history)
         while run.active:
             for _ in range(stride):
                 run.state = chosen.step(run.system, run.state)

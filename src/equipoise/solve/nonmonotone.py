@@ -118,11 +118,12 @@ class NonmonotoneAcceleratedGradient(Solver):
         take_z = good & from_x & ~take_new
         done = _finish(old, take_new, take_z, point, f, e)
 
-        # An extrapolated point outside the domain leaves the monitoring step alone.
+        # An extrapolated point outside the domain is forgotten; the monitoring step is alone.
         lost = extrapolating & ~legal
         middle = (good & ~from_x & ~enough) | lost
         arrived = extrapolating & legal
-        y, ey = where(arrived, point, done.y), where(arrived, e, done.ey)
+        y = where(arrived, point, where(lost, done.x, done.y))
+        ey = where(arrived, e, where(lost, done.e, done.ey))
         known = where(middle, done.x, y), where(middle, done.e, ey)
         spectral = _barzilai_borwein(done, *known)
         curvature = torch.where(refused, old.curvature / RHO, old.curvature)
@@ -133,7 +134,7 @@ class NonmonotoneAcceleratedGradient(Solver):
             failed=old.failed | (rejections > MAX_REJECTIONS),
             y=y,
             ey=ey,
-            fy=torch.where(arrived, f, done.fy),
+            fy=torch.where(arrived, f, torch.where(lost, done.f, done.fy)),
             z=where(middle, point, done.z),
             fz=torch.where(middle, f, done.fz),
             ez=where(middle, e, done.ez),

@@ -64,6 +64,11 @@ class System(Protocol):
         """What residuals are measured by; depends on the equation alone, never on a start."""
 
     @property
+    def like(self) -> Tensor:
+        """A tensor of the shape (B, ...), dtype and device of the unknown x."""
+
+
+    @property
     def gradient_field(self) -> bool:
         """Whether E is the gradient of :meth:`potential_and_residual`'s first value."""
 

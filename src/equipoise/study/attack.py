@@ -12,6 +12,7 @@ from equipoise.bounds import Kind
 from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.posteriori import error_bound
 from equipoise.certify.rounding import up
+from equipoise.checks import require_positive
 from equipoise.equation import Equation
 from equipoise.errors import InputError
 from equipoise.linear.process import Product
@@ -135,8 +136,7 @@ def attack(
     check_squared_norm(equation)
     if len(equation.y) != 1:
         raise InputError(f"Attack the equation of one sample at a time, got {len(equation.y)}.")
-    if not radius > 0:
-        raise InputError(f"The radius must be positive, got {radius}.")
+    require_positive("radius", radius)
     options = {"tolerance": tolerance, "max_evaluations": max_evaluations}
     base = solve(equation, x0, solver, **options)  # type: ignore[arg-type]
     metric = _metric(equation, base.x, quantity)

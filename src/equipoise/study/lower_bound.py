@@ -219,9 +219,15 @@ def _positive(value: float) -> float:
     return value if value > 0 else math.nan
 
 
+def _strength(sweep: Sweep, i: int) -> str:
+    """An alpha of the sweep in words that say so where it is the first or the last."""
+    end = {0: ", the largest tried", len(sweep.alphas) - 1: ", the smallest tried"}.get(i, "")
+    return f"alpha = {sweep.alphas[i]:.3g}{end}"
+
+
 def _numbers(sweep: Sweep, image: int, name: str) -> tuple[Number, ...]:
     least, i, j = sweep.least(image)
-    at = f"At alpha = {sweep.alphas[i]:.3g} with noise {100 * sweep.levels[j]:g} %."
+    at = f"At {_strength(sweep, i)}, with noise {100 * sweep.levels[j]:g} %."
     found, radius = math.isfinite(least), float(sweep.radius[i, j, image])
     sure = found and math.isfinite(radius)
     status = worst_status(Status(int(code)) for code in sweep.status[..., image].flatten().tolist())
@@ -277,15 +283,15 @@ def _findings(case: Case, sweep: Sweep) -> tuple[str, ...]:
         elif floor > 0:
             lines.append(
                 f"{name}: no alpha and no noise level gives a relative error below {floor:.3g} "
-                f"({sweep.floor.kind}); the least one met is {least:.3g}, at alpha = "
-                f"{sweep.alphas[i]:.3g}: {least / floor:.3g} times the floor."
+                f"({sweep.floor.kind}); the least one met is {least:.3g}, at "
+                f"{_strength(sweep, i)}: {least / floor:.3g} times the floor."
             )
         else:
             assert sweep.refined_at is not None
             lines.append(
                 f"{name}: the kernel of A sets no floor. The least relative error met is "
                 f"{least:.3g}, where theory demands {float(sweep.refined_at[i, j, image]):.3g} "
-                f"({sweep.refined_kind}), at alpha = {sweep.alphas[i]:.3g}."
+                f"({sweep.refined_kind}), at {_strength(sweep, i)}."
             )
     if sweep.floor.kind is Kind.ESTIMATED and float(sweep.floor.value.max()) > 0:
         lines.append(

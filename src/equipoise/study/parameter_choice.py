@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ GRID = tuple(10.0 ** (0.4 * k) for k in range(-5, 5))
 TAU = 1.05
 #: Relative residual that suffices to compare errors that differ by percents.
 TOLERANCE = 1e-4
+#: Where the a priori choice is sought.
+SEARCHED = (1e-8, 1e4)
 #: Halvings of the logarithm of alpha: the grid's range to within 2 %.
 HALVINGS = 8
 
@@ -34,6 +36,14 @@ RULES = {
     "discrepancy": f"discrepancy, τ = {TAU:g}",
     "learned": "learned on other images",
     "oracle": "oracle (needs the truth)",
+}
+#: What an alpha at the limit of its search means, by rule.
+_ENDS = "limit of the strengths that were tried; a better one may lie beyond."
+_LIMITS = {
+    "apriori": f"limit of the search, {SEARCHED[0]:g} to {SEARCHED[1]:g}, and not where α‖w‖ = δ.",
+    "discrepancy": f"nearer end of the range, of which no alpha gives the residual {TAU:g} δ.",
+    "learned": _ENDS,
+    "oracle": _ENDS,
 }
 
 
@@ -60,11 +70,14 @@ class Choice:
         alpha: shape (B,).
         error: relative error, shape (B,); NaN where the solve did not converge.
         statuses: of the solves, B of them.
+        at_limit: whether alpha sits at the limit of its search, boolean (B,): then no alpha inside
+            is known to be what the rule asks for.
     """
 
     alpha: Tensor
     error: Tensor
     statuses: tuple[Status, ...]
+    at_limit: Tensor
 
 
 def run_case(case: Case, settings: StudySettings) -> CaseRecord:
@@ -82,7 +95,6 @@ def run_case(case: Case, settings: StudySettings) -> CaseRecord:
     levels = sorted(settings.noise_levels or LEVELS, reverse=True)
     generator = torch.Generator().manual_seed(settings.seed + 2)
     chosen: dict[str, list[Choice]] = {name: [] for name in RULES}
-    unreached = 0
     for level in levels:
         test = _batch(case, case.images.repeat_interleave(settings.repeats, 0), level, generator)
         other = _batch(case, case.learning, level, generator)
@@ -91,12 +103,14 @@ def run_case(case: Case, settings: StudySettings) -> CaseRecord:
         fitted = _along(case, other, grid, settings)
         chosen["oracle"].append(_best_of_each(curve, grid))
         mean = torch.stack([c.error.square().mean() for c in fitted]).nan_to_num(math.inf)
-        chosen["learned"].append(curve[int(mean.argmin())])
-        alpha = torch.full_like(test.delta, a_priori(case, other))
-        chosen["apriori"].append(_solved(case, test, alpha, settings, test.truth * 0))
-        choice, missed = discrepancy(case, test, (float(grid[0]), float(grid[-1])), settings)
-        chosen["discrepancy"].append(choice)
-        unreached += missed
+        learned = curve[int(mean.argmin())]
+        chosen["learned"].append(_marked(learned, _least(mean.unsqueeze(1))[2]))
+        value, limited = a_priori(case, other)
+        alpha, start = torch.full_like(test.delta, value), torch.zeros_like(test.truth)
+        apriori = _solved(case, test, alpha, settings, start)
+        chosen["apriori"].append(_marked(apriori, torch.tensor([limited])))
+        interval = float(grid[0]), float(grid[-1])
+        chosen["discrepancy"].append(discrepancy(case, test, interval, settings))
     statuses = [s for rows in chosen.values() for choice in rows for s in choice.statuses]
     numbers = tuple(n for name in RULES if name != "oracle" for n in _numbers(name, chosen, levels))
     return CaseRecord(
@@ -105,13 +119,13 @@ def run_case(case: Case, settings: StudySettings) -> CaseRecord:
         description=case.description,
         panels=_panels(levels, chosen),
         numbers=numbers,
-        findings=_findings(case, numbers, unreached),
+        findings=_findings(case, numbers, chosen),
         unsolved=sum(s is not Status.CONVERGED for s in statuses),
         solves=len(statuses),
     )
 
 
-def a_priori(case: Case, known: Batch) -> float:
+def a_priori(case: Case, known: Batch) -> tuple[float, bool]:
     """The alpha at which the source element of other images shifts the data as far as the noise.
 
     Formula: alpha with ``alpha ||w_alpha|| = delta``, ``w_alpha = A (A^T A + alpha I)^{-1} R(x)``:
@@ -121,21 +135,25 @@ def a_priori(case: Case, known: Batch) -> float:
     Args:
         case: physics and regulariser.
         known: images that are not those to be reconstructed, with the norm of their noise.
+
+    Returns:
+        The alpha, and whether that of an image sits at the limit of the search.
     """
     field = case.regularizer.field(known.truth)
-    low = torch.full_like(known.delta, 1e-8)
-    high = torch.full_like(known.delta, 1e4)
+    low = torch.full_like(known.delta, SEARCHED[0])
+    high = torch.full_like(known.delta, SEARCHED[1])
     for _ in range(40):
         middle = (low * high).sqrt()
         shift = middle * source_element(case.physics, field, middle).w_norm
         low = torch.where(shift < known.delta, middle, low)
         high = torch.where(shift < known.delta, high, middle)
-    return float((low * high).sqrt().log().mean().exp())
+    limited = (low == SEARCHED[0]) | (high == SEARCHED[1])
+    return float((low * high).sqrt().log().mean().exp()), bool(limited.any())
 
 
 def discrepancy(
     case: Case, batch: Batch, interval: tuple[float, float], settings: StudySettings
-) -> tuple[Choice, int]:
+) -> Choice:
     """Choose alpha with ``||A x_alpha - y|| = TAU delta`` by bisection of its logarithm.
 
     For monotone R the residual is continuous and does not fall as alpha grows (theory, Cor 3), so
@@ -148,7 +166,7 @@ def discrepancy(
         settings: accuracy.
 
     Returns:
-        The choice, and how many samples have no such alpha in the interval (its nearer end then).
+        The choice; samples without such an alpha in the interval get its nearer end and are marked.
     """
     low = torch.full_like(batch.delta, interval[0])
     high = torch.full_like(batch.delta, interval[1])
@@ -160,8 +178,7 @@ def discrepancy(
         over = norm(case.physics.A(found.x) - batch.y) > TAU * batch.delta
         high, low = torch.where(over, middle, high), torch.where(over, low, middle)
     choice = _solved(case, batch, (low * high).sqrt(), settings, start)
-    missed = (low == interval[0]) | (high == interval[1])
-    return choice, int(missed.sum())
+    return _marked(choice, (low == interval[0]) | (high == interval[1]))
 
 
 def _batch(case: Case, truth: Tensor, level: float, generator: torch.Generator) -> Batch:
@@ -179,7 +196,12 @@ def _solved(
 def _judge(batch: Batch, alpha: Tensor, found: Solution) -> Choice:
     error = norm(found.x - batch.truth) / norm(batch.truth)
     lost = error.masked_fill(~found.converged, math.nan)
-    return Choice(alpha, lost, tuple(found.statuses))
+    inside = torch.zeros_like(found.converged)
+    return Choice(alpha, lost, tuple(found.statuses), inside)
+
+
+def _marked(choice: Choice, at_limit: Tensor) -> Choice:
+    return replace(choice, at_limit=at_limit.expand(len(choice.alpha)))
 
 
 def _along(case: Case, batch: Batch, grid: Tensor, settings: StudySettings) -> list[Choice]:
@@ -194,9 +216,17 @@ def _along(case: Case, batch: Batch, grid: Tensor, settings: StudySettings) -> l
 
 def _best_of_each(curve: list[Choice], grid: Tensor) -> Choice:
     errors = torch.stack([choice.error for choice in curve]).nan_to_num(math.inf)
-    error, index = errors.min(0)
+    error, index, at_limit = _least(errors)
     statuses = tuple(curve[int(i)].statuses[sample] for sample, i in enumerate(index))
-    return Choice(grid[index], error.masked_fill(error.isinf(), math.nan), statuses)
+    return Choice(grid[index], error.masked_fill(error.isinf(), math.nan), statuses, at_limit)
+
+
+def _least(errors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The least error of each column, its row, and whether no larger one is known on both sides."""
+    error, index = errors.min(0)
+    padded = torch.nn.functional.pad(errors.mT, (1, 1), value=math.inf)
+    sides = padded.gather(1, torch.stack([index, index + 2], 1))
+    return error, index, sides.isinf().any(1) & error.isfinite()
 
 
 def _panels(levels: list[float], chosen: dict[str, list[Choice]]) -> tuple[Panel, ...]:
@@ -215,6 +245,7 @@ def _panels(levels: list[float], chosen: dict[str, list[Choice]]) -> tuple[Panel
                     low=tuple(m.low for m in means),
                     high=tuple(m.high for m in means),
                     status=tuple(worst_status(c.statuses) for c in chosen[rule]),
+                    limited=tuple(bool(c.at_limit.any()) for c in chosen[rule]),
                 )
             )
         return Panel(name, title, "relative noise δ / ‖y‖", label, tuple(curves))
@@ -243,7 +274,9 @@ def _numbers(name: str, chosen: dict[str, list[Choice]], levels: list[float]) ->
     return found
 
 
-def _findings(case: Case, numbers: tuple[Number, ...], unreached: int) -> tuple[str, ...]:
+def _findings(
+    case: Case, numbers: tuple[Number, ...], chosen: dict[str, list[Choice]]
+) -> tuple[str, ...]:
     lines = []
     for name, words in RULES.items():
         ratios = [n.value for n in numbers if n.name.startswith(f"error_ratio_{name}_")]
@@ -258,9 +291,10 @@ def _findings(case: Case, numbers: tuple[Number, ...], unreached: int) -> tuple[
             "R is not proved to be monotone: the residual need not grow with alpha, so bisection "
             "for the discrepancy principle is without ground here (theory, Cor 3)."
         )
-    if unreached:
-        lines.append(
-            f"In {unreached} cases no alpha of the range gives the residual {TAU:g} δ; the nearer "
-            "end of the range was taken."
-        )
+    for name, words in RULES.items():
+        limited = [bool(mark) for choice in chosen[name] for mark in choice.at_limit]
+        if any(limited):
+            lines.append(
+                f"{words}: {sum(limited)} of {len(limited)} alphas sit at the {_LIMITS[name]}"
+            )
     return tuple(lines)

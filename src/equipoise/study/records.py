@@ -30,6 +30,8 @@ class Series:
         high: upper end, or empty.
         status: name of the worst status of the solves behind each point, ``CONVERGED`` where all
             reached the tolerance; empty where no solve was needed.
+        limited: whether a choice behind each point sits at the limit of its search; empty where
+            nothing was searched.
     """
 
     name: str
@@ -41,9 +43,10 @@ class Series:
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     status: tuple[str, ...] = ()
+    limited: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
-        for other in (self.y, self.low, self.high, self.status):
+        for other in (self.y, self.low, self.high, self.status, self.limited):
             if other and len(other) != len(self.x):
                 raise ValueError(f"{self.name}: {len(self.x)} abscissae, {len(other)} values")
 

@@ -38,7 +38,7 @@ class StudySettings(BaseModel):
         max_evaluations: limit of evaluations of every solve.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     physics: tuple[str, ...] | None = None
     regularizers: tuple[str, ...] | None = None
