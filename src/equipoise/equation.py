@@ -181,11 +181,6 @@ class Equation:
         live = data_term(self.physics, self.y, self.data_fidelity)
         return live.gradient(x) + self._weighted(self.regularizer.field(x, constants))
 
-    def attached_residual(self, x: Tensor) -> Tensor:
-        """:meth:`differentiable_residual` for one reverse pass; not differentiable twice."""
-        live = data_term(self.physics, self.y, self.data_fidelity)
-        return live.gradient(x) + self._weighted(self.regularizer.attached(x))
-
     # ---- traits --------------------------------------------------------------------------------
 
     @cached_property
@@ -201,7 +196,7 @@ class Equation:
     @cached_property
     def modulus(self) -> Bound | None:
         """Strong monotonicity ``m = s_-^2 + alpha mu`` of E (theory, Prop 1(iii))."""
-        mu = self.regularizer.monotonicity()
+        mu = self.regularizer.modulus()
         if mu is None:
             return None
         low, _ = self._spectrum

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from equipoise.bounds import estimated, proved
+from equipoise.bounds import Bound, estimated, proved
 from equipoise.errors import NoPotentialError
 from equipoise.regularizers import (
     NAMES,
@@ -18,7 +18,6 @@ from equipoise.regularizers import (
     Regularizer,
     Residual,
     Tikhonov,
-    Traits,
     build,
 )
 from equipoise.regularizers.base import Constants
@@ -102,9 +101,11 @@ class LogCosh(Regularizer):
     def _potential(self, x: Tensor, constants: Constants) -> Tensor:
         return self.a * (x.abs() + nn.functional.softplus(-2.0 * x.abs())).flatten(1).sum(1)
 
-    def traits(self) -> Traits:
-        a = float(self.a.detach())
-        return Traits(True, proved(0.0), proved(a))
+    def modulus(self) -> Bound:
+        return proved(0.0)
+
+    def lipschitz(self) -> Bound:
+        return proved(float(self.a.detach()))
 
 
 def test_classes_of_users_keep_the_contract() -> None:
@@ -115,13 +116,13 @@ def test_classes_of_users_keep_the_contract() -> None:
 
 
 class HighModulus(LogCosh):
-    def traits(self) -> Traits:
-        return replace(super().traits(), modulus=proved(0.01))
+    def modulus(self) -> Bound:
+        return proved(0.01)
 
 
 class LowLipschitz(LogCosh):
-    def traits(self) -> Traits:
-        return replace(super().traits(), lipschitz=proved(1.49))
+    def lipschitz(self) -> Bound:
+        return proved(1.49)
 
 
 class LowLipschitzOfConvolution(Regularizer):
@@ -137,16 +138,16 @@ class LowLipschitzOfConvolution(Regularizer):
     def _potential(self, x: Tensor, constants: Constants) -> Tensor:
         return self.inner.potential(x)
 
-    def traits(self) -> Traits:
-        return Traits(True, proved(0.0), proved(7.8))
+    def lipschitz(self) -> Bound:
+        return proved(7.8)
 
 
 class FalseBounded(LogCosh):
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         return super()._field(x, constants) + 1e-3 * x
 
-    def traits(self) -> Traits:
-        return replace(super().traits(), bounded=True)
+    def bounded(self) -> bool:
+        return True
 
 
 class FalseAttaining(LogCosh):
@@ -155,28 +156,32 @@ class FalseAttaining(LogCosh):
     def _potential(self, x: Tensor, constants: Constants) -> Tensor:
         return super()._potential(x, constants) - 2.0 * x.flatten(1).sum(1)
 
-    def traits(self) -> Traits:
-        return replace(super().traits(), attaining=True)
+    def attaining(self) -> bool:
+        return True
 
 
 class AttainingWithoutPotential(Residual):
     def __init__(self) -> None:
         super().__init__(lambda x: 0.5 * x.roll(1, -1))
 
-    def traits(self) -> Traits:
-        return Traits(False, attaining=True)
+    def attaining(self) -> bool:
+        return True
 
 
 class FalseDisc(Residual):
     """``x + rotation``: L and mu are right, but the disc is larger."""
 
     channels = 1
+    contractive_residual = True
 
     def __init__(self) -> None:
         super().__init__(lambda x: -0.5 * x.flip(-1) * torch.tensor([1.0, -1.0]).double())
 
-    def traits(self) -> Traits:
-        return Traits(False, proved(1.0), proved(1.2), contractive_residual=True)
+    def modulus(self) -> Bound:
+        return proved(1.0)
+
+    def lipschitz(self) -> Bound:
+        return proved(1.2)
 
 
 class FalseGradient(LogCosh):
@@ -187,9 +192,6 @@ class FalseGradient(LogCosh):
 
     def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
         return autograd_linearization(lambda z: self._field(z, constants), x, symmetric=False)
-
-    def traits(self) -> Traits:
-        return Traits(gradient_field=True)
 
 
 class OtherPotential(LogCosh):
@@ -321,11 +323,6 @@ class UnknownToCatalogue(LogCosh):
         return {"name": "tikhonov"}
 
 
-class TraitsAgainstClass(LogCosh):
-    def traits(self) -> Traits:
-        return Traits(gradient_field=False)
-
-
 Check = Callable[..., None]
 
 
@@ -339,7 +336,6 @@ Check = Callable[..., None]
         (FalseAttaining(), check_far_away, "attaining is declared, but the potential falls"),
         (AttainingWithoutPotential(), check_far_away, "field that is no gradient"),
         (FalseDisc(), check_traits, "disc hypothesis"),
-        (TraitsAgainstClass(), check_traits, "gradient_field=False"),
         (FalseGradient(), check_jacobian, "J is not symmetric"),
         (OtherPotential(), check_potential, "not the gradient"),
         (OtherTogether(), check_potential, "potential_and_field gives another field"),
@@ -382,8 +378,11 @@ def test_batch_normalisation_in_training_mode_is_found() -> None:
 
 def test_estimated_traits_are_not_held_against_a_regulariser() -> None:
     class Estimated(LogCosh):
-        def traits(self) -> Traits:
-            return Traits(True, estimated(0.01), estimated(1.49))
+        def modulus(self) -> Bound:
+            return estimated(0.01)
+
+        def lipschitz(self) -> Bound:
+            return estimated(1.49)
 
     check_traits(Estimated(), SHAPE)
 

@@ -254,7 +254,7 @@ def check_parameter_gradient(regularizer: Regularizer, shape: Sequence[int], see
 def check_prox(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) -> None:
     """``z = prox(x)`` solves ``z - x + gamma R(z) = 0`` (gamma below half the weak convexity)."""
     r, x = in_double(regularizer), random_image(shape, seed)
-    mu, high = r.traits().modulus, r.traits().lipschitz
+    mu, high = r.modulus(), r.lipschitz()
     expansion = max(0.0, -mu.value) if mu is not None else (high.value if high else 5.0)
     gamma = 0.5 / max(1.0, expansion)
     solution = r.solve_prox(x, gamma, tolerance=PROX_TOLERANCE)

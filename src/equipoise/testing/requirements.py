@@ -40,7 +40,7 @@ def random_image(shape: Sequence[int], seed: int, dtype: torch.dtype = torch.flo
 
 def declares_gradient(regularizer: Regularizer) -> bool:
     """Whether R says that it is a gradient."""
-    return regularizer.traits().gradient_field
+    return regularizer.gradient_field
 
 
 def require(condition: bool, message: str) -> None:
