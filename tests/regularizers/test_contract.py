@@ -8,16 +8,19 @@ from typing import Any
 
 import pytest
 import torch
+from deepinv.physics import Denoising
 from torch import Tensor, nn
 
 from equipoise.bounds import Bound, estimated, proved
-from equipoise.errors import NoPotentialError
+from equipoise.equation import Equation
+from equipoise.errors import NoPotentialError, UsageError
 from equipoise.regularizers import (
     NAMES,
     Linearization,
     Regularizer,
     Residual,
     Tikhonov,
+    Traits,
     build,
 )
 from equipoise.regularizers.base import Constants
@@ -35,6 +38,7 @@ from equipoise.testing import (
     check_prox,
     check_regularizer,
     check_saving,
+    check_second_derivatives,
     check_shapes,
     check_traits,
 )
@@ -118,6 +122,13 @@ def test_classes_of_users_keep_the_contract() -> None:
 class HighModulus(LogCosh):
     def modulus(self) -> Bound:
         return proved(0.01)
+
+
+class FarTooHighModulus(LogCosh):
+    """The error bounds of solves would be a thousand times too small."""
+
+    def modulus(self) -> Bound:
+        return proved(50.0)
 
 
 class LowLipschitz(LogCosh):
@@ -232,6 +243,77 @@ class HiddenParameter(LogCosh):
         return self.a.detach() * torch.tanh(x)
 
 
+class _Eightfold(torch.autograd.Function):
+    """``a tanh x`` whose derivative by a is too large by a factor of 8, where that is asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, a: Tensor, fault: str) -> Tensor:
+        ctx.save_for_backward(x, a)
+        ctx.fault = fault
+        return a * torch.tanh(x)
+
+    @staticmethod
+    def backward(ctx: Any, q: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, a = ctx.saved_tensors
+        value = torch.tanh(x)
+        graph, moving = torch.is_grad_enabled(), ctx.needs_input_grad[0]
+        wrong = {"always": True, "moving": moving, "fixed": not moving, "graph": graph}
+        factor = 8.0 if wrong.get(ctx.fault, False) else 1.0
+        return q * a * (1.0 - value.square()), factor * (q * value).sum(), None
+
+
+class Attached(LogCosh):
+    """A fast reverse pass that is wrong: always, where x requires a gradient, where it does not,
+    where constants are given, or where it shall be differentiated itself."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = fault
+
+    def field(self, x: Tensor, constants: Constants | None = None) -> Tensor:
+        given = "always" if constants is not None and self.fault == "given" else self.fault
+        return _Eightfold.apply(x, self.a, given)  # type: ignore[no-any-return]
+
+
+class SmallParameter(LogCosh):
+    """A wrong derivative by a number that hardly counts beside another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.small = nn.Parameter(torch.tensor(1e-4))
+
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        small = 8.0 * self.small - 7.0 * self.small.detach()
+        return self.a * torch.tanh(x) + small.square() * x
+
+
+class OtherSlope(LogCosh):
+    """Right values, and one way to get them that forgets the parameter."""
+
+    def _potential_and_field(self, x: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
+        return self._potential(x, constants), self.a.detach() * torch.tanh(x)
+
+
+class _Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, a: Tensor) -> Tensor:
+        ctx.save_for_backward(x, a)
+        return a * torch.tanh(x)
+
+    @staticmethod
+    def backward(ctx: Any, q: Tensor) -> tuple[Tensor, Tensor]:
+        x, a = (saved.detach() for saved in ctx.saved_tensors)
+        value = torch.tanh(x)
+        return q * a * (1.0 - value.square()), (q * value).sum()
+
+
+class CutOff(LogCosh):
+    """Second derivatives are zero without a word."""
+
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        return _Once.apply(x, self.a)  # type: ignore[no-any-return]
+
+
 class ForgetfulConstants(LogCosh):
     def constants(self) -> Constants:
         return (self.a.square(),)
@@ -329,6 +411,7 @@ Check = Callable[..., None]
 @pytest.mark.parametrize(
     ("regularizer", "check", "word"),
     [
+        (FarTooHighModulus(), check_traits, r"modulus 50 \(PROVED\) is declared, but"),
         (HighModulus(), check_traits, r"modulus 0.01 \(PROVED\) is declared, but"),
         (LowLipschitz(), check_traits, r"lipschitz 1.49 \(PROVED\) is declared, but"),
         (LowLipschitzOfConvolution(), check_traits, "shape .*declares the Lipschitz constant 7.8"),
@@ -348,7 +431,15 @@ Check = Callable[..., None]
         (GrayByName(), check_channels, "colour image"),
         (WrongProducts(1.01, 1.01), check_jacobian, "jvp differs"),
         (WrongProducts(1.0, 1.01), check_jacobian, "not adjoint"),
-        (HiddenParameter(), check_parameter_gradient, "derivative by the parameters"),
+        (HiddenParameter(), check_parameter_gradient, "of field by the parameter a differs"),
+        (Attached("always"), check_parameter_gradient, "of field by the parameter a differs"),
+        (Attached("moving"), check_parameter_gradient, "of an x that requires a gradient"),
+        (Attached("fixed"), check_parameter_gradient, "of field by the parameter a differs"),
+        (Attached("given"), check_parameter_gradient, "with constants that are given"),
+        (SmallParameter(), check_parameter_gradient, "by the parameter small differs"),
+        (OtherSlope(), check_parameter_gradient, "of potential_and_field by the parameter a"),
+        (Attached("graph"), check_second_derivatives, "second derivative of the field by x"),
+        (CutOff(), check_second_derivatives, "second derivative of the field by x"),
         (ForgetfulConstants(), check_constants, "constants change jvp"),
         (LooseConstants(), check_constants, "tuple of tensors"),
         (Careless(), check_inputs, "not refused"),
@@ -374,6 +465,39 @@ def test_batch_normalisation_in_training_mode_is_found() -> None:
     network = nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 1, 1))
     with pytest.raises(AssertionError, match="batch differs"):
         check_batch(Residual(network.train()), SHAPE)
+
+
+def test_a_field_that_says_it_is_differentiable_once_keeps_the_contract() -> None:
+    class Once(_Once):
+        backward = torch.autograd.function.once_differentiable(_Once.backward)
+
+    class Honest(LogCosh):
+        def _field(self, x: Tensor, constants: Constants) -> Tensor:
+            return Once.apply(x, self.a)  # type: ignore[no-any-return]
+
+    check_regularizer(Honest(), (2, 2, 4, 5))
+
+
+def test_what_is_known_is_said_in_one_place() -> None:
+    with pytest.raises(UsageError, match=r"Twofold replaces traits\(\).* say it in modulus\(\)"):
+
+        class Twofold(LogCosh):
+            def traits(self) -> Traits:  # type: ignore[misc]
+                return Traits(True, proved(0.5), proved(1.5))
+
+
+def test_solves_are_bounded_by_what_the_contract_checks() -> None:
+    """No other modulus than the one that is held against dense Jacobians gives error bounds."""
+    torch.manual_seed(0)
+    y = torch.rand(1, 1, 5, 6)
+    for wrong in (HighModulus(), FarTooHighModulus()):
+        equation = Equation(Denoising(), y, wrong)
+        declared = wrong.traits().modulus
+        assert declared == wrong.modulus()
+        assert equation.modulus is not None
+        assert equation.modulus.value == pytest.approx(1.0 + declared.value, rel=1e-6)
+        with pytest.raises(AssertionError, match="modulus"):
+            check_regularizer(wrong, SHAPE)
 
 
 def test_estimated_traits_are_not_held_against_a_regulariser() -> None:
