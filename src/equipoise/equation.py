@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from numbers import Real
+from typing import Any
 
 import torch
 from deepinv.optim.data_fidelity import DataFidelity
@@ -17,6 +18,7 @@ from equipoise.bounds import Bound
 from equipoise.circulant import FLOOR, LocalInverse, LocalKernels, local_inverse
 from equipoise.data_term import DataTerm, data_term
 from equipoise.errors import InputError, UsageError
+from equipoise.portable import portable
 from equipoise.regularizers.base import Constants, Regularizer, Traits
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization
@@ -45,6 +47,9 @@ class Equation:
     Evaluations (:meth:`residual`, :meth:`potential_and_residual`, :meth:`linearize`) build no
     graph and use constants folded once; :meth:`differentiable_residual` builds the graph through
     which parameters of R, alpha, y and the physics receive their gradients.
+
+    Threads may share an equation. It can be copied and pickled where its parts can; what was
+    computed of it is then computed again.
     """
 
     physics: LinearPhysics
@@ -76,6 +81,10 @@ class Equation:
                 f"alpha must be one number or one number for each of {len(self.y)} samples, "
                 f"got shape {tuple(alpha.shape)}."
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        made_of = {f.name: getattr(self, f.name) for f in fields(self)}
+        return made_of | {"physics": portable(self.physics)}
 
     # ---- evaluation without a graph ------------------------------------------------------------
 

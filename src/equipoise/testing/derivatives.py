@@ -89,15 +89,16 @@ def check_second_derivatives(regularizer: Regularizer, shape: Sequence[int], see
     that cannot be differentiated twice says so by an error.
     """
     r = in_double(regularizer)
-    for point in range(POINTS):
-        error = _second_derivative_error(r, shape, seed + 100 * point)
-        if error is None:
+    errors = (_second_derivative_error(r, shape, seed + 100 * point) for point in range(POINTS))
+    wrong = ""
+    for wrong in errors:
+        if not wrong:
             return
-    require(False, error)
+    require(False, wrong)
 
 
-def _second_derivative_error(r: Regularizer, shape: Sequence[int], seed: int) -> str | None:
-    """What is wrong at one point, or None."""
+def _second_derivative_error(r: Regularizer, shape: Sequence[int], seed: int) -> str:
+    """What is wrong at one point, or nothing."""
     x, w = (random_image(shape, seed + k).requires_grad_() for k in (0, 1))
     sources = {"x": x, "the cotangent": w}
     sources |= {f"the parameter {n}": p for n, p in r.named_parameters() if p.requires_grad}
@@ -115,7 +116,7 @@ def _second_derivative_error(r: Regularizer, shape: Sequence[int], seed: int) ->
     try:
         number.backward()  # torch.autograd.grad passes over what once_differentiable refuses
     except (RuntimeError, EquipoiseError):  # it says that it cannot
-        return None
+        return ""
     second = [s.grad if s.grad is not None else torch.zeros_like(s) for s in sources.values()]
     for k, ((name, source), gradient) in enumerate(zip(sources.items(), second, strict=True)):
         start, v = source.detach().clone(), random_image(source.shape, seed + 50 + k)
@@ -134,7 +135,7 @@ def _second_derivative_error(r: Regularizer, shape: Sequence[int], seed: int) ->
                 f"the second derivative of the field by {name} differs from finite differences "
                 f"(relative error {error:.3g})"
             )
-    return None
+    return ""
 
 
 def _gradients(value: Tensor, sources: list[Tensor], create_graph: bool = False) -> list[Tensor]:
