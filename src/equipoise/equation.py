@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from numbers import Real
+from typing import Any
 
 import torch
 from deepinv.optim.data_fidelity import DataFidelity
@@ -18,6 +19,7 @@ from equipoise.circulant import FLOOR, LocalInverse, LocalKernels, local_inverse
 from equipoise.data_term import DataTerm, data_term
 from equipoise.errors import InputError, UsageError
 from equipoise.gauge import Gauge, scale_above_rounding, weighted_norm
+from equipoise.portable import portable
 from equipoise.regularizers.base import Constants, Regularizer, Traits
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization
@@ -50,6 +52,9 @@ class Equation:
     Evaluations (:meth:`residual`, :meth:`potential_and_residual`, :meth:`linearize`) build no
     graph and use constants folded once; :meth:`differentiable_residual` builds the graph through
     which parameters of R, alpha, y and the physics receive their gradients.
+
+    Threads may share an equation. It can be copied and pickled where its parts can; what was
+    computed of it is then computed again.
     """
 
     physics: LinearPhysics
@@ -81,6 +86,10 @@ class Equation:
                 f"alpha must be one number or one number for each of {len(self.y)} samples, "
                 f"got shape {tuple(alpha.shape)}."
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        made_of = {f.name: getattr(self, f.name) for f in fields(self)}
+        return made_of | {"physics": portable(self.physics)}
 
     # ---- evaluation without a graph ------------------------------------------------------------
 
@@ -240,11 +249,6 @@ class Equation:
         live = data_term(self.physics, self.y, self.data_fidelity)
         return live.gradient(x) + self._weighted(self.regularizer.field(x, constants))
 
-    def attached_residual(self, x: Tensor) -> Tensor:
-        """:meth:`differentiable_residual` for one reverse pass; not differentiable twice."""
-        live = data_term(self.physics, self.y, self.data_fidelity)
-        return live.gradient(x) + self._weighted(self.regularizer.attached(x))
-
     # ---- traits --------------------------------------------------------------------------------
 
     @cached_property
@@ -260,7 +264,7 @@ class Equation:
     @cached_property
     def modulus(self) -> Bound | None:
         """Strong monotonicity ``m = s_-^2 + alpha mu`` of E (theory, Prop 1(iii))."""
-        mu = self.regularizer.monotonicity()
+        mu = self.regularizer.modulus()
         if mu is None:
             return None
         low, _ = self._spectrum

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -14,24 +14,44 @@ def without_tf32(device: torch.device) -> AbstractContextManager[None]:
 
     TF32 rounds the factors to 10 bits of mantissa, while residuals and tolerances here are those of
     float32. What the caller allowed is restored at the end. Nothing happens for other devices.
+
+    PyTorch's switch is one for all threads: it is off from the first thread that enters to the last
+    that leaves, and what other packages compute meanwhile is accurate too.
     """
-    return _without_tf32() if device.type == "cuda" else nullcontext()
+    return _OFF if device.type == "cuda" else nullcontext()
 
 
-@contextmanager
-def _without_tf32() -> Iterator[None]:
+class _Off(AbstractContextManager[None]):
+    """The switch, off while any thread is inside."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._before: list[str] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = [kind.fp32_precision for kind in _kinds()]
+                _switch(False, ["ieee", "ieee"])
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                _switch("tf32" in self._before, self._before)
+
+
+def _kinds() -> tuple[Any, Any]:
     cudnn: Any = torch.backends.cudnn
-    kinds = cudnn.conv, cudnn.rnn
-    before = [kind.fp32_precision for kind in kinds]
+    return cudnn.conv, cudnn.rnn
 
-    def switch(allow: bool, precisions: list[str]) -> None:
-        # The older switch first: PyTorch refuses to read it where it contradicts the newer ones.
-        cudnn.allow_tf32 = allow
-        for kind, precision in zip(kinds, precisions, strict=True):
-            kind.fp32_precision = precision
 
-    switch(False, ["ieee", "ieee"])
-    try:
-        yield
-    finally:
-        switch("tf32" in before, before)
+def _switch(allow: bool, precisions: list[str]) -> None:
+    # The older switch first: PyTorch refuses to read it where it contradicts the newer ones.
+    torch.backends.cudnn.allow_tf32 = allow
+    for kind, precision in zip(_kinds(), precisions, strict=True):
+        kind.fp32_precision = precision
+
+
+_OFF = _Off()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,16 @@ class SolveOptions:
     max_evaluations: int = 1000
 
 
+class _Latest(threading.local):
+    """The reports of a thread's latest solves; copies and pickles are empty."""
+
+    solution: Solution | None = None
+    backward: BackwardRecord | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()
+
+
 class EquilibriumReconstructor(Reconstructor):
     """Map y to the solution x of ``grad_x D(A x, y) + alpha R(x) = 0``, differentiably.
 
@@ -48,9 +59,7 @@ class EquilibriumReconstructor(Reconstructor):
             forward solve reached.
         on_failure: ignore, warn about, or raise on solves that did not converge.
 
-    Attributes:
-        last_solution: the latest forward solve, with residuals and statuses.
-        last_backward: the latest backward solves, likewise.
+    Threads may share a reconstructor.
     """
 
     def __init__(
@@ -73,8 +82,17 @@ class EquilibriumReconstructor(Reconstructor):
         self.options = SolveOptions() if options is None else options
         self.adjoint = adjoint
         self.on_failure = on_failure
-        self.last_solution: Solution | None = None
-        self.last_backward: BackwardRecord | None = None
+        self._latest = _Latest()
+
+    @property
+    def last_solution(self) -> Solution | None:
+        """This thread's latest forward solve, with residuals and statuses."""
+        return self._latest.solution
+
+    @property
+    def last_backward(self) -> BackwardRecord | None:
+        """The backward solves of this thread's latest result, likewise, wherever they ran."""
+        return self._latest.backward
 
     def equation(self, y: Tensor, physics: LinearPhysics) -> Equation:
         """The equation of these measurements."""
@@ -104,22 +122,22 @@ class EquilibriumReconstructor(Reconstructor):
         equation = self.equation(y, physics)
         solution = self._solve(equation, x0)
         solution.check(self.on_failure)
-        self.last_backward = BackwardRecord()
+        record = self._latest.backward = BackwardRecord()
         return attach_gradient(
             equation,
             solution.x,
             self.adjoint,
             on_failure=self.on_failure,
-            record=self.last_backward,
+            record=record,
         )
 
     def _solve(self, equation: Equation, x0: Tensor | None) -> Solution:
         options = self.options
-        self.last_solution = solve(
+        solution = self._latest.solution = solve(
             equation,
             equation.adjoint_data if x0 is None else x0,
             options.solver,
             tolerance=options.tolerance,
             max_evaluations=options.max_evaluations,
         )
-        return self.last_solution
+        return solution

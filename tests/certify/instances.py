@@ -9,11 +9,11 @@ import torch
 from deepinv.physics import BlurFFT, Denoising, Inpainting, LinearPhysics
 from torch import Tensor
 
-from equipoise.bounds import proved
+from equipoise.bounds import Bound, estimated, proved
 from equipoise.equation import Equation
 from equipoise.problems.precision import in_precision
 from equipoise.regularizers import Residual, Tikhonov, build
-from equipoise.regularizers.base import Constants, Linearization, Regularizer, Traits
+from equipoise.regularizers.base import Constants, Linearization, Regularizer
 
 #: (C, H, W) of all images here.
 IMAGE = (1, 4, 5)
@@ -69,7 +69,7 @@ class Linear(Regularizer):
     Args:
         matrix: M, shape (n, n).
         offset: c, shape (n,), or None.
-        declare: whether traits() tell the constants.
+        declare: whether it tells its constants.
     """
 
     def __init__(self, matrix: Tensor, offset: Tensor | None = None, declare: bool = True) -> None:
@@ -97,15 +97,23 @@ class Linear(Regularizer):
 
         return Linearization(jvp, jvp if self.gradient_field else vjp)
 
-    def traits(self) -> Traits:
-        if not self.declare:
-            return Traits(self.gradient_field)
+    def modulus(self) -> Bound | None:
         m = self.matrix.detach()
-        return Traits(
-            self.gradient_field,
-            proved(float(torch.linalg.eigvalsh(0.5 * (m + m.T))[0])),
-            proved(float(torch.linalg.matrix_norm(m, 2))),
-        )
+        return proved(float(torch.linalg.eigvalsh(0.5 * (m + m.T))[0])) if self.declare else None
+
+    def lipschitz(self) -> Bound | None:
+        m = self.matrix.detach()
+        return proved(float(torch.linalg.matrix_norm(m, 2))) if self.declare else None
+
+
+class Sampled(Linear):
+    """Its constants are estimated only."""
+
+    def modulus(self) -> Bound:
+        return estimated(1.0, "sampled")
+
+    def lipschitz(self) -> Bound:
+        return estimated(1.0, "sampled")
 
 
 def rotation(mu: float, turn: float, n: int = PIXELS) -> Linear:

@@ -30,7 +30,7 @@ from instances import (
 )
 from torch import Tensor
 
-from equipoise.bounds import inflate, proved
+from equipoise.bounds import Bound, inflate, proved
 from equipoise.certify.constants import (
     CROP,
     central_crop,
@@ -42,7 +42,7 @@ from equipoise.equation import Equation
 from equipoise.errors import HypothesisError
 from equipoise.linear.lanczos import ritz_values
 from equipoise.regularizers import Regularizer, Residual, Tikhonov, build
-from equipoise.regularizers.base import Constants, Linearization, Traits
+from equipoise.regularizers.base import Constants, Linearization
 
 SEEDS = st.integers(0, 10_000)
 
@@ -283,8 +283,8 @@ def test_brackets_close_where_constants_are_attained(field: Linear) -> None:
 
 def test_a_lipschitz_constant_alone_bounds_the_modulus() -> None:
     class Lonely(Linear):
-        def traits(self) -> Traits:
-            return Traits(False, None, super().traits().lipschitz)
+        def modulus(self) -> None:
+            return None
 
     found = modulus_from_traits(Lonely(rotation(0.3, 1.2).matrix.detach()))
     assert found is not None
@@ -297,10 +297,13 @@ class Liar(Linear):
 
     def __init__(self, modulus: float, lipschitz: float) -> None:
         super().__init__(rotation(0.5, 1.0).matrix.detach())
-        self.declared = Traits(False, proved(modulus), proved(lipschitz))
+        self.declared = proved(modulus), proved(lipschitz)
 
-    def traits(self) -> Traits:
-        return self.declared
+    def modulus(self) -> Bound:
+        return self.declared[0]
+
+    def lipschitz(self) -> Bound:
+        return self.declared[1]
 
 
 @pytest.mark.parametrize(

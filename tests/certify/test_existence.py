@@ -31,7 +31,7 @@ from instances import (
 from scipy.optimize import minimize, root
 from torch import Tensor
 
-from equipoise.bounds import Kind, estimated, proved
+from equipoise.bounds import Bound, Kind, estimated, proved
 from equipoise.certify import Section, Statement
 from equipoise.certify.existence import alpha_limit, existence_section
 from equipoise.certify.setting import Setting, setting
@@ -225,8 +225,11 @@ class Declared(Regularizer):
     def _field(self, x: Tensor, constants: tuple[Tensor, ...]) -> Tensor:
         return torch.zeros_like(x)
 
-    def traits(self) -> Traits:
-        return self.declared
+    def modulus(self) -> Bound | None:
+        return self.declared.modulus
+
+    def lipschitz(self) -> Bound | None:
+        return self.declared.lipschitz
 
 
 def declared(traits: Traits, alpha: float | Tensor = 0.5, samples: int = 1) -> Setting:

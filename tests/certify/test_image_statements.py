@@ -16,12 +16,13 @@ from instances import (
     PIXELS,
     Instance,
     Linear,
+    Sampled,
     make_physics,
     normal,
     scalar,
 )
 
-from equipoise.bounds import Kind, estimated
+from equipoise.bounds import Kind
 from equipoise.certify import (
     error_bound,
     error_lower_bound,
@@ -36,7 +37,6 @@ from equipoise.certify.image_statements import (
 from equipoise.certify.statement import Statement
 from equipoise.equation import Equation
 from equipoise.errors import InputError
-from equipoise.regularizers.base import Traits
 from equipoise.vectors import norm
 
 NAMES = {
@@ -155,10 +155,6 @@ def test_weak_monotonicity_says_by_how_much_and_what_mends_it() -> None:
 
 
 def test_estimated_constants_make_estimates_and_say_so() -> None:
-    class Sampled(Linear):
-        def traits(self) -> Traits:
-            return Traits(True, estimated(1.0, "sampled"), estimated(1.0, "sampled"))
-
     z = normal(1, *IMAGE, seed=1)
     field = Sampled(torch.eye(PIXELS, dtype=torch.float64))
     found = all_of(Equation(scaled_identity(1.0), z, field, 0.5), z, z, 0.1)

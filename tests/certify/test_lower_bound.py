@@ -18,18 +18,18 @@ from instances import (
     PIXELS,
     Instance,
     Linear,
+    Sampled,
     dense_physics,
     make_physics,
     normal,
     scalar,
 )
 
-from equipoise.bounds import Kind, estimated
+from equipoise.bounds import Kind
 from equipoise.certify import error_floor, error_lower_bound, kernel_component
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
 from equipoise.problems.precision import in_precision
-from equipoise.regularizers.base import Traits
 from equipoise.vectors import norm
 
 #: Fields with a proved Lipschitz constant, monotone or not.
@@ -226,10 +226,6 @@ def test_the_pull_must_be_known() -> None:
         error_floor(unknown, z)
     with pytest.raises(HypothesisError, match="No finite Lipschitz constant"):
         error_lower_bound(unknown, z, 0.1)
-
-    class Sampled(Linear):
-        def traits(self) -> Traits:
-            return Traits(True, estimated(1.0), estimated(1.0))
 
     sampled = Equation(physics, physics.A(z), Sampled(eye))
     for bound in (error_floor(sampled, z), error_lower_bound(sampled, z, 0.1)):

@@ -19,20 +19,19 @@ from instances import (
     PIXELS,
     STRONG,
     Instance,
-    Linear,
+    Sampled,
     make_physics,
     normal,
     scalar,
 )
 from torch import Tensor
 
-from equipoise.bounds import Kind, estimated
+from equipoise.bounds import Kind
 from equipoise.certify import PairBounds, bregman_pairing, pair_bounds, stability_bounds
 from equipoise.certify.hypotheses import Hypotheses
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError, UsageError
 from equipoise.problems.precision import in_precision
-from equipoise.regularizers.base import Traits
 from equipoise.vectors import norm
 
 
@@ -212,11 +211,7 @@ def test_single_precision_has_its_allowance() -> None:
 
 
 def test_estimated_constants_prove_nothing() -> None:
-    class Measured(Linear):
-        def traits(self) -> Traits:
-            return Traits(True, estimated(0.5, "sampled"), estimated(1.0, "sampled"))
-
-    field = Measured(torch.eye(PIXELS, dtype=torch.float64))
+    field = Sampled(torch.eye(PIXELS, dtype=torch.float64))
     y = normal(1, *IMAGE, seed=1)
     one = Equation(make_physics("mask"), y, field, 0.5)
     bounds = stability_bounds(one, y, one, y + 0.1)

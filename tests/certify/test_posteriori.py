@@ -17,6 +17,7 @@ from instances import (
     STRONG,
     Instance,
     Linear,
+    Sampled,
     dense_equation,
     equilibrium,
     make_physics,
@@ -26,7 +27,6 @@ from instances import (
 )
 from torch import Tensor
 
-from equipoise.bounds import estimated
 from equipoise.certify import error_at_least, error_bound
 from equipoise.certify.hypotheses import Hypotheses
 from equipoise.equation import Equation
@@ -145,10 +145,6 @@ def test_hypotheses_that_fail_are_named_with_what_mends_them() -> None:
 
 
 def test_an_estimated_modulus_proves_nothing() -> None:
-    class Sampled(Linear):
-        def traits(self) -> Traits:
-            return Traits(True, estimated(1.0), estimated(1.0))
-
     y = normal(1, *IMAGE, seed=1)
     equation = Equation(make_physics("mask"), y, Sampled(torch.eye(PIXELS, dtype=torch.float64)))
     with pytest.raises(HypothesisError, match="only estimated"):

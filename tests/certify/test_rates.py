@@ -17,6 +17,7 @@ from instances import (
     STRONG,
     Instance,
     Linear,
+    Sampled,
     dense_physics,
     equilibrium,
     make_physics,
@@ -25,7 +26,7 @@ from instances import (
 )
 from torch import Tensor
 
-from equipoise.bounds import Kind, estimated
+from equipoise.bounds import Kind
 from equipoise.certify import (
     best_alpha,
     bregman_pairing,
@@ -38,7 +39,6 @@ from equipoise.certify import (
 )
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
-from equipoise.regularizers.base import Traits
 from equipoise.vectors import norm
 
 
@@ -244,10 +244,6 @@ def test_a_batch_is_its_samples() -> None:
 
 def test_without_a_modulus_there_is_no_such_bound() -> None:
     y = normal(1, *IMAGE, seed=1)
-
-    class Sampled(Linear):
-        def traits(self) -> Traits:
-            return Traits(True, estimated(1.0), estimated(1.0))
 
     eye = torch.eye(PIXELS, dtype=torch.float64)
     for field, words in (

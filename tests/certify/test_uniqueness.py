@@ -13,7 +13,7 @@ from equipoise.bounds import Bound, Kind, estimated, proved
 from equipoise.certify import uniqueness
 from equipoise.equation import Equation
 from equipoise.regularizers import build
-from equipoise.regularizers.base import Constants, Regularizer, Traits
+from equipoise.regularizers.base import Constants, Regularizer
 from equipoise.regularizers.residual import Residual
 
 SHAPE = (1, 8, 8)
@@ -25,13 +25,13 @@ class Declared(Regularizer):
     def __init__(self, modulus: Bound | None, gradient_field: bool) -> None:
         self.gradient_field = gradient_field
         super().__init__()
-        self.modulus = modulus
+        self.declared = modulus
 
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         return torch.zeros_like(x)
 
-    def traits(self) -> Traits:
-        return Traits(self.gradient_field, self.modulus)
+    def modulus(self) -> Bound | None:
+        return self.declared
 
 
 def holes() -> LinearPhysics:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from deepinv.physics import Denoising
 from torch import Tensor, nn
 
-from equipoise.bounds import estimated, proved
-from equipoise.errors import NoPotentialError
+from equipoise.bounds import Bound, estimated, proved
+from equipoise.equation import Equation
+from equipoise.errors import NoPotentialError, UsageError
 from equipoise.regularizers import (
     NAMES,
     Linearization,
@@ -36,6 +38,7 @@ from equipoise.testing import (
     check_prox,
     check_regularizer,
     check_saving,
+    check_second_derivatives,
     check_shapes,
     check_traits,
 )
@@ -102,9 +105,11 @@ class LogCosh(Regularizer):
     def _potential(self, x: Tensor, constants: Constants) -> Tensor:
         return self.a * (x.abs() + nn.functional.softplus(-2.0 * x.abs())).flatten(1).sum(1)
 
-    def traits(self) -> Traits:
-        a = float(self.a.detach())
-        return Traits(True, proved(0.0), proved(a))
+    def modulus(self) -> Bound:
+        return proved(0.0)
+
+    def lipschitz(self) -> Bound:
+        return proved(float(self.a.detach()))
 
 
 def test_classes_of_users_keep_the_contract() -> None:
@@ -115,13 +120,20 @@ def test_classes_of_users_keep_the_contract() -> None:
 
 
 class HighModulus(LogCosh):
-    def traits(self) -> Traits:
-        return replace(super().traits(), modulus=proved(0.01))
+    def modulus(self) -> Bound:
+        return proved(0.01)
+
+
+class FarTooHighModulus(LogCosh):
+    """The error bounds of solves would be a thousand times too small."""
+
+    def modulus(self) -> Bound:
+        return proved(50.0)
 
 
 class LowLipschitz(LogCosh):
-    def traits(self) -> Traits:
-        return replace(super().traits(), lipschitz=proved(1.49))
+    def lipschitz(self) -> Bound:
+        return proved(1.49)
 
 
 class LowLipschitzOfConvolution(Regularizer):
@@ -137,16 +149,16 @@ class LowLipschitzOfConvolution(Regularizer):
     def _potential(self, x: Tensor, constants: Constants) -> Tensor:
         return self.inner.potential(x)
 
-    def traits(self) -> Traits:
-        return Traits(True, proved(0.0), proved(7.8))
+    def lipschitz(self) -> Bound:
+        return proved(7.8)
 
 
 class FalseBounded(LogCosh):
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         return super()._field(x, constants) + 1e-3 * x
 
-    def traits(self) -> Traits:
-        return replace(super().traits(), bounded=True)
+    def bounded(self) -> bool:
+        return True
 
 
 class FalseAttaining(LogCosh):
@@ -155,28 +167,32 @@ class FalseAttaining(LogCosh):
     def _potential(self, x: Tensor, constants: Constants) -> Tensor:
         return super()._potential(x, constants) - 2.0 * x.flatten(1).sum(1)
 
-    def traits(self) -> Traits:
-        return replace(super().traits(), attaining=True)
+    def attaining(self) -> bool:
+        return True
 
 
 class AttainingWithoutPotential(Residual):
     def __init__(self) -> None:
         super().__init__(lambda x: 0.5 * x.roll(1, -1))
 
-    def traits(self) -> Traits:
-        return Traits(False, attaining=True)
+    def attaining(self) -> bool:
+        return True
 
 
 class FalseDisc(Residual):
     """``x + rotation``: L and mu are right, but the disc is larger."""
 
     channels = 1
+    contractive_residual = True
 
     def __init__(self) -> None:
         super().__init__(lambda x: -0.5 * x.flip(-1) * torch.tensor([1.0, -1.0]).double())
 
-    def traits(self) -> Traits:
-        return Traits(False, proved(1.0), proved(1.2), contractive_residual=True)
+    def modulus(self) -> Bound:
+        return proved(1.0)
+
+    def lipschitz(self) -> Bound:
+        return proved(1.2)
 
 
 class FalseGradient(LogCosh):
@@ -187,9 +203,6 @@ class FalseGradient(LogCosh):
 
     def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
         return autograd_linearization(lambda z: self._field(z, constants), x, symmetric=False)
-
-    def traits(self) -> Traits:
-        return Traits(gradient_field=True)
 
 
 class OtherPotential(LogCosh):
@@ -228,6 +241,77 @@ class HiddenParameter(LogCosh):
 
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         return self.a.detach() * torch.tanh(x)
+
+
+class _Eightfold(torch.autograd.Function):
+    """``a tanh x`` whose derivative by a is too large by a factor of 8, where that is asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, a: Tensor, fault: str) -> Tensor:
+        ctx.save_for_backward(x, a)
+        ctx.fault = fault
+        return a * torch.tanh(x)
+
+    @staticmethod
+    def backward(ctx: Any, q: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, a = ctx.saved_tensors
+        value = torch.tanh(x)
+        graph, moving = torch.is_grad_enabled(), ctx.needs_input_grad[0]
+        wrong = {"always": True, "moving": moving, "fixed": not moving, "graph": graph}
+        factor = 8.0 if wrong.get(ctx.fault, False) else 1.0
+        return q * a * (1.0 - value.square()), factor * (q * value).sum(), None
+
+
+class Attached(LogCosh):
+    """A fast reverse pass that is wrong: always, where x requires a gradient, where it does not,
+    where constants are given, or where it shall be differentiated itself."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = fault
+
+    def field(self, x: Tensor, constants: Constants | None = None) -> Tensor:
+        given = "always" if constants is not None and self.fault == "given" else self.fault
+        return _Eightfold.apply(x, self.a, given)  # type: ignore[no-any-return]
+
+
+class SmallParameter(LogCosh):
+    """A wrong derivative by a number that hardly counts beside another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.small = nn.Parameter(torch.tensor(1e-4))
+
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        small = 8.0 * self.small - 7.0 * self.small.detach()
+        return self.a * torch.tanh(x) + small.square() * x
+
+
+class OtherSlope(LogCosh):
+    """Right values, and one way to get them that forgets the parameter."""
+
+    def _potential_and_field(self, x: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
+        return self._potential(x, constants), self.a.detach() * torch.tanh(x)
+
+
+class _Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, a: Tensor) -> Tensor:
+        ctx.save_for_backward(x, a)
+        return a * torch.tanh(x)
+
+    @staticmethod
+    def backward(ctx: Any, q: Tensor) -> tuple[Tensor, Tensor]:
+        x, a = (saved.detach() for saved in ctx.saved_tensors)
+        value = torch.tanh(x)
+        return q * a * (1.0 - value.square()), (q * value).sum()
+
+
+class CutOff(LogCosh):
+    """Second derivatives are zero without a word."""
+
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        return _Once.apply(x, self.a)  # type: ignore[no-any-return]
 
 
 class ForgetfulConstants(LogCosh):
@@ -321,17 +405,13 @@ class UnknownToCatalogue(LogCosh):
         return {"name": "tikhonov"}
 
 
-class TraitsAgainstClass(LogCosh):
-    def traits(self) -> Traits:
-        return Traits(gradient_field=False)
-
-
 Check = Callable[..., None]
 
 
 @pytest.mark.parametrize(
     ("regularizer", "check", "word"),
     [
+        (FarTooHighModulus(), check_traits, r"modulus 50 \(PROVED\) is declared, but"),
         (HighModulus(), check_traits, r"modulus 0.01 \(PROVED\) is declared, but"),
         (LowLipschitz(), check_traits, r"lipschitz 1.49 \(PROVED\) is declared, but"),
         (LowLipschitzOfConvolution(), check_traits, "shape .*declares the Lipschitz constant 7.8"),
@@ -339,7 +419,6 @@ Check = Callable[..., None]
         (FalseAttaining(), check_far_away, "attaining is declared, but the potential falls"),
         (AttainingWithoutPotential(), check_far_away, "field that is no gradient"),
         (FalseDisc(), check_traits, "disc hypothesis"),
-        (TraitsAgainstClass(), check_traits, "gradient_field=False"),
         (FalseGradient(), check_jacobian, "J is not symmetric"),
         (OtherPotential(), check_potential, "not the gradient"),
         (OtherTogether(), check_potential, "potential_and_field gives another field"),
@@ -352,7 +431,15 @@ Check = Callable[..., None]
         (GrayByName(), check_channels, "colour image"),
         (WrongProducts(1.01, 1.01), check_jacobian, "jvp differs"),
         (WrongProducts(1.0, 1.01), check_jacobian, "not adjoint"),
-        (HiddenParameter(), check_parameter_gradient, "derivative by the parameters"),
+        (HiddenParameter(), check_parameter_gradient, "of field by the parameter a differs"),
+        (Attached("always"), check_parameter_gradient, "of field by the parameter a differs"),
+        (Attached("moving"), check_parameter_gradient, "of an x that requires a gradient"),
+        (Attached("fixed"), check_parameter_gradient, "of field by the parameter a differs"),
+        (Attached("given"), check_parameter_gradient, "with constants that are given"),
+        (SmallParameter(), check_parameter_gradient, "by the parameter small differs"),
+        (OtherSlope(), check_parameter_gradient, "of potential_and_field by the parameter a"),
+        (Attached("graph"), check_second_derivatives, "second derivative of the field by x"),
+        (CutOff(), check_second_derivatives, "second derivative of the field by x"),
         (ForgetfulConstants(), check_constants, "constants change jvp"),
         (LooseConstants(), check_constants, "tuple of tensors"),
         (Careless(), check_inputs, "not refused"),
@@ -380,10 +467,46 @@ def test_batch_normalisation_in_training_mode_is_found() -> None:
         check_batch(Residual(network.train()), SHAPE)
 
 
+def test_a_field_that_says_it_is_differentiable_once_keeps_the_contract() -> None:
+    class Once(_Once):
+        backward = torch.autograd.function.once_differentiable(_Once.backward)
+
+    class Honest(LogCosh):
+        def _field(self, x: Tensor, constants: Constants) -> Tensor:
+            return Once.apply(x, self.a)  # type: ignore[no-any-return]
+
+    check_regularizer(Honest(), (2, 2, 4, 5))
+
+
+def test_what_is_known_is_said_in_one_place() -> None:
+    with pytest.raises(UsageError, match=r"Twofold replaces traits\(\).* say it in modulus\(\)"):
+
+        class Twofold(LogCosh):
+            def traits(self) -> Traits:  # type: ignore[misc]
+                return Traits(True, proved(0.5), proved(1.5))
+
+
+def test_solves_are_bounded_by_what_the_contract_checks() -> None:
+    """No other modulus than the one that is held against dense Jacobians gives error bounds."""
+    torch.manual_seed(0)
+    y = torch.rand(1, 1, 5, 6)
+    for wrong in (HighModulus(), FarTooHighModulus()):
+        equation = Equation(Denoising(), y, wrong)
+        declared = wrong.traits().modulus
+        assert declared == wrong.modulus()
+        assert equation.modulus is not None
+        assert equation.modulus.value == pytest.approx(1.0 + declared.value, rel=1e-6)
+        with pytest.raises(AssertionError, match="modulus"):
+            check_regularizer(wrong, SHAPE)
+
+
 def test_estimated_traits_are_not_held_against_a_regulariser() -> None:
     class Estimated(LogCosh):
-        def traits(self) -> Traits:
-            return Traits(True, estimated(0.01), estimated(1.49))
+        def modulus(self) -> Bound:
+            return estimated(0.01)
+
+        def lipschitz(self) -> Bound:
+            return estimated(1.49)
 
     check_traits(Estimated(), SHAPE)
 

@@ -43,15 +43,15 @@ def test_convolutions_and_their_gradients_ask_for_it(monkeypatch: pytest.MonkeyP
     def noted(where: str) -> Callable[[torch.device], AbstractContextManager[None]]:
         return lambda device: asked.append(f"{where} {device.type}") or nullcontext()  # type: ignore[func-returns-value]
 
-    for module in ("convolution", "attached"):
+    for module in ("convolution", "sandwich_gradient"):
         monkeypatch.setattr(f"equipoise.regularizers.{module}.without_tf32", noted(module))
     regularizer = build("ridge", filters=(2, 4))
     x = torch.rand(1, 1, 12, 12)
     regularizer.frozen().field(x)
     assert set(asked) == {"convolution cpu"}
     asked.clear()
-    regularizer.attached(x).sum().backward()
-    assert set(asked) == {"convolution cpu", "attached cpu"}
+    regularizer.field(x).sum().backward()
+    assert set(asked) == {"convolution cpu", "sandwich_gradient cpu"}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

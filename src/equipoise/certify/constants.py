@@ -214,7 +214,6 @@ def regularizer_constants(
         HypothesisError: if what is measured contradicts a trait that is declared to be proved.
     """
     one = x[:1].detach() if regularizer.image_shape else central_crop(x[:1].detach())
-    traits = regularizer.traits()
     with torch.no_grad():
         frozen = regularizer.frozen()
         points = _points(one, seed)
@@ -229,7 +228,7 @@ def regularizer_constants(
     defect = symmetry_defect(regularizer, one, probes=probes, seed=seed)
     where = f"{len(points)} images of {' x '.join(str(n) for n in one.shape[2:])} pixels"
     why = f"Lanczos' method at {where}"
-    above, below = traits.lipschitz, modulus_from_traits(regularizer)
+    above, below = regularizer.lipschitz(), modulus_from_traits(regularizer)
     if above is not None:
         above = Bound(inflate(above.value), above.kind, above.why)
     _refuse_contradiction(regularizer, size, low, CONTRADICTION * torch.finfo(one.dtype).eps)
@@ -264,8 +263,7 @@ def central_crop(x: Tensor) -> Tensor:
 def _refuse_contradiction(
     regularizer: Regularizer, size: float, low: float, rounding: float
 ) -> None:
-    traits, name = regularizer.traits(), type(regularizer).__name__
-    high, mu = traits.lipschitz, traits.modulus
+    high, mu, name = regularizer.lipschitz(), regularizer.modulus(), type(regularizer).__name__
     advice = "Its traits are wrong; equipoise.testing.check_regularizer finds out where."
     if high is not None and high.proved and size > high.value + rounding * size:
         raise HypothesisError(
@@ -279,12 +277,11 @@ def _refuse_contradiction(
 
 def modulus_from_traits(regularizer: Regularizer) -> Bound | None:
     """The modulus that R declares, rounded down; ``mu >= -L`` where it declares L alone."""
-    traits = regularizer.traits()
-    bound = traits.modulus
+    bound = regularizer.modulus()
     if bound is None:
-        if traits.lipschitz is None:
+        high = regularizer.lipschitz()
+        if high is None:
             return None
-        high = traits.lipschitz
         return Bound(-inflate(high.value), high.kind, "Cauchy-Schwarz and the Lipschitz constant")
     rounded = bound.value / inflate(1.0) if bound.value > 0 else -inflate(-bound.value)
     return Bound(0.0 + rounded, bound.kind, bound.why)

@@ -44,7 +44,7 @@ def symmetry_defect(
     Returns:
         The estimate with its standard error; exactly 0 for a declared gradient field.
     """
-    if regularizer.traits().gradient_field:
+    if regularizer.gradient_field:
         return SymmetryDefect(0.0, 0.0, 0)
     generator = torch.Generator().manual_seed(seed)
     top, bottom = [], []

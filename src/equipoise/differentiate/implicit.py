@@ -73,7 +73,7 @@ def attach_gradient(
     point = x.detach()
     if not torch.is_grad_enabled():
         return point
-    residual = equation.attached_residual(point)
+    residual = equation.differentiable_residual(point)
     if not residual.requires_grad:
         return point
     if adjoint is None:

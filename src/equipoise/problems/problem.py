@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from deepinv.physics import Inpainting, LinearPhysics
@@ -13,6 +13,7 @@ from deepinv.physics.mri import MRIMixin
 from torch import Tensor
 
 from equipoise.errors import InputError, UsageError
+from equipoise.portable import portable
 from equipoise.vectors import dot, expand
 
 Shape = tuple[int, ...]
@@ -29,6 +30,8 @@ class Rebuild(Protocol):
 @dataclass(frozen=True, eq=False)
 class Problem:
     """An inverse problem ``y = A x + sigma n`` for images of one shape.
+
+    It can be copied and pickled where its parts can.
 
     Args:
         name: for example ``"denoise"``.
@@ -53,6 +56,9 @@ class Problem:
     rebuild: Rebuild = field(repr=False)
     first_guess: Callable[[LinearPhysics, Tensor], Tensor] = field(repr=False)
     notes: tuple[str, ...] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"physics": portable(self.physics)}
 
     def measure(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Simulate ``y = A x + sigma n`` with n standard normal; only observed entries get noise.
@@ -175,6 +181,11 @@ def fitted(physics: LinearPhysics, y: Tensor, image: Tensor) -> Tensor:
     top, bottom = dot(again, y), dot(again, again)
     t = torch.where(bottom > 0, top / bottom, torch.zeros_like(top))
     return expand(t, image) * image
+
+
+def measurements(physics: LinearPhysics, y: Tensor) -> Tensor:
+    """y itself, where measurements are images."""
+    return y.clone()
 
 
 def noise_words(sigma: float) -> str:

@@ -24,6 +24,7 @@ from equipoise.problems.problem import (
     Shape,
     check_setting,
     fitted_adjoint,
+    measurements,
     noise_words,
 )
 
@@ -59,7 +60,7 @@ def denoise(
         dtype=dtype,
         device=torch.device(device),
         rebuild=partial(denoise, sigma=sigma),
-        first_guess=lambda physics, y: y.clone(),
+        first_guess=measurements,
     )
 
 
@@ -161,7 +162,7 @@ def deblur(
         rebuild=partial(deblur, kernel=chosen, sigma=sigma, padding=padding),
         first_guess=partial(_continue_border, margin=(h // 2, w // 2))
         if padding == "valid"
-        else lambda physics, y: y.clone(),
+        else measurements,
         notes=chosen.notes,
     )
 
@@ -252,8 +253,13 @@ def _inpaint(
         dtype=dtype,
         device=torch.device(device),
         rebuild=partial(_inpaint, sigma=sigma, rule=rule, shrink=True),
-        first_guess=lambda physics, y: fill_missing(y, physics.mask),
+        first_guess=_filled,
     )
+
+
+def _filled(physics: LinearPhysics, y: Tensor) -> Tensor:
+    """y with local means of the known pixels where the mask has none."""
+    return fill_missing(y, physics.mask)
 
 
 def _as_mask(mask: Mask | Tensor | float | str, seed: int) -> Mask:

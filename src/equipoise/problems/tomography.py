@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from deepinv.physics import GaussianNoise, LinearPhysics, Tomography
+from deepinv.physics import GaussianNoise, LinearPhysics, Tomography, adjoint_function
 from torch import Tensor, nn
 
 from equipoise.errors import InputError
@@ -126,6 +127,7 @@ class ParallelBeam(LinearPhysics):
         super().__init__(device=device)
         self.image_size, self.views, self.scale = image_size, views, scale
         self.rays = _rays(image_size, views, dtype, device)
+        self._adjoint = _Adjoint()
 
     def A(self, x: Tensor, **kwargs: Any) -> Tensor:
         """Project images (B, C, H, W) to (B, C, detectors, directions)."""
@@ -160,18 +162,39 @@ class ParallelBeam(LinearPhysics):
     def _back_project(self, y: Tensor) -> Tensor:
         left, _, top, _ = _margins(self.image_size)
         h, w = self.image_size
-        square: Tensor = self.rays.A_adjoint(y.contiguous())
+        square: Tensor = self._adjoint(self.rays, y.contiguous())
         return square[..., top : top + h, left : left + w] / self.scale
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-        """Move or convert; deepinv's adjoint remembers tensors of the old device and dtype."""
+        """Move or convert, also what deepinv remembers of the dtype."""
         moved: nn.Module = super()._apply(fn, recurse)
         if "rays" not in self._modules:  # deepinv's constructor moves what is not there yet
             return moved
-        self.rays._auto_grad_adjoint_fn = None
         self.rays.dtype = self.rays.radon.dtype = self.rays.radon.all_grids.dtype
         self.rays.iradon.filter.dtype = self.rays.dtype
         return moved
+
+
+class _Adjoint(threading.local):
+    """Back-projection by back-propagation of the rays, remembered for each thread's latest shape.
+
+    What deepinv's tomograph remembers is one for all threads, which get each other's batch size.
+    Copies and pickles are empty.
+    """
+
+    kind: tuple[Any, ...] = ()
+    function: Callable[[Tensor], Tensor]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()
+
+    def __call__(self, rays: Tomography, y: Tensor) -> Tensor:
+        shape = (*y.shape[:2], rays.img_width, rays.img_width)
+        kind = shape, y.device, rays.dtype
+        if kind != self.kind:
+            self.function = adjoint_function(rays.A, shape, device=y.device, dtype=rays.dtype)
+            self.kind = kind
+        return self.function(y)
 
 
 @lru_cache(maxsize=64)

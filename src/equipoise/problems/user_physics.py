@@ -7,17 +7,57 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from deepinv.physics import LinearPhysics
 
 from equipoise.errors import InputError, UnknownNameError, UsageError
 from equipoise.problems.problem import Shape
-from equipoise.problems.tasks import PhysicsFactory
 
 
-def load_user_physics(reference: str) -> PhysicsFactory:
+@dataclass(frozen=True)
+class UserPhysics:
+    """A user's function of the image shape, which another process imports again.
+
+    Args:
+        reference: the text that names it.
+        function: the function.
+        takes_shape: whether it takes the image shape.
+    """
+
+    reference: str
+    function: Callable[..., Any]
+    takes_shape: bool
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return load_user_physics, (self.reference,)
+
+    def __call__(self, image_shape: Shape) -> LinearPhysics:
+        """Build the physics for images (C, *spatial).
+
+        Raises:
+            InputError: if the function fails.
+            UsageError: if it returns something else.
+        """
+        try:
+            built = self.function(image_shape) if self.takes_shape else self.function()
+        except Exception as error:  # a user's function may raise anything
+            raise InputError(
+                f"{self.reference} failed for images of shape {image_shape}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(built, LinearPhysics):
+            raise UsageError(
+                f"{self.reference} must return a deepinv.physics.LinearPhysics, "
+                f"it returned {type(built).__name__}."
+            )
+        return built
+
+
+def load_user_physics(reference: str) -> UserPhysics:
     """Import the function that a text names, as a function of the image shape.
 
     ``"module:function"`` is looked up in the current folder and on Python's path,
@@ -41,28 +81,12 @@ def load_user_physics(reference: str) -> PhysicsFactory:
     if not callable(function):
         public = [key for key, value in vars(module).items() if inspect.isfunction(value)]
         raise UnknownNameError(f"function of '{source}'", name, public)
-    takes_shape = _takes_argument(function)
-
-    def physics(image_shape: Shape) -> LinearPhysics:
-        try:
-            built = function(image_shape) if takes_shape else function()
-        except Exception as error:  # a user's function may raise anything
-            raise InputError(
-                f"{reference} failed for images of shape {image_shape}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        if not isinstance(built, LinearPhysics):
-            raise UsageError(
-                f"{reference} must return a deepinv.physics.LinearPhysics, "
-                f"it returned {type(built).__name__}."
-            )
-        return built
-
-    return physics
+    return UserPhysics(reference, function, _takes_argument(function))
 
 
 def _load_module(name: str) -> ModuleType:
-    sys.path.insert(0, str(Path.cwd()))  # an installed program does not look there by itself
+    here = str(Path.cwd())
+    sys.path.insert(0, here)  # an installed program does not look there by itself
     try:
         return importlib.import_module(name)
     except Exception as error:  # importing runs the user's code
@@ -72,7 +96,7 @@ def _load_module(name: str) -> ModuleType:
             "folder/file.py:function."
         ) from error
     finally:
-        sys.path.pop(0)
+        sys.path.remove(here)  # what is imported may have put another one before
 
 
 def _load_file(file: Path) -> ModuleType:

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.bounds import Bound, proved
-from equipoise.regularizers.attached import Layers, attached
-from equipoise.regularizers.base import Constants, Regularizer, Traits
+from equipoise.regularizers.base import Constants, Regularizer
 from equipoise.regularizers.features import FrozenPotential
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization
-from equipoise.regularizers.operators import AnalysisOperator, ConvolutionChain
+from equipoise.regularizers.operators import AnalysisOperator
 from equipoise.regularizers.profiles import Profile
 
 _WHY = "curvature of the potentials and the norm of the filters"
@@ -52,8 +51,7 @@ class AnalysisRegularizer(Regularizer):
         return self.operator.apply_to(x, constants, self.bias)
 
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
-        slope = self.profile.slope(self._features(x, constants))
-        return self.operator.adjoint(slope, constants)
+        return self.operator.field(x, constants, constants, self.bias, self.profile)
 
     def _potential(self, x: Tensor, constants: Constants) -> Tensor:
         return self.profile.value(self._features(x, constants)).flatten(1).sum(1)
@@ -67,12 +65,6 @@ class AnalysisRegularizer(Regularizer):
         product = congruence(self.operator, constants, curvature, self.operator, constants)
         return Linearization(product, product)
 
-    def _attached(self, x: Tensor, constants: Constants) -> Tensor:
-        if not isinstance(self.operator, ConvolutionChain):
-            return self._field(x, constants)
-        layers = Layers(constants, constants, self.bias, self.profile, self.operator.padding)
-        return attached(x, layers)
-
     def _frozen(self, constants: Constants) -> FrozenField:
         point, weights = self.profile.pointwise(), constants
         bias: Tensor | None = self.bias
@@ -83,21 +75,23 @@ class AnalysisRegularizer(Regularizer):
         known = self.operator.autocorrelations(weights)
         return FrozenPotential(self, constants, sandwich, point, known)
 
-    def traits(self) -> Traits:
-        """``J`` lies between ``-N^T N`` and ``P^T P`` with ``N^2, P^2 = diag(-+psi'')_+`` of K."""
-        modulus, tails = self.monotonicity(), self.profile.tails()
-        up = self._square_norm(self.profile.curvature_range()[1])
-        return Traits(
-            gradient_field=True,
-            modulus=modulus,
-            lipschitz=proved(max(-modulus.value, up), _WHY),
-            attaining=tails.attaining,
-            bounded=tails.bounded_slope,
-        )
-
-    def monotonicity(self) -> Bound:
-        """``-||N||^2``: 0 for convex potentials, without a look at the filters."""
+    def modulus(self) -> Bound:
+        """``-||N||^2``: ``J`` lies between ``-N^T N`` and ``P^T P`` with
+        ``N, P = diag(-+psi'')_+^(1/2) K``. For convex potentials 0, without a look at K."""
         return proved(0.0 - self._square_norm(-self.profile.curvature_range()[0]), _WHY)
+
+    def lipschitz(self) -> Bound:
+        """``max(||N||^2, ||P||^2)``."""
+        up = self._square_norm(self.profile.curvature_range()[1])
+        return proved(max(-self.modulus().value, up), _WHY)
+
+    def attaining(self) -> bool:
+        """As the potentials' tails are."""
+        return self.profile.tails().attaining
+
+    def bounded(self) -> bool:
+        """As the slopes of the potentials are."""
+        return self.profile.tails().bounded_slope
 
     @torch.no_grad()
     def _square_norm(self, curvatures: Tensor) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, final, runtime_checkable
 
 import torch
 from deepinv.optim.prior import Prior
@@ -25,6 +25,8 @@ Constants = tuple[Tensor, ...]
 @dataclass(frozen=True)
 class Traits:
     """What is known of a field R, each number with its standing (proved or estimated).
+
+    Gathered by :meth:`Regularizer.traits` from the members of the same names.
 
     Args:
         gradient_field: R is the gradient of a potential (equivalently, symmetric Jacobian).
@@ -70,7 +72,7 @@ class Restrainable(Protocol):
     """A field whose modulus can be held above a bound by changing its parameters."""
 
     def hold_modulus(self, least: float) -> None:
-        """Change the parameters as little as needed so that ``traits().modulus >= least``."""
+        """Change the parameters as little as needed so that ``modulus() >= least``."""
 
 
 class Regularizer(Prior):
@@ -79,7 +81,9 @@ class Regularizer(Prior):
     Subclasses implement :meth:`_field` on images with :attr:`channels` channels and, where R is a
     gradient, :meth:`_potential`; analytic Jacobian products go into :meth:`_linearize`, otherwise
     autograd supplies them. Everything that depends on the parameters but not on x (normalised
-    filters, say) belongs in :meth:`constants`, which a solve computes once.
+    filters, say) belongs in :meth:`constants`, which a solve computes once. What is known beyond
+    the field is said by :meth:`modulus`, :meth:`lipschitz`, :meth:`attaining`, :meth:`bounded` and
+    the attributes :attr:`gradient_field` and :attr:`contractive_residual`.
 
     A regulariser with ``channels = 1`` acts on every channel of a colour, complex (two-channel) or
     other image by itself; one with ``channels = c`` demands c; ``None`` takes any number.
@@ -96,8 +100,19 @@ class Regularizer(Prior):
     image_shape: tuple[int, ...] | None = None
     #: Whether R is a gradient field; an instance may differ from its class (a composition, say).
     gradient_field: bool = True
+    #: Whether R = Id - N with Lip(N) < 1 by construction.
+    contractive_residual: bool = False
     #: Name under which :func:`equipoise.regularizers.build` makes the class; None: by hand only.
     catalogue_name: ClassVar[str | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "traits" in vars(cls):
+            raise UsageError(
+                f"{cls.__name__} replaces traits(), which only gathers what is known of a field: "
+                "say it in modulus(), lipschitz(), attaining() and bounded(), and in the "
+                "attributes gradient_field and contractive_residual."
+            )
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,10 +139,6 @@ class Regularizer(Prior):
         """Jacobian products at x; override where they are known analytically."""
         return autograd_linearization(lambda z: self._field(z, constants), x, self.gradient_field)
 
-    def _attached(self, x: Tensor, constants: Constants) -> Tensor:
-        """R(x), differentiable once; override where that can be cheaper than :meth:`_field`."""
-        return self._field(x, constants)
-
     def _frozen(self, constants: Constants) -> FrozenField:
         """R prepared for evaluations without a graph; override where preparation pays."""
         return FrozenField(self, constants)
@@ -136,13 +147,24 @@ class Regularizer(Prior):
         """Whatever depends on the parameters alone, differentiably; computed once per solve."""
         return ()
 
-    def traits(self) -> Traits:
-        """What is known of R for its present parameters. Bounds hold for every image size."""
-        return Traits(gradient_field=self.gradient_field)
+    def modulus(self) -> Bound | None:
+        """mu with ``<R(x) - R(z), x - z> >= mu ||x - z||^2`` for the present parameters.
 
-    def monotonicity(self) -> Bound | None:
-        """``traits().modulus``; override where that costs less than all traits."""
-        return self.traits().modulus
+        It holds for every image size; None: unknown.
+        """
+        return None
+
+    def lipschitz(self) -> Bound | None:
+        """A Lipschitz constant of R for its present parameters and every image size, or None."""
+        return None
+
+    def attaining(self) -> bool:
+        """Whether energies with the potential are known to attain minima (see :class:`Traits`)."""
+        return False
+
+    def bounded(self) -> bool:
+        """Whether ``||R(x)||`` is known to be bounded over all images of a size."""
+        return False
 
     @property
     def config(self) -> dict[str, Any]:
@@ -158,8 +180,28 @@ class Regularizer(Prior):
 
     # ---- the public face -----------------------------------------------------------------------
 
+    @final
+    def traits(self) -> Traits:
+        """All that is known of R for its present parameters, gathered; costs more than its parts.
+
+        Subclasses say it in :meth:`modulus`, :meth:`lipschitz`, :meth:`attaining`,
+        :meth:`bounded` and the attributes; one that replaces this method is refused.
+        """
+        return Traits(
+            gradient_field=self.gradient_field,
+            modulus=self.modulus(),
+            lipschitz=self.lipschitz(),
+            contractive_residual=self.contractive_residual,
+            attaining=self.attaining(),
+            bounded=self.bounded(),
+        )
+
     def field(self, x: Tensor, constants: Constants | None = None) -> Tensor:
-        """Compute ``R(x)``.
+        """Compute ``R(x)``, differentiable by x and the parameters.
+
+        Where R is made of convolutions, no features are kept between the two passes. The
+        derivative can be differentiated again (``create_graph=True``); it then costs what the
+        formula does.
 
         Args:
             x: images of shape (B, C, *spatial), float32 or float64.
@@ -195,13 +237,6 @@ class Regularizer(Prior):
         """Products with the Jacobian of R at x and with its transpose."""
         fold = self._fold(x)
         return self._linearize(fold, self._given(constants)).between(fold.shape, x.shape)
-
-    def attached(self, x: Tensor, constants: Constants | None = None) -> Tensor:
-        """Compute ``R(x)`` for one reverse pass, which may be cheaper than that of :meth:`field`.
-
-        The value is differentiable by x and the parameters, but not twice.
-        """
-        return self._attached(self._fold(x), self._given(constants)).reshape(x.shape)
 
     def frozen(self) -> FrozenField:
         """R for its present parameters, prepared for many evaluations without a graph.

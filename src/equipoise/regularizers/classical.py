@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal, get_args
 import torch.nn.functional as F
 from torch import Tensor
 
-from equipoise.bounds import proved
+from equipoise.bounds import Bound, proved
 from equipoise.checks import require_positive
 from equipoise.errors import UnknownNameError, UsageError
-from equipoise.regularizers.base import Constants, Regularizer, Traits
+from equipoise.regularizers.base import Constants, Regularizer
 from equipoise.regularizers.linearization import Linearization
 from equipoise.vectors import dot
 
@@ -77,17 +77,21 @@ class Tikhonov(Regularizer):
 
         return Linearization(product, product)
 
-    def traits(self) -> Traits:
-        """``mu = L = 1`` for the identity; ``mu = 0``, ``L = 4 dims`` for the gradient."""
+    def modulus(self) -> Bound:
+        """1 for the identity, 0 for the gradient."""
         if self._axes is None:
-            one = proved(1.0, "identity")
-            return Traits(True, one, one, attaining=True)
-        return Traits(
-            True,
-            proved(0.0, "convex potential"),
-            proved(4.0 * len(self._axes), "norm of forward differences"),
-            attaining=True,
-        )
+            return proved(1.0, "identity")
+        return proved(0.0, "convex potential")
+
+    def lipschitz(self) -> Bound:
+        """1 for the identity, ``4 dims`` for the gradient."""
+        if self._axes is None:
+            return proved(1.0, "identity")
+        return proved(4.0 * len(self._axes), "norm of forward differences")
+
+    def attaining(self) -> bool:
+        """A quadratic potential, not below 0."""
+        return True
 
 
 class SmoothedTotalVariation(Regularizer):
@@ -162,15 +166,21 @@ class SmoothedTotalVariation(Regularizer):
 
         return Linearization(product, product)
 
-    def traits(self) -> Traits:
-        """Convex; ``L = ||D||^2 / eps = 4 dims / eps``."""
-        return Traits(
-            True,
-            proved(0.0, "convex potential"),
-            proved(4.0 * len(self._axes) / self.epsilon, "norm of forward differences"),
-            attaining=True,
-            bounded=True,
-        )
+    def modulus(self) -> Bound:
+        """0: the potential is convex."""
+        return proved(0.0, "convex potential")
+
+    def lipschitz(self) -> Bound:
+        """``||D||^2 / eps = 4 dims / eps``."""
+        return proved(4.0 * len(self._axes) / self.epsilon, "norm of forward differences")
+
+    def attaining(self) -> bool:
+        """A convex potential that grows linearly with every difference."""
+        return True
+
+    def bounded(self) -> bool:
+        """``D^T`` of vectors that are at most 1 long."""
+        return True
 
 
 def _checked(dims: int) -> int:

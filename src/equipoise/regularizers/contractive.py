@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from equipoise.bounds import proved
+from equipoise.bounds import Bound, proved
 from equipoise.errors import UsageError
-from equipoise.regularizers.base import Constants, Regularizer, Traits
+from equipoise.regularizers.base import Constants, Regularizer
 from equipoise.regularizers.convolution import (
     check_filters,
     correlate,
@@ -19,11 +19,12 @@ from equipoise.regularizers.convolution import (
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.frozen_layers import FrozenLayers
 from equipoise.regularizers.linearization import Linearization
-from equipoise.regularizers.lipschitz import convolution_norm
+from equipoise.regularizers.lipschitz import Peaks, convolution_norm
 from equipoise.regularizers.sandwich import ConvolutionSandwich
 
 #: Initial inverse width of the activations, made for images in [0, 1].
 _SHARPNESS = 20.0
+_WHY = "Id minus a contraction by construction"
 
 
 class ContractiveResidual(Regularizer):
@@ -57,6 +58,7 @@ class ContractiveResidual(Regularizer):
     """
 
     gradient_field = False
+    contractive_residual = True
     catalogue_name: ClassVar[str] = "contractive"
 
     def __init__(
@@ -85,6 +87,7 @@ class ContractiveResidual(Regularizer):
         self.log_sharpness = nn.Parameter(torch.zeros(depth, width))
         self.step_logit = nn.Parameter(torch.zeros(depth))
         self.offset = nn.Parameter(torch.zeros(channels))
+        self._peaks = Peaks()
 
     @property
     def config(self) -> dict[str, Any]:
@@ -103,20 +106,18 @@ class ContractiveResidual(Regularizer):
         """Filters of norm at most 1, sharpness of the activations, steps in (0, 2)."""
         filters = []
         for weight in map(zero_mean, self.weight):
-            size = convolution_norm(weight)
+            size = convolution_norm(weight, self._peaks)
             filters.append(weight / size.clamp_min(torch.finfo(size.dtype).tiny))
         sharpness = _SHARPNESS * self.log_sharpness.exp()
         return torch.stack(filters), sharpness, 2.0 * torch.sigmoid(self.step_logit)
 
-    def traits(self) -> Traits:
-        """``1 - q`` and ``1 + q``, proved; the disc hypothesis holds."""
-        why = "Id minus a contraction by construction"
-        return Traits(
-            gradient_field=False,
-            modulus=proved(1.0 - self.contraction, why),
-            lipschitz=proved(1.0 + self.contraction, why),
-            contractive_residual=True,
-        )
+    def modulus(self) -> Bound:
+        """``1 - q``."""
+        return proved(1.0 - self.contraction, _WHY)
+
+    def lipschitz(self) -> Bound:
+        """``1 + q``; with the modulus the disc hypothesis holds."""
+        return proved(1.0 + self.contraction, _WHY)
 
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         z, _ = self._layers(x, constants)

@@ -169,6 +169,20 @@ def correlate_adjoint(z: Tensor, filters: Tensor, padding: Padding = "zero") -> 
     return correlate(z, mirrored(filters), None, padding)
 
 
+def chain(x: Tensor, layers: Sequence[Tensor], bias: Tensor | None, padding: Padding) -> Tensor:
+    """Apply one correlation after the other, the last one with a bias: ``K_n ... K_1 x + b``."""
+    for layer in layers[:-1]:
+        x = correlate(x, layer, None, padding)
+    return correlate(x, layers[-1], bias, padding)
+
+
+def chain_adjoint(z: Tensor, layers: Sequence[Tensor], padding: Padding) -> Tensor:
+    """Apply the exact adjoint of :func:`chain` (without bias): ``K_1^T ... K_n^T z``."""
+    for layer in reversed(layers):
+        z = correlate_adjoint(z, layer, padding)
+    return z
+
+
 def zero_mean(filters: Tensor) -> Tensor:
     """Subtract from each filter its mean over the spatial axes, channel by channel."""
     return filters - filters.mean(dim=tuple(range(2, filters.dim())), keepdim=True)

@@ -28,7 +28,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections import deque
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,11 +41,36 @@ from equipoise.circulant import transfer
 SCALAR_DENSITY, MATRIX_DENSITY = 64, 24
 #: What rounding may take from a bound on an eigenvalue.
 ROUNDING = 1.0 - 1e-9
-#: The latest taps with the frequency where their symbol's norm is largest.
-_KNOWN: deque[tuple[Tensor, Tensor]] = deque(maxlen=16)
+#: Taps whose answers an operator remembers.
+REMEMBERED = 16
 
 
-def convolution_norm(weight: Tensor) -> Tensor:
+class Peaks:
+    """Where the symbols of the latest taps are largest, for an operator that asks several times.
+
+    The filters of a training step are normalised for the solve, for the derivative and for the
+    traits. Threads may share it: answers are right whatever each other's calls forget. Copies and
+    pickles are empty.
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[tuple[Tensor, Tensor], ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()
+
+    def of(self, taps: Tensor) -> Tensor:
+        """Frequency (one angle an axis) of the grid where the symbol's norm is largest."""
+        for known, frequency in self._known:  # a tuple, which no thread changes
+            same_kind = known.shape == taps.shape and known.device == taps.device
+            if same_kind and torch.equal(known, taps):
+                return frequency
+        frequency = _largest_at(taps)
+        self._known = ((taps.clone(), frequency), *self._known[: REMEMBERED - 1])
+        return frequency
+
+
+def convolution_norm(weight: Tensor, peaks: Peaks | None = None) -> Tensor:
     """Bound the operator norm of a convolution from above, for every image size.
 
     The bound is computed in float64 and inflated against rounding, holds for zero and for circular
@@ -54,6 +79,7 @@ def convolution_norm(weight: Tensor) -> Tensor:
 
     Args:
         weight: taps of shape (m, c, *kernel), real, any number of spatial axes.
+        peaks: the caller's memory of where symbols are largest, which is what costs.
 
     Returns:
         0-d tensor of the weight's dtype.
@@ -61,7 +87,7 @@ def convolution_norm(weight: Tensor) -> Tensor:
     taps = weight.double()
     kernel = taps.shape[2:]
     with torch.no_grad():
-        frequency = _largest_at(taps)
+        frequency = _largest_at(taps) if peaks is None else peaks.of(taps)
     symbol = _symbol_at(taps, frequency)
     largest = torch.linalg.svdvals(symbol)[0]
     correction = math.prod(
@@ -77,21 +103,13 @@ def _grid(taps: Tensor) -> tuple[int, ...]:
 
 
 def _largest_at(taps: Tensor) -> Tensor:
-    """Frequency (one angle an axis) of the grid where the symbol's norm is largest.
-
-    The filters of a training step are asked for several times, so the latest answers are kept.
-    """
-    for known, frequency in _KNOWN:
-        if known.shape == taps.shape and known.device == taps.device and torch.equal(known, taps):
-            return frequency
+    """Frequency (one angle an axis) of the grid where the symbol's norm is largest."""
     grid = _grid(taps)
     # Real taps: the symbol at -w is the conjugate of that at w, so half of the last axis suffices.
     gram = transfer(_autocorrelation(taps), grid)
     index = torch.unravel_index(_largest_eigenvalue(gram.flatten(2)), gram.shape[2:])
     turns = [2.0 * math.pi * i / n for i, n in zip(index, grid, strict=True)]
-    frequency = torch.stack(turns)
-    _KNOWN.appendleft((taps.clone(), frequency))
-    return frequency
+    return torch.stack(turns)
 
 
 def _largest_eigenvalue(gram: Tensor) -> Tensor:

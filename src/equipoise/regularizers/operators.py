@@ -17,19 +17,21 @@ from equipoise.errors import UsageError
 from equipoise.regularizers.convolution import (
     CONVOLUTIONS,
     Padding,
+    chain,
+    chain_adjoint,
     check_filters,
-    correlate,
-    correlate_adjoint,
     dct_filters,
     zero_mean,
 )
-from equipoise.regularizers.lipschitz import convolution_norm
+from equipoise.regularizers.lipschitz import Peaks, convolution_norm
+from equipoise.regularizers.profiles import Profile
 from equipoise.regularizers.sandwich import (
     ConvolutionSandwich,
     DenseSandwich,
     Sandwich,
     check_image_shape,
 )
+from equipoise.regularizers.sandwich_gradient import Layers, sandwiched
 
 #: The tensors an operator is made of, after normalisation.
 Weights = tuple[Tensor, ...]
@@ -55,6 +57,20 @@ class AnalysisOperator(nn.Module, ABC):
     @abstractmethod
     def adjoint(self, z: Tensor, weights: Weights) -> Tensor:
         """``K^T z``, of shape (B, channels, *spatial)."""
+
+    def field(
+        self, x: Tensor, inner: Weights, outer: Weights, bias: Tensor | None, profile: Profile
+    ) -> Tensor:
+        """``L^T s(K x + b)`` for two operators of this kind, differentiable any number of times.
+
+        Args:
+            x: images of shape (B, channels, *spatial).
+            inner: weights of K.
+            outer: weights of L.
+            bias: b, shape (features,), or None.
+            profile: its slope is s.
+        """
+        return self.adjoint(profile.slope(self.apply_to(x, inner, bias)), outer)
 
     @abstractmethod
     def norm(self, weights: Weights) -> float:
@@ -131,6 +147,7 @@ class ConvolutionChain(AnalysisOperator):
             layer = torch.randn(size, width, *[kernel_size] * dims)
             layers.append(layer / layer.flatten(1).norm(dim=1).reshape(-1, *[1] * (dims + 1)))
         self.layers = nn.ParameterList(layers)
+        self._peaks = Peaks()
 
     def weights(self) -> Weights:
         """The filters of each convolution, zero-mean and normalised where asked for."""
@@ -138,20 +155,22 @@ class ConvolutionChain(AnalysisOperator):
         if self.zero_mean:
             layers[0] = zero_mean(layers[0])
         if self.normalized:
-            layers = [layer / _positive(convolution_norm(layer)) for layer in layers]
+            layers = [layer / _positive(convolution_norm(layer, self._peaks)) for layer in layers]
         return tuple(layers)
 
     def apply_to(self, x: Tensor, weights: Weights, bias: Tensor | None = None) -> Tensor:
         """``K_n ... K_1 x + b``, shape (B, features, *spatial)."""
-        for layer in weights[:-1]:
-            x = correlate(x, layer, None, self.padding)
-        return correlate(x, weights[-1], bias, self.padding)
+        return chain(x, weights, bias, self.padding)
 
     def adjoint(self, z: Tensor, weights: Weights) -> Tensor:
         """``K_1^T ... K_n^T z``."""
-        for layer in reversed(weights):
-            z = correlate_adjoint(z, layer, self.padding)
-        return z
+        return chain_adjoint(z, weights, self.padding)
+
+    def field(
+        self, x: Tensor, inner: Weights, outer: Weights, bias: Tensor | None, profile: Profile
+    ) -> Tensor:
+        """Without features kept for the reverse pass."""
+        return sandwiched(x, Layers.between(inner, outer, bias, profile, self.padding))
 
     def sandwich(self, inner: Weights, outer: Weights, bias: Tensor | None) -> Sandwich:
         """Tile by tile."""
@@ -165,7 +184,7 @@ class ConvolutionChain(AnalysisOperator):
         """The product of the proved bounds of the convolutions."""
         product = 1.0
         for layer in weights:
-            product *= float(convolution_norm(layer.detach().double()))
+            product *= float(convolution_norm(layer.detach().double(), self._peaks))
         return product
 
 

@@ -60,13 +60,13 @@ class ProximalSystem:
     @property
     def modulus(self) -> Bound | None:
         """``1 + gamma mu``."""
-        mu = self._regularizer.monotonicity()
+        mu = self._regularizer.modulus()
         return None if mu is None else proved(1.0) + mu.times(self._gamma)
 
     @property
     def lipschitz(self) -> Bound | None:
         """``1 + gamma L``."""
-        bound = self._regularizer.traits().lipschitz
+        bound = self._regularizer.lipschitz()
         return None if bound is None else proved(1.0) + bound.times(self._gamma)
 
     @property
@@ -91,10 +91,10 @@ class ProximalSystem:
 
     def resolvent(self) -> tuple[Callable[[Tensor], Tensor], float] | None:
         """``v -> v / (1 + c)`` with ``c = gamma (mu + L) / 2`` where both are known."""
-        traits = self._regularizer.traits()
-        if traits.modulus is None or traits.lipschitz is None:
+        mu, high = self._regularizer.modulus(), self._regularizer.lipschitz()
+        if mu is None or high is None:
             return None
-        c = 0.5 * self._gamma * (traits.modulus.value + traits.lipschitz.value)
+        c = 0.5 * self._gamma * (mu.value + high.value)
         return (lambda v: v / (1.0 + c)), c
 
     def preconditioner(self, x: Tensor, floor: float | Tensor = FLOOR) -> LocalInverse | None:

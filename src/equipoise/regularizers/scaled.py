@@ -16,7 +16,6 @@ from equipoise.regularizers.base import (
     Constants,
     Regularizer,
     Restrainable,
-    Traits,
 )
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization
@@ -48,6 +47,7 @@ class Scaled(Regularizer):
         _check_scales(strength, scale)
         super().__init__()
         self.gradient_field = self.explicit_prior = regularizer.gradient_field
+        self.contractive_residual = regularizer.contractive_residual
         self.channels, self.dims = regularizer.channels, regularizer.dims
         self.regularizer = regularizer
         self._initial = {"strength": float(strength), "scale": float(scale)}
@@ -96,23 +96,23 @@ class Scaled(Regularizer):
         """a, s and the constants of the inner regulariser."""
         return self.log_strength.exp(), self.log_scale.exp(), *self.regularizer.constants()
 
-    def traits(self) -> Traits:
-        """``a mu`` and ``a L``; the disc hypothesis carries over, as every Jacobian is scaled."""
-        inner = self.regularizer.traits()
-        strength = self.strength
-        return Traits(
-            gradient_field=inner.gradient_field,
-            modulus=None if inner.modulus is None else inner.modulus.times(strength),
-            lipschitz=None if inner.lipschitz is None else inner.lipschitz.times(strength),
-            contractive_residual=inner.contractive_residual,
-            attaining=inner.attaining,
-            bounded=inner.bounded,
-        )
-
-    def monotonicity(self) -> Bound | None:
+    def modulus(self) -> Bound | None:
         """``a mu``."""
-        inner = self.regularizer.monotonicity()
+        inner = self.regularizer.modulus()
         return None if inner is None else inner.times(self.strength)
+
+    def lipschitz(self) -> Bound | None:
+        """``a L``; with ``a mu`` the disc hypothesis carries over: every Jacobian is scaled."""
+        inner = self.regularizer.lipschitz()
+        return None if inner is None else inner.times(self.strength)
+
+    def attaining(self) -> bool:
+        """As the inner one."""
+        return self.regularizer.attaining()
+
+    def bounded(self) -> bool:
+        """As the inner one."""
+        return self.regularizer.bounded()
 
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         a, s, *inner = constants
@@ -131,10 +131,6 @@ class Scaled(Regularizer):
         with torch.no_grad():
             a, s, *rest = (c.detach() for c in constants)
             return self.regularizer.linearize(s * x, tuple(rest)).scaled(a)
-
-    def _attached(self, x: Tensor, constants: Constants) -> Tensor:
-        a, s, *inner = constants
-        return a / s * self.regularizer.attached(s * x, tuple(inner))
 
     def _frozen(self, constants: Constants) -> FrozenField:
         return _FrozenScaled(self, constants)

@@ -10,12 +10,11 @@ from torch import Tensor, nn
 from equipoise.bounds import Bound, proved
 from equipoise.errors import UsageError
 from equipoise.regularizers.analysis import congruence
-from equipoise.regularizers.attached import Layers, attached
-from equipoise.regularizers.base import Constants, Regularizer, Traits
+from equipoise.regularizers.base import Constants, Regularizer
 from equipoise.regularizers.features import FrozenFeatures
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization
-from equipoise.regularizers.operators import AnalysisOperator, ConvolutionChain, Weights
+from equipoise.regularizers.operators import AnalysisOperator, Weights
 from equipoise.regularizers.profiles import Profile
 
 #: How much a unit of the parameter D separates K1 from K2.
@@ -87,9 +86,7 @@ class UntiedRegularizer(Regularizer):
         return constants[:half], constants[half:]
 
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
-        inner, outer = self._halves(constants)
-        slope = self.profile.slope(self.mean.apply_to(x, inner, self.bias))
-        return self.mean.adjoint(slope, outer)
+        return self.mean.field(x, *self._halves(constants), self.bias, self.profile)
 
     def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
         inner, outer = self._halves(constants)
@@ -98,12 +95,6 @@ class UntiedRegularizer(Regularizer):
             congruence(self.mean, outer, curvature, self.mean, inner),
             congruence(self.mean, inner, curvature, self.mean, outer),
         )
-
-    def _attached(self, x: Tensor, constants: Constants) -> Tensor:
-        if not isinstance(self.mean, ConvolutionChain):
-            return self._field(x, constants)
-        layers = Layers(*self._halves(constants), self.bias, self.profile, self.mean.padding)
-        return attached(x, layers)
 
     def _frozen(self, constants: Constants) -> FrozenField:
         inner, outer = self._halves(constants)
@@ -115,19 +106,26 @@ class UntiedRegularizer(Regularizer):
         known = self.mean.autocorrelations(mean)
         return FrozenFeatures(self, constants, sandwich, point, known)
 
-    def traits(self) -> Traits:
-        """Lipschitz ``s_max ||K1|| ||K2||``; modulus from the difference of the operators."""
+    def modulus(self) -> Bound:
+        """``s_max`` times what the difference of the operators gives."""
+        inner, outer = self._wide_sides()
+        return _untied_modulus(self.mean, inner, outer).times(self._steepest())
+
+    def lipschitz(self) -> Bound:
+        """``s_max ||K1|| ||K2||``."""
+        inner, outer = (self.mean.norm(side) for side in self._wide_sides())
+        return proved(self._steepest() * inner * outer, "product of the operators' norms")
+
+    def bounded(self) -> bool:
+        """As the activation is."""
+        return self.profile.tails().bounded_slope
+
+    def _steepest(self) -> float:
+        return float(self.profile.curvature_range()[1].max())
+
+    def _wide_sides(self) -> tuple[Weights, Weights]:
         with torch.no_grad():
-            inner, outer = self._halves(tuple(w.double() for w in self.constants()))
-            steepest = float(self.profile.curvature_range()[1].max())
-            sizes = self.mean.norm(inner), self.mean.norm(outer)
-            modulus = _untied_modulus(self.mean, inner, outer, sizes)
-        return Traits(
-            gradient_field=False,
-            modulus=modulus.times(steepest),
-            lipschitz=proved(steepest * sizes[0] * sizes[1], "product of the operators' norms"),
-            bounded=self.profile.tails().bounded_slope,
-        )
+            return self._halves(tuple(w.double() for w in self.constants()))
 
     def hold_modulus(self, least: float) -> None:
         """Shrink D as little as needed so that ``-s_max ||K2 - K1||^2 / 4 >= least``.
@@ -144,23 +142,21 @@ class UntiedRegularizer(Regularizer):
             )
         with torch.no_grad():
             (difference,) = (w.double() for w in self.difference.weights())
-            steepest = float(self.profile.curvature_range()[1].max())
             gap = 2 * DIFFERENCE_GAIN * self.difference.norm((difference,))
-            allowed = (-4.0 * least / steepest) ** 0.5
+            allowed = (-4.0 * least / self._steepest()) ** 0.5
             if gap > allowed:
                 for parameter in self.difference.parameters():
                     parameter.mul_(allowed / gap)
 
 
-def _untied_modulus(
-    operator: AnalysisOperator, inner: Weights, outer: Weights, sizes: tuple[float, float]
-) -> Bound:
+def _untied_modulus(operator: AnalysisOperator, inner: Weights, outer: Weights) -> Bound:
     """Best of several proved lower bounds of ``<K2 v, S K1 v> / |v|^2`` over diagonal 0 <= S <= 1.
 
     Entry by entry ``p q >= -(t p - q / t)^2 / 4`` for every t > 0, so that the quotient is at least
     ``-||t K1 - K2 / t||^2 / 4`` for any positive t per feature; and with ``D = K2 - K1`` it is at
     least ``-||D|| min(||K1||, ||K2||)``, since ``K^T S K`` is monotone.
     """
+    sizes = operator.norm(inner), operator.norm(outer)
     first, second = inner[-1], outer[-1]
     rows = (first.flatten(1).norm(dim=1), second.flatten(1).norm(dim=1))
     ones = torch.ones_like(rows[0])

@@ -7,7 +7,6 @@ from equipoise.testing.contract import (
     check_frozen,
     check_inputs,
     check_jacobian,
-    check_parameter_gradient,
     check_potential,
     check_prox,
     check_regularizer,
@@ -15,6 +14,7 @@ from equipoise.testing.contract import (
     check_shapes,
 )
 from equipoise.testing.declared import check_far_away, check_traits
+from equipoise.testing.derivatives import check_parameter_gradient, check_second_derivatives
 from equipoise.testing.oracles import (
     dense_jacobian,
     dense_physics,
@@ -35,6 +35,7 @@ __all__ = [
     "check_prox",
     "check_regularizer",
     "check_saving",
+    "check_second_derivatives",
     "check_shapes",
     "check_traits",
     "dense_jacobian",

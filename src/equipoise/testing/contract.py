@@ -19,11 +19,15 @@ from equipoise.regularizers.base import Regularizer
 from equipoise.regularizers.io import load_regularizer, save_regularizer
 from equipoise.status import Status
 from equipoise.testing.declared import check_far_away, check_traits
+from equipoise.testing.derivatives import (
+    DIFFERENCE,
+    check_parameter_gradient,
+    check_second_derivatives,
+)
 from equipoise.testing.oracles import dense_jacobian, dense_products, directional_difference
 from equipoise.testing.requirements import (
     clause,
     close,
-    declares_gradient,
     default_shape,
     image_sizes,
     in_double,
@@ -34,8 +38,6 @@ from equipoise.vectors import dot, norm
 
 #: Relative tolerance of identities that hold exactly, in float64.
 EXACT = 1e-10
-#: Relative tolerance of finite differences in float64.
-DIFFERENCE = 1e-5
 #: Residual to which the proximal map is solved, relative to the image.
 PROX_TOLERANCE = 1e-7
 
@@ -66,6 +68,7 @@ def check_regularizer(
     check_constants(regularizer, shape, seed)
     check_frozen(regularizer, shape, seed)
     check_parameter_gradient(regularizer, shape, seed)
+    check_second_derivatives(regularizer, shape, seed)
     check_prox(regularizer, shape, seed)
     check_saving(regularizer, shape, seed)
 
@@ -82,7 +85,7 @@ def check_shapes(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) 
                 f"field turned {tuple(x.shape)} {dtype} into {tuple(field.shape)} {field.dtype}",
             )
             require(bool(torch.isfinite(field).all()), "field is not finite at a random image")
-            if declares_gradient(r):
+            if r.gradient_field:
                 value = r.potential(x)
                 require(
                     value.shape == (len(x),) and value.dtype == dtype,
@@ -115,7 +118,7 @@ def check_batch(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) -
     field = r.field(x)
     single = torch.cat([r.field(one) for one in x.split(1)])
     close(field, single, EXACT, "the field of a batch differs from that of its samples")
-    if declares_gradient(r):
+    if r.gradient_field:
         value = r.potential(x)
         alone = torch.cat([r.potential(one) for one in x.split(1)])
         close(value, alone, EXACT, "the potential of a batch differs from that of its samples")
@@ -128,7 +131,7 @@ def check_channels(regularizer: Regularizer, shape: Sequence[int], seed: int = 0
     r, x = in_double(regularizer), random_image((shape[0], 3, *shape[2:]), seed)
     apart = torch.cat([r.field(one) for one in x.split(1, dim=1)], dim=1)
     close(r.field(x), apart, EXACT, "the field of a colour image differs from its channels'")
-    if declares_gradient(r):
+    if r.gradient_field:
         parts = torch.stack([r.potential(one) for one in x.split(1, dim=1)]).sum(0)
         close(r.potential(x), parts, EXACT, "the potential of a colour image is not the sum")
 
@@ -136,7 +139,7 @@ def check_channels(regularizer: Regularizer, shape: Sequence[int], seed: int = 0
 def check_potential(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) -> None:
     """The field is the gradient of the potential; without one, asking for it is refused."""
     r, x = in_double(regularizer), random_image(shape, seed)
-    if not declares_gradient(r):
+    if not r.gradient_field:
         try:
             r.potential(x)
         except NoPotentialError:
@@ -181,7 +184,7 @@ def check_jacobian(regularizer: Regularizer, shape: Sequence[int], seed: int = 0
     close(products, dense, EXACT, "jvp differs from automatic differentiation of the field")
     transposed = dense_products(near_one.vjp, one)
     close(transposed, dense.mT, EXACT, "vjp differs from automatic differentiation of the field")
-    if declares_gradient(r):
+    if r.gradient_field:
         close(dense, dense.mT, EXACT, "R is declared a gradient field, but J is not symmetric")
 
 
@@ -198,7 +201,7 @@ def check_constants(regularizer: Regularizer, shape: Sequence[int], seed: int = 
     near, other = r.linearize(x, fixed), r.linearize(x)
     close(near.jvp(v), other.jvp(v), EXACT, "constants change jvp")
     close(near.vjp(v), other.vjp(v), EXACT, "constants change vjp")
-    if declares_gradient(r):
+    if r.gradient_field:
         close(r.potential(x, fixed), r.potential(x), EXACT, "constants change the potential")
         value, field = r.potential_and_field(x, fixed)
         close(value, r.potential(x), EXACT, "constants change potential_and_field")
@@ -212,7 +215,7 @@ def check_frozen(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) 
     close(frozen.field(x), r.field(x), EXACT, "freezing changes the field")
     close(frozen.linearize(x).jvp(v), near.jvp(v), EXACT, "freezing changes jvp")
     close(frozen.linearize(x).vjp(v), near.vjp(v), EXACT, "freezing changes vjp")
-    if declares_gradient(r):
+    if r.gradient_field:
         value, field = frozen.potential_and_field(x)
         close(value, r.potential(x), EXACT, "freezing changes the potential")
         close(field, r.field(x), EXACT, "freezing changes potential_and_field")
@@ -222,39 +225,10 @@ def check_frozen(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) 
         require(finite, "local_kernels has values that are not finite")
 
 
-def check_parameter_gradient(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) -> None:
-    """The derivative of ``<R(x), w>`` by the parameters agrees with finite differences."""
-    r, x, w = in_double(regularizer), random_image(shape, seed), random_image(shape, seed + 1)
-    parameters = [p for p in r.parameters() if p.requires_grad]
-    if not parameters:
-        return
-    start = torch.nn.utils.parameters_to_vector(parameters).detach()
-    v = random_image(start.shape, seed + 2)
-
-    def pulled(vector: Tensor) -> Tensor:
-        torch.nn.utils.vector_to_parameters(vector, parameters)
-        return (r.field(x) * w).sum()
-
-    slope = directional_difference(pulled, start, v)
-    torch.nn.utils.vector_to_parameters(start, parameters)
-    value = (r.field(x) * w).sum()
-    if not value.requires_grad:  # no parameter is reached: all derivatives are zero
-        value = value + 0.0 * parameters[0].sum()
-    gradients = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
-    gradient = torch.cat([g.flatten() for g in gradients])
-    close(
-        (gradient * v).sum(),
-        slope,
-        DIFFERENCE,
-        "the derivative by the parameters differs from finite differences",
-        scale=gradient.norm() * v.norm() + 1e-3 * norm(r.field(x).detach()).sum(),
-    )
-
-
 def check_prox(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) -> None:
     """``z = prox(x)`` solves ``z - x + gamma R(z) = 0`` (gamma below half the weak convexity)."""
     r, x = in_double(regularizer), random_image(shape, seed)
-    mu, high = r.traits().modulus, r.traits().lipschitz
+    mu, high = r.modulus(), r.lipschitz()
     expansion = max(0.0, -mu.value) if mu is not None else (high.value if high else 5.0)
     gamma = 0.5 / max(1.0, expansion)
     solution = r.solve_prox(x, gamma, tolerance=PROX_TOLERANCE)

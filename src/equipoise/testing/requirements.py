@@ -38,11 +38,6 @@ def random_image(shape: Sequence[int], seed: int, dtype: torch.dtype = torch.flo
     return torch.randn(tuple(shape), generator=generator, dtype=torch.float64).to(dtype)
 
 
-def declares_gradient(regularizer: Regularizer) -> bool:
-    """Whether R says that it is a gradient."""
-    return regularizer.traits().gradient_field
-
-
 def require(condition: bool, message: str) -> None:
     """Raise an ``AssertionError`` with the message unless the condition is met."""
     if not condition:
