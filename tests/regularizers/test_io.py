@@ -337,7 +337,7 @@ def test_other_numbers_are_no_part_of_a_record(path: Path, dtype: torch.dtype) -
 
 def test_one_weight_too_large_for_the_precision_of_the_others(path: Path) -> None:
     rewrite(path, offset=torch.tensor([1e200], dtype=torch.float64))
-    with pytest.raises(WeightsError, match="all torch.float32 or all torch.float64"):
+    with pytest.raises(WeightsError, match=r"all torch\.float32 or all torch\.float64"):
         load_regularizer(path)
 
 
@@ -418,7 +418,7 @@ def memory_limit(more: int) -> Iterator[None]:
 def test_a_nest_of_configurations_is_refused(path: Path) -> None:
     deep = '{"name": "scaled", "inner": ' * 5000 + '{"name": "tv"}' + "}" * 5000
     rewrite(path, {"config": deep})
-    with pytest.raises(WeightsError, match="damaged config|cannot build"):
+    with pytest.raises(WeightsError, match=r"damaged config|cannot build"):
         load_regularizer(path)
 
 
