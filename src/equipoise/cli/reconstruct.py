@@ -113,7 +113,8 @@ def reconstruct(
                 "--noise is for --simulate; for measured images change --alpha, the strength."
             )
         masks = one_of(context, mask=mask, mask_fraction=mask_fraction)
-        allow_working_folder()
+        if physics is not None:
+            allow_working_folder()
 
         from equipoise.cli.restoring import Restorer, known_padding, plan_jobs, require_known_mask
         from equipoise.cli.tasks import TaskOptions, choose_task
