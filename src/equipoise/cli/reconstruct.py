@@ -103,7 +103,7 @@ def reconstruct(
 
     An IMAGE is the measurement; IMAGE_restored.EXT is written (PNG for JPEG) with
     its depth and alpha. Inputs are never overwritten. Task and options are those
-    of the weights unless given here.
+    of the weights unless given here; an operator of yours must be given.
 
     Exit code 4 if an image did not converge; it is written all the same.
     """
