@@ -32,7 +32,6 @@ from equipoise.certify.hypotheses import Hypotheses
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
 from equipoise.problems.precision import in_precision
-from equipoise.regularizers.base import Traits
 from equipoise.vectors import norm
 
 

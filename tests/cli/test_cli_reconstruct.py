@@ -249,7 +249,8 @@ def test_coarser_measurements_are_restored_on_the_finer_grid(
     monkeypatch.setattr(sys, "path", list(sys.path))
     weights = save_weights(tmp_path / "w.safetensors", "physics", physics="coarse_operator:coarse")
     np.save("small.npy", GRAY[0].numpy())
-    result = run("reconstruct", "small.npy", "--weights", weights)
+    words = ("--physics", "coarse_operator:coarse")
+    result = run("reconstruct", "small.npy", "--weights", weights, *words)
     assert result.exit_code == 0, result.stderr
     assert np.load("small_restored.npy").shape == (40, 40)
 

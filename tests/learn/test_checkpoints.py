@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from learning_problems import (
@@ -40,6 +41,8 @@ from equipoise.learn.checkpoint import (
     restore_optimizer,
     write_checkpoint,
 )
+from equipoise.learn.sketch import agrees, sketch
+from equipoise.problems import Problem, deblur, from_physics, inpaint, load_user_physics
 
 
 def stop_at(step: int, reason: BaseException) -> Callable[[Progress], None]:
@@ -238,6 +241,119 @@ def test_other_held_out_images_are_refused(saved: Path) -> None:
     validation.truth = validation.truth[:, :, :12, :12]
     with pytest.raises(WeightsError, match="other settings or data"):
         train(small_field(), small_bank(), validation, quick(), checkpoint=saved)
+
+
+OPERATOR = """
+import deepinv, torch
+def blur(shape):
+    none = [0.0, 0.0, 0.0]
+    return deepinv.physics.Blur(filter=torch.tensor([[[none, {}, none]]]), padding='circular')
+"""
+
+
+def changed_content(what: str, folder: Path, when: int) -> Problem:
+    """Of one name and description at both times, and different content."""
+    shape, options = (1, SIZE, SIZE), {"sigma": 0.1, "dtype": torch.float64}
+    row = [0.2, 0.5, 0.3] if when else [0.3, 0.5, 0.2]
+    if what == "kernel":
+        return deblur(shape, torch.tensor([row]), **options)
+    if what == "kernel file":
+        np.save(folder / "psf.npy", np.array([row]))
+        return deblur(shape, folder / "psf.npy", **options)
+    if what == "mask":
+        known = (torch.arange(24 * 24) % 4 != 2 * when).double().reshape(24, 24)
+        return inpaint((1, 24, 24), known, **options)
+    if what == "seed of the mask":
+        return inpaint(shape, 0.5, seed=when, **options)
+    file = folder / "own.py"
+    file.write_text(OPERATOR.format(str(row)))
+    return from_physics(load_user_physics(f"{file}:blur"), shape, **options)
+
+
+@pytest.mark.parametrize("what", ["kernel", "kernel file", "mask", "seed of the mask", "operator"])
+def test_other_content_under_the_same_name_is_refused(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.checkpoint"
+    problems = [changed_content(what, tmp_path, when) for when in (0, 1, 0)]
+    assert problems[0].description == problems[1].description
+
+    def go_on(problem: Problem, watch: Callable[[Progress], None] | None = None) -> TrainingResult:
+        bank, held_out = small_bank(problem), small_validation(problem)
+        return train(small_field(), bank, held_out, quick(), checkpoint=path, on_progress=watch)
+
+    with pytest.raises(KeyboardInterrupt):
+        go_on(problems[0], stop_at(3, KeyboardInterrupt()))
+    before = path.read_bytes()
+    with pytest.raises(WeightsError, match=r"other measurements.*kernel, mask or operator changed"):
+        go_on(problems[1])
+    assert path.read_bytes() == before
+    result = go_on(problems[2])
+    assert (result.steps, result.notes) == (12, ())
+
+
+def test_other_images_with_the_same_sum_are_refused(saved: Path) -> None:
+    bank = small_bank()
+    bank.truth = bank.truth.flip(-1)
+    with pytest.raises(WeightsError, match="other training images now"):
+        train(small_field(), bank, small_validation(), quick(), checkpoint=saved)
+
+
+def test_sketches_forgive_rounding_only() -> None:
+    generator = torch.Generator().manual_seed(1)
+    for dtype in (torch.float32, torch.complex64):
+        y = torch.randn(5, 2, 8, 8, generator=generator, dtype=dtype)
+        assert sketch(y).shape == (5,)
+        assert agrees(sketch(y), y * (1 + 3e-7))
+        assert not agrees(sketch(y), y * (1 + 1e-3))
+        assert not agrees(sketch(y), y[[1, 0, 2, 3, 4]])
+        assert not agrees(sketch(y), y[:4])
+        other = y.clone()
+        other[3, 1, 2, 2] += 0.1
+        assert not agrees(sketch(y), other)
+    assert not agrees(None, y)
+
+
+def test_format_1_goes_on_and_says_what_is_not_known(tmp_path: Path) -> None:
+    path = tmp_path / "run.checkpoint"
+    old = Path(__file__).parents[1] / "format1" / "checkpoint.safetensors"
+    path.write_bytes(old.read_bytes())
+    assert read_checkpoint(path).facts["step"] == 4
+    bank = small_bank(count=4)
+    told: list[int] = []
+    result = train(
+        small_field(),
+        bank,
+        small_validation(),
+        quick(),
+        checkpoint=path,
+        on_progress=lambda progress: told.append(progress.step),
+    )
+    assert told == list(range(5, 13))
+    assert "which kernel, mask or operator" in result.notes[0]
+
+
+def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "some.checkpoint"
+    group = {"a": torch.rand(4), "step": torch.tensor(3)}
+    write_checkpoint(path, Checkpoint(grouped({"one": group}), {"step": 3, "log": [0.5, 1e-3]}))
+    content = path.read_bytes()
+    for bit in range(0, 8 * len(content), 5):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(damaged)
+        with pytest.raises(WeightsError):
+            read_checkpoint(path)
+
+
+def test_checkpoints_that_lack_something_are_damaged(saved: Path) -> None:
+    whole = read_checkpoint(saved)
+    for lost in ("weights/log_scale", "bank/x", "validation/x", "log", "step"):
+        tensors = {name: t for name, t in whole.tensors.items() if name != lost}
+        facts = {name: fact for name, fact in whole.facts.items() if name != lost}
+        if lost == "bank/x":
+            tensors[lost] = torch.zeros(3, 3)
+        write_checkpoint(saved, Checkpoint(tensors, facts))
+        with pytest.raises(WeightsError, match=r"damaged.*delete it"):
+            run(quick(), path=saved)
 
 
 def test_damaged_and_foreign_checkpoints_are_refused(saved: Path) -> None:

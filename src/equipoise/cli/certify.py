@@ -146,7 +146,8 @@ def certify(
         if out is not None:
             make_folder(out)
         masks = one_of(context, mask=mask, mask_fraction=mask_fraction)
-        allow_working_folder()
+        if physics is not None:
+            allow_working_folder()
 
         from equipoise.cli.certifying import CertifyJob, certify_job, named_field
         from equipoise.cli.tasks import choose_task

@@ -147,7 +147,8 @@ def compare(
 
 def _run(settings: CompareSettings, out: Path) -> None:
     make_folder(out)
-    allow_working_folder()
+    if settings.physics is not None:
+        allow_working_folder()
     from equipoise.compare import run_comparison
     from equipoise.report import print_table, write_report, write_summary
 

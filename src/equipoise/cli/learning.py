@@ -20,7 +20,7 @@ from equipoise.errors import UnknownNameError
 from equipoise.learn import TrainingResult, TrainSettings, learn
 from equipoise.learn.rates import usual_learning_rate, usual_validation_interval
 from equipoise.learn.settings import SOURCE, Loss, Mode
-from equipoise.problems import DataSplit, Problem
+from equipoise.problems import DataSplit, FixedMask, Problem
 from equipoise.problems.pose import choose_device, images_of
 from equipoise.regularizers import NAMES, build, save_regularizer
 
@@ -79,8 +79,10 @@ def learn_and_save(job: LearningJob, console: Console) -> TrainingResult:
     device = choose_device(job.device)
     channels = build(name, **config).channels or 1
     images = images_of(job.data, colour=channels == 3)
-    shape = (images.channels, settings.patch_size, settings.patch_size)
-    problem = job.task.problem(shape, seed=settings.seed, device=device)
+    mask, size = job.task.mask, (settings.patch_size, settings.patch_size)
+    if isinstance(mask, FixedMask):  # patches take parts of it
+        size = (mask.values.shape[0], mask.values.shape[1])
+    problem = job.task.problem((images.channels, *size), seed=settings.seed, device=device)
     for note in problem.notes:
         console.print(note, markup=False, soft_wrap=True)
     if job.checkpoint.exists():

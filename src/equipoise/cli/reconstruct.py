@@ -103,7 +103,7 @@ def reconstruct(
 
     An IMAGE is the measurement; IMAGE_restored.EXT is written (PNG for JPEG) with
     its depth and alpha. Inputs are never overwritten. Task and options are those
-    of the weights unless given here.
+    of the weights unless given here; an operator of yours must be given.
 
     Exit code 4 if an image did not converge; it is written all the same.
     """
@@ -113,7 +113,8 @@ def reconstruct(
                 "--noise is for --simulate; for measured images change --alpha, the strength."
             )
         masks = one_of(context, mask=mask, mask_fraction=mask_fraction)
-        allow_working_folder()
+        if physics is not None:
+            allow_working_folder()
 
         from equipoise.cli.restoring import Restorer, known_padding, plan_jobs, require_known_mask
         from equipoise.cli.tasks import TaskOptions, choose_task

@@ -13,7 +13,7 @@ from equipoise.cli.tasks import TaskOptions
 from equipoise.errors import InputError, UnknownNameError, UsageError
 from equipoise.images import Image, lossless_name, read_image, write_image
 from equipoise.learn import psnr
-from equipoise.problems import Problem
+from equipoise.problems import FixedMask, Problem
 from equipoise.problems.problem import Shape
 from equipoise.problems.tasks import Padding
 from equipoise.problems.tomography import image_side
@@ -229,7 +229,7 @@ def require_known_mask(task: TaskOptions, simulate: bool) -> None:
     Raises:
         UsageError: if the mask is random though the images are measured.
     """
-    if task.task == "inpaint" and not simulate and not Path(task.mask or "").is_file():
+    if task.task == "inpaint" and not simulate and not isinstance(task.mask, FixedMask):
         raise UsageError(
             "To restore measured images, say which pixels are known: --mask IMAGE, white where "
             "they are; to try the weights on a clean image, add --simulate."

@@ -133,14 +133,16 @@ def study(
     failing is a finding.
     """
     with plain_errors(debug):
-        allow_working_folder()
         masks = one_of(context, mask=mask, mask_fraction=mask_fraction)
         folder = out or Path("results") / "study" / name
+        places = names(physics)
+        if any(":" in place for place in places or ()):
+            allow_working_folder()
         given: dict[str, Any] = {
-            "physics": names(physics),
+            "physics": places,
             "regularizers": names(regularizer),
             "weights": None if weights is None else str(weights),
-            "task": _task(context, weights, task, mask_text(**masks), kernel, angles),
+            "task": _task(context, weights, task, mask_text(**masks), kernel, angles, places),
             "data": data,
             "size": size,
             "noise_levels": _levels(noise_levels),
@@ -205,8 +207,11 @@ def _task(
     mask: str | None,
     kernel: str | None,
     angles: str | None,
+    places: tuple[str, ...] | None,
 ) -> dict[str, Any] | None:
     """Arguments of the problem ``own``, or None where neither weights nor a task name one.
+
+    Weights that were trained for a user's operator name none: ``--physics`` must.
 
     Raises:
         UsageError: if options of a task come without a task.
@@ -218,13 +223,17 @@ def _task(
         return None
     from equipoise.cli.tasks import TaskOptions, choose_task
     from equipoise.regularizers import load_regularizer
+    from equipoise.study.settings import OWN
 
     record = {} if weights is None else load_regularizer(weights)[1]
     usual = TaskOptions.from_record(record)
+    users = task is None and usual is not None and usual.physics is not None
+    if users and places is not None and OWN not in places:
+        return None
     chosen = choose_task(
         usual, task=task, noise=None, mask=mask, kernel=kernel, physics=None, angles=angles
     )
-    return chosen.as_record()
+    return chosen.arguments()
 
 
 def _levels(given: list[str] | None) -> tuple[float, ...] | None:

@@ -134,7 +134,8 @@ def train(
             raise UsageError(f"Weights files end in {_SUFFIX}, got --out {out}.")
         refuse_existing([out], overwrite)
         make_folder(out.parent)
-        allow_working_folder()
+        if physics is not None:
+            allow_working_folder()
         masks = one_of(context, mask=mask, mask_fraction=mask_fraction)
         limits = one_of(context, steps=steps, time_budget=time_budget)
         seconds = duration(limits["time_budget"])

@@ -120,7 +120,10 @@ def mask_text(mask: str | None, mask_fraction: float | None) -> str | None:
 
 
 def allow_working_folder() -> None:
-    """Let modules in the working folder be imported, as Python itself does for scripts."""
+    """Let modules in the working folder be imported, as Python itself does for scripts.
+
+    Only for commands that name an operator: others run no code of that folder.
+    """
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)

@@ -29,7 +29,7 @@ from equipoise.errors import ConvergenceError
 from equipoise.learn import Progress, TrainingResult, TrainSettings, learn, make_validation
 from equipoise.learn.rates import usual_learning_rate, usual_validation_interval
 from equipoise.learn.recipe import VALIDATION_SEED
-from equipoise.problems import DataSplit, Problem
+from equipoise.problems import DataSplit, Problem, kernel_from_text, mask_from_text
 from equipoise.problems.pose import OWN, choose_device, images_of, pose
 from equipoise.regularizers import Regularizer, build
 
@@ -99,13 +99,13 @@ def run_comparison(settings: CompareSettings, *, observer: Observer | None = Non
 def _run_task(
     task: str, settings: CompareSettings, images: DataSplit, device: torch.device, watch: Observer
 ) -> TaskResult:
-    side = settings.crop
+    side, mask, kernel = settings.crop, settings.mask, settings.kernel
     problem = pose(
         task,
         (images.channels, side, side),
         noise=settings.noise,
-        mask=settings.mask if task == "inpaint" else None,
-        kernel=settings.kernel if task == "deblur" else None,
+        mask=mask_from_text(mask, settings.seed) if mask and task == "inpaint" else None,
+        kernel=kernel_from_text(kernel) if kernel and task == "deblur" else None,
         angles=settings.angles if task == "tomography" else None,
         physics=settings.physics if task == OWN else None,
         seed=settings.seed,

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from equipoise.errors import InputError, WeightsError
-from equipoise.files import atomic_write
+from equipoise.errors import InputError
+from equipoise.tensor_files import Kind, read_tensors, write_tensors
 
-FORMAT = "equipoise-checkpoint/1"
+#: Format 1 had no checksum, and did not say by content what was measured.
+CHECKPOINT = Kind(
+    "equipoise-checkpoint/",
+    2,
+    foreign="is not a checkpoint of equipoise; delete it to train from the start",
+    remedy="delete it to train from the start",
+)
 
 
 @dataclass(frozen=True)
@@ -46,35 +50,19 @@ def grouped(groups: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write atomically: the previous checkpoint stays intact until the new one is complete."""
-    metadata = {"format": FORMAT, "facts": json.dumps(checkpoint.facts)}
     copies = {name: tensor.clone() for name, tensor in checkpoint.tensors.items()}
-    content = save(copies, metadata=metadata)
-    atomic_write(path, lambda target: _write(target, content))
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+    write_tensors(path, CHECKPOINT, copies, {"facts": json.dumps(checkpoint.facts)})
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint.
+    """Read a checkpoint, of this or an older format.
 
     Raises:
-        WeightsError: if the file is unreadable, truncated, or something else.
+        WeightsError: if the file is unreadable, truncated, something else, of a newer format, or
+            not as it was written.
     """
-    try:
-        with safe_open(path, framework="pt") as source:
-            metadata = source.metadata() or {}
-            tensors = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"The checkpoint {path} cannot be read ({error}); delete it to train from the start."
-        ) from error
-    if metadata.get("format") != FORMAT:
-        raise WeightsError(
-            f"{path} is not a checkpoint of this version; delete it to train from the start."
-        )
-    return Checkpoint(tensors, json.loads(metadata["facts"]))
+    file = read_tensors(path, CHECKPOINT)
+    return Checkpoint(file.tensors, file.parsed("facts"))
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from equipoise.errors import ConvergenceError, UsageError, WeightsError
 from equipoise.learn.bank import PatchBank, shortage
@@ -24,6 +25,7 @@ from equipoise.learn.log import Log, Progress, TrainingResult
 from equipoise.learn.phases import main_phase, pretraining_phase
 from equipoise.learn.schedules import learning_rate_at, minibatch, tolerance_at, turns_at
 from equipoise.learn.settings import SOURCE, TrainSettings
+from equipoise.learn.sketch import agrees, sketch
 from equipoise.learn.source_condition import SourceLoss, fix_size, settle_strength
 from equipoise.learn.stability import hold_uniqueness, restrainable
 from equipoise.learn.step import (
@@ -114,6 +116,7 @@ class _Training:
         self.step, self.seconds, self.log = 0, 0.0, Log()
         self.best_step, self.best_psnr = -1, -math.inf
         self.best = copy.deepcopy(regularizer.state_dict())
+        self.notes: tuple[str, ...] = ()
         self.report: StepReport | None = None
         self.phase = pretraining_phase(settings) or main_phase(settings, 0, 0.0)
         #: The strength on top of R's own, which the source condition leaves open.
@@ -261,7 +264,7 @@ class _Training:
             stopped,
             self.phase.first_step,
             self.phase.first_second,
-            tuple(note for note in (short, limit) if note is not None),
+            (*self.notes, *(note for note in (short, limit) if note is not None)),
         )
 
     def snapshot(self) -> Checkpoint:
@@ -273,6 +276,7 @@ class _Training:
                 "optimizer": optimizer_tensors(self.optimizer),
                 "bank": self.bank.warm_starts(),
                 "validation": {"x": self.validation.x},
+                "data": {name: sketch(batch) for name, batch in self._data().items()},
             }
         )
         facts: dict[str, object] = {
@@ -290,13 +294,43 @@ class _Training:
         return Checkpoint(tensors, facts)
 
     def restore(self, saved: Checkpoint, path: Path) -> None:
-        """Go on from a snapshot."""
-        facts = saved.facts
-        if facts["settings"] != self._fingerprint():
+        """Go on from a snapshot.
+
+        Raises:
+            WeightsError: if it was made with something else, or is damaged.
+        """
+        self._refuse_other(saved, path)
+        try:
+            self._take(saved)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            said = " ".join(str(error).split())
             raise WeightsError(
-                f"The checkpoint {path} was made with other settings or data; "
-                "delete it, or choose another output."
+                f"The checkpoint {path} is damaged ({said}); delete it to train from the start."
+            ) from error
+
+    def _refuse_other(self, saved: Checkpoint, path: Path) -> None:
+        advice = "delete it, or choose another output."
+        if saved.facts.get("settings") != self._fingerprint():
+            raise WeightsError(
+                f"The checkpoint {path} was made with other settings or data; {advice}"
             )
+        known = saved.group("data")
+        if not known:
+            self.notes = (
+                f"Went on from {path.name}, which an older version of equipoise wrote: it does not "
+                "say by content with which kernel, mask or operator it was made.",
+            )
+            return
+        other = [name for name, batch in self._data().items() if not agrees(known.get(name), batch)]
+        if other:
+            raise WeightsError(
+                f"The checkpoint {path} was made with other settings or data: under the same names "
+                f"there are other {' and other '.join(other)} now, so images, noise, kernel, mask "
+                f"or operator changed; put them back, {advice}"
+            )
+
+    def _take(self, saved: Checkpoint) -> None:
+        facts = saved.facts
         self.regularizer.load_state_dict(saved.group("weights"))
         self.best = saved.group("best")
         restore_optimizer(self.optimizer, saved.group("optimizer"))
@@ -314,6 +348,16 @@ class _Training:
         log = facts["log"]
         assert isinstance(log, dict)
         self.log = Log(**log)
+
+    def _data(self) -> dict[str, Tensor]:
+        """Images and measurements, which a checkpoint tells by content."""
+        bank, held_out = self.bank, self.validation
+        return {
+            "training images": bank.truth,
+            "measurements": bank.y,
+            "validation images": held_out.truth,
+            "validation measurements": held_out.y,
+        }
 
     def _fingerprint(self) -> dict[str, object]:
         """What must agree for a checkpoint to be continued."""

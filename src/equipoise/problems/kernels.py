@@ -16,8 +16,12 @@ from equipoise.images import read_image, to_gray
 
 #: Radius of a Gaussian kernel in standard deviations; what is cut off weighs less than 1e-4.
 GAUSSIAN_RADIUS = 4.0
+#: Kernels by name, and how many numbers they take.
+NAMED = {"motion": (1, 2), "gaussian": (1,)}
 #: Share of the kernel's absolute weight below which its sum counts as zero.
 ZERO_SUM = 1e-6
+#: Difference of the sum from 1 up to which a kernel is one that was normalised here.
+NORMALIZED = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +126,9 @@ def kernel_from_tensor(values: Tensor, description: str = "the given kernel") ->
         )
     if not math.isclose(float(total), 1.0, rel_tol=1e-6):
         notes.append("The kernel was normalised to sum 1.")
-    return Kernel(exact / total, description, tuple(notes))
+    if abs(float(total) - 1.0) > NORMALIZED:  # a kernel of ours stays as it is, bit for bit
+        exact = exact / total
+    return Kernel(exact, description, tuple(notes))
 
 
 def kernel_from_text(text: str) -> Kernel:
@@ -136,18 +142,33 @@ def kernel_from_text(text: str) -> Kernel:
         UsageError: if the numbers are missing or unreadable.
         InputError: if the file is missing or unusable, or a number is out of range.
     """
-    name, colon, rest = text.partition(":")
-    if not colon or Path(text).exists():
+    if is_kernel_file(text):
         pixels = to_gray(read_image(text).pixels)
         return kernel_from_tensor(pixels[0], f"the kernel of '{Path(text).name}'")
-    counts = {"motion": (1, 2), "gaussian": (1,)}
-    if name not in counts:
-        raise UnknownNameError("kernel", name, counts)
+    return named_kernel(text)
+
+
+def is_kernel_file(text: str) -> bool:
+    """Whether a command line means a file by that text, and no name with numbers."""
+    return ":" not in text or Path(text).exists()
+
+
+def named_kernel(text: str) -> Kernel:
+    """Make the kernel of ``"motion:9"``, ``"motion:9:30"`` or ``"gaussian:1.5"``; open no file.
+
+    Raises:
+        UnknownNameError: for another name before the colon.
+        UsageError: if the numbers are missing or unreadable.
+        InputError: if a number is out of range.
+    """
+    name, _, rest = text.partition(":")
+    if name not in NAMED:
+        raise UnknownNameError("kernel", name, NAMED)
     try:
         numbers = [float(part) for part in rest.split(":")]
     except ValueError:
         numbers = []
-    if len(numbers) not in counts[name]:
+    if len(numbers) not in NAMED[name]:
         raise UsageError(
             f"Cannot read the kernel '{text}': write motion:LENGTH, motion:LENGTH:ANGLE, "
             "gaussian:DEVIATION, or the path of an image."

@@ -143,26 +143,46 @@ def mask_from_text(text: str, seed: int = 0) -> Mask:
         UsageError: if the share is unreadable.
         InputError: if the share is out of (0, 1], or the file is missing or unusable.
     """
-    try:
-        return RandomPixels(float(text), seed)
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-    name, colon, rest = text.partition(":")
-    if not colon or Path(text).exists():
+    if is_mask_file(text):
         gray = to_gray(read_image(text).pixels)[0]
         white = (gray >= 0.5 * gray.max()) & (gray > 0)
         return FixedMask(white.to(torch.float64), f"the mask '{Path(text).name}'")
+    return named_mask(text, seed)
+
+
+def is_mask_file(text: str) -> bool:
+    """Whether a command line means a file by that text, and no share."""
+    return _share(text) is None and (":" not in text or Path(text).exists())
+
+
+def named_mask(text: str, seed: int = 0) -> Mask:
+    """Make the mask of ``"0.5"`` or ``"rows:0.5"``; open no file.
+
+    Raises:
+        UnknownNameError: for another name before the colon.
+        UsageError: if the share is unreadable.
+        InputError: if the share is out of (0, 1].
+    """
+    share = _share(text)
+    if share is not None:
+        return RandomPixels(share, seed)
+    name, _, rest = text.partition(":")
     if name != "rows":
         raise UnknownNameError("mask", name, ["rows"])
-    try:
-        fraction = float(rest)
-    except ValueError:
+    share = _share(rest)
+    if share is None:
         raise UsageError(
             f"Cannot read the mask '{text}': write a share such as 0.5, rows:0.5, or the path of "
             "an image."
-        ) from None
-    return RandomRows(fraction, seed)
+        )
+    return RandomRows(share, seed)
+
+
+def _share(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _check_fraction(fraction: float) -> None:

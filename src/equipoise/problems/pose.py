@@ -9,6 +9,8 @@ import torch
 from equipoise.errors import UnknownNameError, UsageError
 from equipoise.problems.datasplit import DataSplit
 from equipoise.problems.folders import folder_images
+from equipoise.problems.kernels import Kernel, named_kernel
+from equipoise.problems.masks import Mask, named_mask
 from equipoise.problems.photographs import photographs
 from equipoise.problems.problem import Problem, Shape
 from equipoise.problems.tasks import Padding, deblur, denoise, from_physics, inpaint
@@ -29,8 +31,8 @@ def pose(
     image_shape: Shape,
     *,
     noise: float | None = None,
-    mask: str | None = None,
-    kernel: str | None = None,
+    mask: str | Mask | None = None,
+    kernel: str | Kernel | None = None,
     angles: str | None = None,
     unit_size: tuple[int, int] | None = None,
     physics: str | None = None,
@@ -41,12 +43,15 @@ def pose(
 ) -> Problem:
     """Pose the problem that a task's name and options mean, for images of one shape.
 
+    No image file is opened: texts are names with numbers, what a file holds is given by content.
+    Only ``physics`` runs code.
+
     Args:
         task: denoise, inpaint, deblur, tomography, or physics.
         image_shape: (C, H, W).
         noise: standard deviation of the noise; None is the task's own.
-        mask: share of known pixels, ``rows:0.5``, or a mask image; None is the task's own.
-        kernel: ``motion:9``, ``gaussian:1.5``, or an image; None is the task's own.
+        mask: share of known pixels, ``rows:0.5``, or a mask; None is the task's own.
+        kernel: ``motion:9``, ``gaussian:1.5``, or a kernel; None is the task's own.
         angles: of tomography, ``30`` or ``60:0-120``; None is the task's own.
         unit_size: (H, W) of the images for which the tomograph has norm 1; None is their own.
         physics: ``module:function`` of a user's operator, for the task physics.
@@ -56,7 +61,7 @@ def pose(
         device: where images and physics are.
 
     Raises:
-        UnknownNameError: if there is no such task.
+        UnknownNameError: if there is no such task, mask or kernel.
         UsageError: if the task physics comes without an operator.
     """
     sigma = {} if noise is None else {"sigma": noise}
@@ -67,10 +72,10 @@ def pose(
         factory = load_user_physics(physics)
         return from_physics(factory, image_shape, **sigma, name=name, dtype=dtype, device=device)
     if task == "inpaint":
-        known = 0.5 if mask is None else mask
+        known = named_mask(mask, seed) if isinstance(mask, str) else mask or 0.5
         return inpaint(image_shape, known, **sigma, seed=seed, dtype=dtype, device=device)
     if task == "deblur":
-        blur = "motion:9" if kernel is None else kernel
+        blur = named_kernel(kernel) if isinstance(kernel, str) else kernel or "motion:9"
         return deblur(image_shape, blur, **sigma, padding=padding, dtype=dtype, device=device)
     if task == "tomography":
         views = "30" if angles is None else angles

@@ -194,7 +194,8 @@ def dct_filters(filters: int, channels: int, kernel_size: int, dims: int = 2) ->
     The basis is separable over channels and axes and orthonormal; atoms that are constant over
     the spatial axes are left out. Fewer filters than atoms are spread evenly over the frequencies
     from low to high: what no filter sees is not regularised. Filters beyond the size of the basis
-    are random (zero-mean, unit norm), drawn from torch's global generator.
+    are random (zero-mean, unit norm), drawn from torch's global generator. Where tensors are made
+    on the device ``meta`` there are no values, only the shape.
 
     Args:
         filters: number of filters.
@@ -206,6 +207,8 @@ def dct_filters(filters: int, channels: int, kernel_size: int, dims: int = 2) ->
         Tensor of shape (filters, channels, *[kernel_size] * dims).
     """
     bases = [_cosines(channels), *[_cosines(kernel_size)] * dims]
+    if bases[0].is_meta:  # however many they are
+        return torch.empty(filters, channels, *[kernel_size] * dims)
     orders = [order for order in product(*(range(len(basis)) for basis in bases)) if any(order[1:])]
     orders.sort(key=lambda order: (sum(f * f for f in order[1:]), order[0], order))
     if 1 < filters < len(orders):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
 
 from equipoise.errors import UnknownNameError, UsageError
 
@@ -26,7 +26,8 @@ class StudySettings(BaseModel):
             of a user's operator; None takes the study's own choice.
         regularizers: names of :data:`REGULARIZERS`, or ``weights``; None likewise.
         weights: weights file of the regulariser ``weights``.
-        task: arguments of :func:`equipoise.problems.pose.pose` for the physics ``own``.
+        task: arguments of :func:`equipoise.problems.pose.pose` for the physics ``own``; a kernel
+            or mask that is given by content is written down as its description.
         data: folder of images; None takes the embedded photographs and a phantom.
         size: side of the images in pixels.
         noise_levels: norms of the noise relative to the norm of the clean data, falling; None
@@ -51,6 +52,10 @@ class StudySettings(BaseModel):
     seed: int = Field(0, ge=0)
     tolerance: float = Field(1e-6, gt=0)
     max_evaluations: int = Field(5000, ge=1)
+
+    @field_serializer("task")
+    def _described(self, task: dict[str, Any] | None) -> dict[str, Any] | None:
+        return task and {key: getattr(value, "description", value) for key, value in task.items()}
 
     @model_validator(mode="after")
     def _known_names(self) -> StudySettings:
