@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from equipoise.differentiate import Adjoint, BackwardRecord, attach_gradient
 from equipoise.equation import Equation
 from equipoise.errors import InputError
+from equipoise.modes import HALF, verb
 from equipoise.regularizers.base import Regularizer
 from equipoise.solve import Solver, solve
 from equipoise.status import OnFailure, Solution
@@ -81,6 +82,7 @@ class EquilibriumReconstructor(Reconstructor):
         """The equation of these measurements."""
         return Equation(physics, y, self.regularizer, self.alpha, self.data_fidelity)
 
+    @verb
     def solve(self, y: Tensor, physics: LinearPhysics, x0: Tensor | None = None) -> Solution:
         """Solve the equation and report residual, error bound, evaluations and status.
 
@@ -91,6 +93,7 @@ class EquilibriumReconstructor(Reconstructor):
         """
         return self._solve(self.equation(y, physics), x0)
 
+    @verb
     def forward(
         self, y: Tensor, physics: LinearPhysics, x0: Tensor | None = None, **kwargs: Any
     ) -> Tensor:
@@ -121,6 +124,8 @@ class EquilibriumReconstructor(Reconstructor):
                 f"x0 has shape {tuple(start.shape)}, the images {tuple(equation.image_shape)}."
             )
         like = equation.adjoint_data
+        if start.dtype in HALF:
+            start = start.to(like.dtype)
         if start.dtype != like.dtype or start.device != like.device:
             raise InputError(
                 f"x0 is {start.dtype} on {start.device}, the images are {like.dtype} on "

@@ -29,6 +29,7 @@ from equipoise.errors import ConvergenceError
 from equipoise.learn import Progress, TrainingResult, TrainSettings, learn, make_validation
 from equipoise.learn.rates import usual_learning_rate, usual_validation_interval
 from equipoise.learn.recipe import VALIDATION_SEED
+from equipoise.modes import learning_verb
 from equipoise.problems import DataSplit, Problem
 from equipoise.problems.pose import OWN, choose_device, images_of, pose
 from equipoise.regularizers import Regularizer, build
@@ -63,6 +64,7 @@ class Silence:
         """Ignore."""
 
 
+@learning_verb
 def run_comparison(settings: CompareSettings, *, observer: Observer | None = None) -> Comparison:
     """Compare ways of learning a regulariser on the user's own problem.
 

@@ -13,6 +13,7 @@ from equipoise.cotangents import pull_back
 from equipoise.differentiate.adjoint import Adjoint, default_adjoint, matched_tolerance
 from equipoise.equation import Equation
 from equipoise.errors import InputError
+from equipoise.modes import backward_in_own_precision, ordinary, verb
 from equipoise.status import LinearSolution, OnFailure
 
 #: ``g -> q`` with ``J^T q = g``.
@@ -35,6 +36,7 @@ class BackwardRecord:
         return self.solutions[-1] if self.solutions else None
 
 
+@verb
 def attach_gradient(
     equation: Equation,
     x: Tensor,
@@ -71,10 +73,12 @@ def attach_gradient(
         raise InputError(
             f"x has shape {tuple(x.shape)}, the equation's images {tuple(equation.image_shape)}."
         )
-    point = x.detach()
+    point = ordinary(x.detach())
     if not torch.is_grad_enabled():
         return point
-    residual = equation.attached_residual(point)
+    with backward_in_own_precision() as ends:
+        residual = equation.attached_residual(point)
+        ends.append(residual)
     if not residual.requires_grad:
         return point
     if adjoint is None:

@@ -33,10 +33,12 @@ from equipoise.learn.step import (
     check_mode,
 )
 from equipoise.learn.validation import Validation
+from equipoise.modes import learning_verb
 from equipoise.regularizers import Scaled
 from equipoise.regularizers.base import Regularizer
 
 
+@learning_verb
 def train(
     regularizer: Regularizer,
     bank: PatchBank,

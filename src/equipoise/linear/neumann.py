@@ -12,6 +12,7 @@ from torch import Tensor
 from equipoise.errors import InputError
 from equipoise.linear.loop import check_system, checked, safe_norm
 from equipoise.linear.process import Product
+from equipoise.modes import verb
 from equipoise.status import LinearSolution, Status
 
 #: A residual this many times larger than the right-hand side counts as divergence.
@@ -43,6 +44,7 @@ class NeumannSeries:
         if not self.tolerance > 0:
             raise InputError(f"tolerance must be positive, got {self.tolerance}.")
 
+    @verb
     def solve(self, apply: Product, b: Tensor) -> LinearSolution:
         """Sum the series; every sample gets all terms.
 

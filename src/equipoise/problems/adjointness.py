@@ -9,6 +9,7 @@ from deepinv.physics import LinearPhysics
 from torch import Tensor
 
 from equipoise.errors import AdjointError, InputError
+from equipoise.modes import verb
 
 #: Relative defect that is taken for rounding, by dtype. Exact pairs measure up to 1e-6 and 1e-15.
 TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-10}
@@ -16,6 +17,7 @@ TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-10}
 SAMPLES = 16
 
 
+@verb
 def check_adjoint(
     physics: LinearPhysics,
     image_shape: tuple[int, ...],

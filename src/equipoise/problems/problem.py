@@ -13,6 +13,7 @@ from deepinv.physics.mri import MRIMixin
 from torch import Tensor
 
 from equipoise.errors import InputError, UsageError
+from equipoise.modes import verb
 from equipoise.vectors import dot, expand
 
 Shape = tuple[int, ...]
@@ -54,6 +55,7 @@ class Problem:
     first_guess: Callable[[LinearPhysics, Tensor], Tensor] = field(repr=False)
     notes: tuple[str, ...] = ()
 
+    @verb
     def measure(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Simulate ``y = A x + sigma n`` with n standard normal; only observed entries get noise.
 
@@ -79,6 +81,7 @@ class Problem:
             mask = _observed(self.physics)
             return clean + self.sigma * (n if mask is None else n * mask.to(n.dtype))
 
+    @verb
     def start(self, y: Tensor) -> Tensor:
         """A cheap image near the answer: where solvers start, and what they must improve on.
 

@@ -10,6 +10,7 @@ import torch
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
+from equipoise.modes import verb
 from equipoise.problems.adjointness import TOLERANCES
 from equipoise.problems.patches import dihedral
 from equipoise.vectors import norm
@@ -34,6 +35,7 @@ class Symmetry:
     measurement: int
 
 
+@verb
 def symmetries(
     physics: LinearPhysics,
     image_shape: Sequence[int],

@@ -13,6 +13,7 @@ from torch import Tensor
 from equipoise.bounds import Bound
 from equipoise.errors import InputError, NoPotentialError, UsageError
 from equipoise.memory import keep_freed_memory
+from equipoise.modes import in_own_precision
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization, autograd_linearization
 from equipoise.regularizers.proximal import solve_prox
@@ -158,6 +159,7 @@ class Regularizer(Prior):
 
     # ---- the public face -----------------------------------------------------------------------
 
+    @in_own_precision
     def field(self, x: Tensor, constants: Constants | None = None) -> Tensor:
         """Compute ``R(x)``.
 
@@ -174,6 +176,7 @@ class Regularizer(Prior):
         fold = self._fold(x)
         return self._field(fold, self._given(constants)).reshape(x.shape)
 
+    @in_own_precision
     def potential(self, x: Tensor, constants: Constants | None = None) -> Tensor:
         """Compute ``r(x)`` of each sample, shape (B,), with R the gradient of r.
 
@@ -183,6 +186,7 @@ class Regularizer(Prior):
         fold = self._fold(x)
         return self._unfold_scalar(self._potential(fold, self._given(constants)), x)
 
+    @in_own_precision
     def potential_and_field(
         self, x: Tensor, constants: Constants | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -191,11 +195,13 @@ class Regularizer(Prior):
         value, field = self._potential_and_field(fold, self._given(constants))
         return self._unfold_scalar(value, x), field.reshape(x.shape)
 
+    @in_own_precision
     def linearize(self, x: Tensor, constants: Constants | None = None) -> Linearization:
         """Products with the Jacobian of R at x and with its transpose."""
         fold = self._fold(x)
         return self._linearize(fold, self._given(constants)).between(fold.shape, x.shape)
 
+    @in_own_precision
     def attached(self, x: Tensor, constants: Constants | None = None) -> Tensor:
         """Compute ``R(x)`` for one reverse pass, which may be cheaper than that of :meth:`field`.
 
@@ -203,6 +209,7 @@ class Regularizer(Prior):
         """
         return self._attached(self._fold(x), self._given(constants)).reshape(x.shape)
 
+    @in_own_precision
     def frozen(self) -> FrozenField:
         """R for its present parameters, prepared for many evaluations without a graph.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from equipoise.bounds import Bound, proved
 from equipoise.circulant import FLOOR, LocalInverse, local_inverse
 from equipoise.errors import InputError
+from equipoise.modes import make_ordinary, refuse_transforms, verb
 from equipoise.solve import default_solver, solve
 from equipoise.status import Solution
 from equipoise.vectors import dot, norm
@@ -97,6 +98,7 @@ class ProximalSystem:
         return ProximalSystem(self._regularizer, self._x[keep], self._gamma)
 
 
+@verb
 def solve_prox(
     regularizer: Regularizer, x: Tensor, gamma: float | Tensor, tolerance: float | None
 ) -> Solution:
@@ -105,6 +107,8 @@ def solve_prox(
     Raises:
         InputError: if gamma is not a positive number.
     """
+    refuse_transforms(x, regularizer)
+    make_ordinary(regularizer)
     step = float(gamma)
     if not step > 0:
         raise InputError(f"gamma must be positive, got {step}.")

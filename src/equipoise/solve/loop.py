@@ -10,6 +10,7 @@ from torch import Tensor
 
 from equipoise.bounds import inflate
 from equipoise.errors import InputError
+from equipoise.modes import verb
 from equipoise.solve.choice import default_solver
 from equipoise.solve.solver import Solver, State, select_state
 from equipoise.solve.system import System
@@ -23,6 +24,7 @@ DIVERGENCE, GROWTH = 1e4, 2.0
 PROGRESS = 0.99
 
 
+@verb
 def solve(
     system: System,
     x0: Tensor,
