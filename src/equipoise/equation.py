@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from equipoise.bounds import Bound
 from equipoise.circulant import FLOOR, LocalInverse, LocalKernels, local_inverse
-from equipoise.data_term import DataTerm, data_term
+from equipoise.data_term import DataTerm
 from equipoise.errors import InputError, UsageError
 from equipoise.modes import (
     HALF,
@@ -28,6 +28,7 @@ from equipoise.modes import (
 from equipoise.regularizers.base import Constants, Regularizer, Traits
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization
+from equipoise.stacked import joined, term_of
 from equipoise.vectors import expand, norm
 
 
@@ -42,6 +43,8 @@ class Equation:
         physics: deepinv linear physics A.
         y: measurements, shape (B, ...), finite. What comes in half precision, from a physics under
             ``torch.autocast`` say, is solved in the dtype of R's parameters (float32 without any).
+            A ``TensorList`` of several parts, as of ``deepinv.physics.stack``, becomes one tensor
+            (B, n), and the physics one that gives it; data terms add.
         regularizer: the field R.
         alpha: regularisation strength, a positive number or tensor (0-d or one per sample); may
             require a gradient.
@@ -90,13 +93,15 @@ class Equation:
             )
 
     def _settle(self) -> None:
-        """Take y in the precision of R where it is half, and nothing made in inference mode."""
+        """Take y as one tensor, in the precision of R where it is half, and nothing that was made
+        in inference mode."""
         parts = (self.physics, self.regularizer, self.data_fidelity)
         refuse_transforms(self.y, self.alpha, *parts)
         for part in parts:
             if isinstance(part, nn.Module):
                 make_ordinary(part)
-        y, alpha = self.y, self.alpha
+        alpha = self.alpha
+        physics, y = joined(self.physics, self.y)
         if isinstance(y, Tensor):
             y = ordinary(y)
             if y.dtype in HALF:
@@ -104,14 +109,14 @@ class Equation:
                 y = y.to(torch.float32 if held is None else held.dtype)
         if isinstance(alpha, Tensor):
             alpha = ordinary(alpha)
-        self.__dict__.update(y=y, alpha=alpha)
+        self.__dict__.update(physics=physics, y=y, alpha=alpha)
 
     # ---- evaluation without a graph ------------------------------------------------------------
 
     @cached_property
     def data(self) -> DataTerm:
         """The data part of the equation."""
-        return data_term(self.physics, self.y.detach(), self.data_fidelity)
+        return term_of(self.physics, self.y.detach(), self.data_fidelity)
 
     @cached_property
     def frozen(self) -> FrozenField:
@@ -216,13 +221,13 @@ class Equation:
             constants: the regulariser's constants with a graph, where several evaluations share
                 them (unrolling).
         """
-        live = data_term(self.physics, self.y, self.data_fidelity)
+        live = term_of(self.physics, self.y, self.data_fidelity)
         return live.gradient(x) + self._weighted(self.regularizer.field(x, constants))
 
     @in_own_precision
     def attached_residual(self, x: Tensor) -> Tensor:
         """:meth:`differentiable_residual` for one reverse pass; not differentiable twice."""
-        live = data_term(self.physics, self.y, self.data_fidelity)
+        live = term_of(self.physics, self.y, self.data_fidelity)
         return live.gradient(x) + self._weighted(self.regularizer.attached(x))
 
     # ---- traits --------------------------------------------------------------------------------

@@ -113,9 +113,12 @@ def _run_task(
         seed=settings.seed,
         device=device,
     )
+    methods = specs(settings.methods, settings.regularizers)
+    if task == OWN and any(spec.mode is None for spec in methods):
+        problem.with_dtype(torch.float64)  # refused now, if at all, and not after other methods
     tests = measure_tests(problem, images.test, settings.seed)
     runs, notes, failures = [], list(problem.notes), []
-    for spec in specs(settings.methods, settings.regularizers):
+    for spec in methods:
         if spec.mode is None:
             watch.started(task, spec.label, 0)
             result, note = _baseline(spec, task, problem, settings, images, tests)

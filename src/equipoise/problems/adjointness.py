@@ -71,7 +71,7 @@ def check_adjoint(
             f"A_adjoint of {type(physics).__name__} is not the adjoint of A: relative defect "
             f"{defect:.2g}, accepted {limit:.0e} in {dtype}. The equation's gradient would be "
             "wrong; use the exact adjoint (for deepinv's Tomography adjoint_via_backprop=True; in "
-            "general deepinv.physics.adjoint_function(A, image_shape))."
+            "general LinearPhysics(A=A, img_size=image_shape), which differentiates A)."
         )
     return defect
 
@@ -84,7 +84,9 @@ def _check_shapes(physics: LinearPhysics, u: Tensor, dtype: torch.dtype) -> None
     except Exception as error:  # a user's operator may raise anything
         raise InputError(
             f"{name} does not take images of shape {tuple(u.shape)} and dtype {dtype} "
-            f"on {u.device}: {type(error).__name__}: {error}"
+            f"on {u.device}: {type(error).__name__}: {error}. Problems are solved in float32 and "
+            "float64: let A compute in the dtype of its argument, and let the physics hold its "
+            "tensors as attributes, which are converted, not inside of functions."
         ) from error
     if back.shape != u.shape:
         raise InputError(

@@ -86,12 +86,14 @@ def turn(images: Tensor, elements: Tensor) -> Tensor:
     """Apply to each image of a batch a symmetry of its own, in one pass.
 
     Args:
-        images: shape (B, ..., H, W).
+        images: shape (B, ..., H, W); vectors (B, n), which only the identity keeps, stay.
         elements: numbers as in ``dihedral``, shape (B,), integer; odd ones for H = W alone.
 
     Returns:
         The turned images, of the same shape.
     """
+    if images.dim() < 3:
+        return images
     height, width = images.shape[-2:]
     places = _places(height, width, images.device)[elements]
     flat = images.flatten(-2)
