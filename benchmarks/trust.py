@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks import machine, plots
+from benchmarks import machine
 from benchmarks.record import Column, Record, Row, Table
 from benchmarks.trust_problems import Problem, draw_problem
 from equipoise.certify.posteriori import error_bound
@@ -81,7 +81,7 @@ def examine(seed: int) -> Findings:
         found.failed[f"refused: {type(error).__name__}"] += 1
         return found
     where = found.usual if problem.usual_scale else found.unusual
-    for i, status in enumerate(solution.statuses):
+    for status in solution.statuses:
         where[status.name] += 1
         if status is not Status.CONVERGED and problem.usual_scale:
             found.failed[f"{problem.words['field']}"] += 1
@@ -201,10 +201,8 @@ def run(short: bool, say: Callable[[str], None]) -> Record:
     began = said = time.perf_counter()
     count = SHORT if short else FULL
     total = Findings()
-    done = 0
-    for found in _all(range(count)):
+    for done, found in enumerate(_all(range(count)), 1):
         total.add(found)
-        done += 1
         if time.perf_counter() - said > PROGRESS:
             said = time.perf_counter()
             say(f"{done} of {count} problems, {len(total.false)} false")

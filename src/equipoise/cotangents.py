@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from equipoise.errors import InputError
+from equipoise.modes import verb
 
 #: What a backward pass computes of a cotangent.
 Pull = Callable[[Tensor], tuple[Tensor, ...]]
@@ -36,9 +37,10 @@ def pull_back(pull: Pull, cotangent: Tensor, *sources: Tensor) -> tuple[Tensor, 
 class _PullBack(torch.autograd.Function):
     @staticmethod
     def forward(cotangent: Tensor, pull: Pull, *sources: Tensor) -> tuple[Tensor, ...]:
+        plain = verb(pull)  # a backward pass runs in the modes of whoever calls it
         if torch._C._functorch.is_legacy_batchedtensor(cotangent):
-            return _one_by_one(cotangent, pull)
-        return pull(cotangent.contiguous())
+            return _one_by_one(cotangent, plain)
+        return plain(cotangent.contiguous())
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

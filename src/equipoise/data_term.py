@@ -22,6 +22,7 @@ from equipoise.bounds import Bound, estimated, inflate, proved
 from equipoise.circulant import nearest_multiplier
 from equipoise.errors import InputError, UsageError
 from equipoise.gauge import clipped, level_and_spread
+from equipoise.modes import leaf
 from equipoise.vectors import dot, expand, norm
 
 #: Steps of the power iteration that estimates ||A|| where no decomposition gives it.
@@ -209,7 +210,7 @@ class GeneralDataTerm(DataTerm):
     def _slope(self, u: Tensor, create_graph: bool) -> tuple[Tensor, Tensor]:
         """Energy and its derivative with respect to ``u = A x``."""
         with torch.enable_grad():
-            point = u if u.requires_grad else u.detach().requires_grad_()
+            point = u if u.requires_grad else leaf(u)
             energy = self._energy(point)
             slope = torch.autograd.grad(energy.sum(), point, create_graph=create_graph)[0]
         return energy, slope
@@ -248,7 +249,7 @@ class GeneralDataTerm(DataTerm):
     def hessian(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """``v -> A^T d''(A x, y) A v``; d'' is symmetric, so one reverse pass gives it."""
         with torch.enable_grad():
-            u = self.physics.A(x).detach().requires_grad_()
+            u = leaf(self.physics.A(x))
             slope = self._slope(u, create_graph=True)[1]
         if not slope.requires_grad:  # a fidelity that is linear in x
             return torch.zeros_like

@@ -12,19 +12,27 @@ from typing import Any
 import torch
 from deepinv.optim.data_fidelity import DataFidelity
 from deepinv.physics import LinearPhysics
-from torch import Tensor
+from torch import Tensor, nn
 
 from equipoise.bounds import Bound
 from equipoise.circulant import FLOOR, LocalInverse, LocalKernels, local_inverse
-from equipoise.data_term import DataTerm, data_term
+from equipoise.data_term import DataTerm
 from equipoise.errors import InputError, UsageError
 from equipoise.gauge import Gauge, scale_above_rounding, weighted_norm
+from equipoise.modes import (
+    HALF,
+    in_own_precision,
+    make_ordinary,
+    ordinary,
+    refuse_transforms,
+    verb,
+)
 from equipoise.portable import portable
 from equipoise.regularizers.base import Constants, Regularizer, Traits
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization
+from equipoise.stacked import joined, term_of
 from equipoise.vectors import expand, norm
-
 
 #: Pixels that A sees less than others may be solved less accurately by up to this factor.
 LENIENCE = 4.0
@@ -39,14 +47,18 @@ class Equation:
 
     Args:
         physics: deepinv linear physics A.
-        y: measurements, shape (B, ...), finite.
+        y: measurements, shape (B, ...), finite. What comes in half precision, from a physics under
+            ``torch.autocast`` say, is solved in the dtype of R's parameters (float32 without any).
+            A ``TensorList`` of several parts, as of ``deepinv.physics.stack``, becomes one tensor
+            (B, n), and the physics one that gives it; data terms add.
         regularizer: the field R.
         alpha: regularisation strength, a positive number or tensor (0-d or one per sample); may
             require a gradient.
         data_fidelity: a deepinv data fidelity; None is ``deepinv.optim.L2()``.
 
     Raises:
-        UsageError: if the physics is not linear or the regulariser is not a ``Regularizer``.
+        UsageError: if the physics is not linear or the regulariser is not a ``Regularizer``, or
+            inside ``torch.func.grad``, ``torch.vmap`` and the like.
         InputError: if y is not finite, alpha not positive, or dtypes or devices do not match.
 
     Evaluations (:meth:`residual`, :meth:`potential_and_residual`, :meth:`linearize`) build no
@@ -63,6 +75,7 @@ class Equation:
     alpha: float | Tensor = 1.0
     data_fidelity: DataFidelity | None = None
 
+    @verb
     def __post_init__(self) -> None:
         if not isinstance(self.physics, LinearPhysics):
             raise UsageError(
@@ -74,6 +87,7 @@ class Equation:
                 "The regularizer must be an equipoise Regularizer; wrap a network N as "
                 "equipoise.Residual(N), a deepinv prior as equipoise.from_deepinv(prior)."
             )
+        self._settle()
         check_measurements(self.physics, self.y)
         alpha = self.alpha.detach() if isinstance(self.alpha, Tensor) else _number(self.alpha)
         if alpha.is_complex() or not bool((torch.isfinite(alpha) & (alpha > 0)).all()):
@@ -91,12 +105,31 @@ class Equation:
         made_of = {f.name: getattr(self, f.name) for f in fields(self)}
         return made_of | {"physics": portable(self.physics)}
 
+    def _settle(self) -> None:
+        """Take y as one tensor, in the precision of R where it is half, and nothing that was made
+        in inference mode."""
+        parts = (self.physics, self.regularizer, self.data_fidelity)
+        refuse_transforms(self.y, self.alpha, *parts)
+        for part in parts:
+            if isinstance(part, nn.Module):
+                make_ordinary(part)
+        alpha = self.alpha
+        physics, y = joined(self.physics, self.y)
+        if isinstance(y, Tensor):
+            y = ordinary(y)
+            if y.dtype in HALF:
+                held = next(self.regularizer.parameters(), None)
+                y = y.to(torch.float32 if held is None else held.dtype)
+        if isinstance(alpha, Tensor):
+            alpha = ordinary(alpha)
+        self.__dict__.update(physics=physics, y=y, alpha=alpha)
+
     # ---- evaluation without a graph ------------------------------------------------------------
 
     @cached_property
     def data(self) -> DataTerm:
         """The data part of the equation."""
-        return data_term(self.physics, self.y.detach(), self.data_fidelity)
+        return term_of(self.physics, self.y.detach(), self.data_fidelity)
 
     @cached_property
     def frozen(self) -> FrozenField:
@@ -109,6 +142,7 @@ class Equation:
         return self.adjoint_data.shape
 
     @cached_property
+    @in_own_precision
     def adjoint_data(self) -> Tensor:
         """``A^T y``."""
         with torch.no_grad():
@@ -120,6 +154,7 @@ class Equation:
         return self.adjoint_data
 
     @cached_property
+    @in_own_precision
     def gauge(self) -> Gauge:
         """What residuals are measured by.
 
@@ -166,11 +201,13 @@ class Equation:
         """What the size of a residual is relative to, shape (B,)."""
         return self.gauge.scale
 
+    @in_own_precision
     def residual(self, x: Tensor) -> Tensor:
         """``E(x)``, shape of x."""
         with torch.no_grad():
             return self.data.gradient(x) + self._weighted(self.frozen.field(x))
 
+    @in_own_precision
     def potential_and_residual(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``D(A x, y) + alpha r(x)``, shape (B,), and ``E(x)``; only for gradient fields."""
         with torch.no_grad():
@@ -178,6 +215,7 @@ class Equation:
             value, field = self.frozen.potential_and_field(x)
             return energy + self._alpha(value) * value, slope + self._weighted(field)
 
+    @in_own_precision
     def linearize(self, x: Tensor) -> Linearization:
         """``v -> J v`` and ``w -> J^T w`` with ``J = D'' + alpha J_R`` at x."""
         with torch.no_grad():
@@ -185,6 +223,7 @@ class Equation:
             curve = self.data.hessian(x)
 
         def add(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+            @in_own_precision
             def total(v: Tensor) -> Tensor:
                 with torch.no_grad():
                     return curve(v) + self._weighted(product(v))
@@ -195,6 +234,7 @@ class Equation:
         vjp = jvp if inner.vjp is inner.jvp else add(inner.vjp)
         return Linearization(jvp, vjp)
 
+    @verb
     def preconditioner(self, x: Tensor, floor: float | Tensor = FLOOR) -> LocalInverse | None:
         """A symmetric positive definite operator near ``J^{-1}`` at x that costs a few FFTs.
 
@@ -231,6 +271,7 @@ class Equation:
             balanced = local.times(expand(factor, local.kernels))
             return local_inverse(balanced, share * multiplier, floor, root)
 
+    @in_own_precision
     def in_domain(self, x: Tensor) -> Tensor | None:
         """Boolean (B,), or None where the data fidelity is defined everywhere."""
         with torch.no_grad():
@@ -238,6 +279,7 @@ class Equation:
 
     # ---- evaluation with a graph ---------------------------------------------------------------
 
+    @in_own_precision
     def differentiable_residual(self, x: Tensor, constants: Constants | None = None) -> Tensor:
         """``E(x)`` with a graph to R's parameters, alpha, y and the physics' own parameters.
 
@@ -246,12 +288,13 @@ class Equation:
             constants: the regulariser's constants with a graph, where several evaluations share
                 them (unrolling).
         """
-        live = data_term(self.physics, self.y, self.data_fidelity)
+        live = term_of(self.physics, self.y, self.data_fidelity)
         return live.gradient(x) + self._weighted(self.regularizer.field(x, constants))
 
     # ---- traits --------------------------------------------------------------------------------
 
     @cached_property
+    @in_own_precision
     def traits(self) -> Traits:
         """The regulariser's traits for its present parameters."""
         return self.regularizer.traits()
@@ -284,6 +327,7 @@ class Equation:
         """Whether hypothesis (D) of the theory holds for R, hence for E."""
         return self.traits.disc
 
+    @verb
     def resolvent(self) -> tuple[Callable[[Tensor], Tensor], float] | None:
         """``v -> (A^T A + c I)^{-1} v`` and its best c (theory, section 2), or None.
 
@@ -341,6 +385,7 @@ class Equation:
             other.__dict__.update(traits=self.traits)
 
     @property
+    @verb
     def _spectrum(self) -> tuple[Bound, Bound]:
         with torch.no_grad():
             return self.data.spectrum

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from equipoise.differentiate import Adjoint, BackwardRecord, attach_gradient
 from equipoise.equation import Equation
+from equipoise.modes import HALF, verb
 from equipoise.regularizers.base import Regularizer
 from equipoise.solve import Solver, solve
 from equipoise.status import OnFailure, Solution
@@ -98,6 +99,7 @@ class EquilibriumReconstructor(Reconstructor):
         """The equation of these measurements."""
         return Equation(physics, y, self.regularizer, self.alpha, self.data_fidelity)
 
+    @verb
     def solve(self, y: Tensor, physics: LinearPhysics, x0: Tensor | None = None) -> Solution:
         """Solve the equation and report residual, error bound, evaluations and status.
 
@@ -108,6 +110,7 @@ class EquilibriumReconstructor(Reconstructor):
         """
         return self._solve(self.equation(y, physics), x0)
 
+    @verb
     def forward(
         self, y: Tensor, physics: LinearPhysics, x0: Tensor | None = None, **kwargs: Any
     ) -> Tensor:
@@ -132,10 +135,13 @@ class EquilibriumReconstructor(Reconstructor):
         )
 
     def _solve(self, equation: Equation, x0: Tensor | None) -> Solution:
+        start = equation.adjoint_data if x0 is None else x0.detach()
+        if start.dtype in HALF:
+            start = start.to(equation.adjoint_data.dtype)
         options = self.options
         solution = self._latest.solution = solve(
             equation,
-            equation.adjoint_data if x0 is None else x0,
+            start,
             options.solver,
             tolerance=options.tolerance,
             max_evaluations=options.max_evaluations,

@@ -178,10 +178,10 @@ class Solution(Outcome):
         if not residual <= NEAR_ROUNDING * rounding:
             return status.advice
         ratio = float(self.terms[sample]) / float(self.scale[sample])
+        kind, least = str(self.x.dtype).removeprefix("torch."), rounding / float(self.scale[sample])
         text = (
-            f"Rounding in {str(self.x.dtype).removeprefix('torch.')} alone makes a relative "
-            f"residual of about {rounding / float(self.scale[sample]):.0e}: use float64 or a looser "
-            "tolerance."
+            f"Rounding in {kind} alone makes a relative residual of about {least:.0e}: use float64 "
+            "or a looser tolerance."
         )
         if ratio > LARGE_TERMS:
             text += (

@@ -266,13 +266,14 @@ def test_super_resolution_for_any_shape_by_a_function():
     ).shape == (2, 3, 6, 10)
 
 
-def test_a_fixed_physics_has_one_shape_and_precision():
+def test_a_fixed_physics_has_one_shape_in_every_precision():
     problem = from_physics(Inpainting(img_size=SHAPE, mask=torch.ones(1, *SHAPE)), SHAPE)
     assert problem.for_shape(SHAPE) is problem
     with pytest.raises(UsageError, match="function of the image shape"):
         problem.for_shape((1, 8, 8))
-    with pytest.raises(UsageError, match="function of the image shape"):
-        problem.with_dtype(torch.float64)
+    double = problem.with_dtype(torch.float64)
+    assert double.physics.mask.dtype == torch.float64
+    assert problem.physics.mask.dtype == torch.float32
 
 
 def test_complex_measurements_get_noise_of_sigma_in_both_parts():

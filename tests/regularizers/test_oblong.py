@@ -11,7 +11,6 @@ from torch import Tensor
 
 from equipoise.circulant import local_inverse, transfer
 from equipoise.regularizers import tiles
-from equipoise.regularizers.attached import Layers, attached
 from equipoise.regularizers.convolution import (
     Correlation,
     Padding,
@@ -24,6 +23,7 @@ from equipoise.regularizers.local_curvature import local_kernels
 from equipoise.regularizers.operators import _autocorrelations
 from equipoise.regularizers.profiles import LogCosh
 from equipoise.regularizers.sandwich import ConvolutionSandwich
+from equipoise.regularizers.sandwich_gradient import Layers, sandwiched
 from equipoise.regularizers.tiles import Tile
 
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -130,7 +130,7 @@ def test_derivatives_of_attached_fields(
     features = plain(plain(x, leaves[0], None, padding), leaves[1], leaves[4], padding)
     formula = correlate_adjoint(features.tanh(), leaves[3], padding)
     formula = correlate_adjoint(formula, leaves[2], padding)
-    value, q = attached(x, layers), normal(2, 1, *size, seed=9)
+    value, q = sandwiched(x, layers), normal(2, 1, *size, seed=9)
     torch.testing.assert_close(value, formula)
     ours = torch.autograd.grad(value, [x, *leaves], q)
     theirs = torch.autograd.grad(formula, [x, *leaves], q)

@@ -7,9 +7,11 @@ from torch import Tensor
 
 from equipoise.certify.rounding import product
 from equipoise.errors import HypothesisError, InputError
+from equipoise.modes import verb
 from equipoise.regularizers.base import Regularizer
 
 
+@verb
 def bregman_pairing(regularizer: Regularizer, x: Tensor, z: Tensor) -> Tensor:
     """Compute ``<R(x) - R(z), x - z>``, whose sign is kept.
 
@@ -35,6 +37,7 @@ def bregman_pairing(regularizer: Regularizer, x: Tensor, z: Tensor) -> Tensor:
         return product(regularizer.field(x) - regularizer.field(z), x - z)
 
 
+@verb
 def symmetric_bregman_distance(regularizer: Regularizer, x: Tensor, z: Tensor) -> Tensor:
     """Compute ``D(x, z) = <R(x) - R(z), x - z> >= 0`` of a monotone R (theory, section 1).
 
@@ -65,6 +68,7 @@ def symmetric_bregman_distance(regularizer: Regularizer, x: Tensor, z: Tensor) -
     return bregman_pairing(regularizer, x, z).clamp_min(0.0)
 
 
+@verb
 def absolute_bregman_distance(regularizer: Regularizer, x: Tensor, z: Tensor) -> Tensor:
     """Compute ``|<R(x) - R(z), x - z>|``, for any R.
 

@@ -21,8 +21,10 @@ from equipoise.certify.statement import Certificate, Section
 from equipoise.certify.steps import solving_section
 from equipoise.equation import Equation
 from equipoise.errors import UsageError
+from equipoise.modes import verb
 
 
+@verb
 def certify(
     equation: Equation,
     *,

@@ -14,6 +14,7 @@ from equipoise.certify.symmetry import SymmetryDefect, symmetry_defect
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError
 from equipoise.linear.lanczos import ritz_values
+from equipoise.modes import verb
 from equipoise.regularizers.base import Regularizer
 from equipoise.regularizers.linearization import Linearization
 from equipoise.vectors import norm
@@ -81,6 +82,7 @@ class FieldConstants:
     products: int
 
 
+@verb
 def physics_constants(equation: Equation, *, seed: int = 0) -> PhysicsConstants:
     """Bound the singular values of A and the dimension of its kernel.
 
@@ -185,6 +187,7 @@ def _estimated_physics(
     )
 
 
+@verb
 def regularizer_constants(
     regularizer: Regularizer,
     x: Tensor,

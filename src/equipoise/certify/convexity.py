@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from equipoise.bounds import Kind
 from equipoise.equation import Equation
+from equipoise.modes import verb
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Uniqueness:
     sentence: str
 
 
+@verb
 def uniqueness(equation: Equation) -> Uniqueness:
     """State existence and uniqueness from the proved or estimated constants (theory, Prop 1).
 

@@ -17,6 +17,7 @@ from equipoise.certify.source_condition import least_norm_element
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
 from equipoise.linear import ConjugateGradients
+from equipoise.modes import verb
 from equipoise.vectors import expand
 
 #: Number of spectral cut-offs, and of filters, among which the best one is taken.
@@ -53,6 +54,7 @@ class LowerBound:
     why: str
 
 
+@verb
 def kernel_component(physics: LinearPhysics, r: Tensor) -> KernelComponent:
     """Project images on the kernel of A.
 
@@ -78,6 +80,7 @@ def kernel_component(physics: LinearPhysics, r: Tensor) -> KernelComponent:
     return KernelComponent(component, Kind.ESTIMATED, why)
 
 
+@verb
 def error_floor(
     equation: Equation, truth: Tensor, residual_norm: Tensor | None = None
 ) -> LowerBound:
@@ -117,6 +120,7 @@ def floor_at(
     return LowerBound(value, *_standing(found.kind, found.why, bound))
 
 
+@verb
 def error_lower_bound(
     equation: Equation,
     truth: Tensor,

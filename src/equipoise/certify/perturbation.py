@@ -12,6 +12,7 @@ from equipoise.certify.hypotheses import Hypotheses, standing
 from equipoise.certify.rounding import length, up
 from equipoise.equation import Equation
 from equipoise.errors import InputError, UsageError
+from equipoise.modes import verb
 from equipoise.vectors import expand
 
 
@@ -32,6 +33,7 @@ class PairBounds:
     kind: Kind
 
 
+@verb
 def pair_bounds(
     equation: Equation,
     x: Tensor,
@@ -94,6 +96,7 @@ def combine(known: Hypotheses, u: Tensor, e: Tensor, slack: Tensor, distance: Te
     return PairBounds(data, bregman, above, standing(known.modulus, known.low))
 
 
+@verb
 def stability_bounds(
     equation1: Equation, x1: Tensor, equation2: Equation, x2: Tensor
 ) -> PairBounds:

@@ -11,8 +11,10 @@ from equipoise.certify.hypotheses import Hypotheses, require_strong
 from equipoise.certify.rounding import down, length, up
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError
+from equipoise.modes import verb
 
 
+@verb
 def error_bound(equation: Equation, x: Tensor) -> Tensor:
     """Bound ``||x - x*||``, the distance to the one equilibrium x* (theory, section 2).
 
@@ -44,6 +46,7 @@ def error_bound(equation: Equation, x: Tensor) -> Tensor:
     return distance_above(known, *known.residual(x))
 
 
+@verb
 def error_at_least(equation: Equation, x: Tensor) -> Tensor:
     """Bound ``||x - x*||`` from below, for any equilibrium x* (theory, section 2).
 

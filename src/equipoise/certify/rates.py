@@ -14,6 +14,7 @@ from equipoise.certify.rounding import allowance, length, up
 from equipoise.certify.source_condition import SourceElement, source_element
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
+from equipoise.modes import verb
 from equipoise.vectors import expand
 
 
@@ -30,6 +31,7 @@ class RateBounds(PairBounds):
     residual: Tensor | None
 
 
+@verb
 def rate_bounds(
     equation: Equation,
     x: Tensor,
@@ -87,6 +89,7 @@ def rate_bounds(
     return RateBounds(pair.data, pair.bregman, pair.distance, pair.kind, residual)
 
 
+@verb
 def best_alpha(equation: Equation, element: SourceElement, noise_norm: float | Tensor) -> Tensor:
     """The alpha that minimises the bound of Thm 5 on the Bregman distance, shape (B,).
 
@@ -106,6 +109,7 @@ def best_alpha(equation: Equation, element: SourceElement, noise_norm: float | T
     return known.weight * known.noise(noise_norm) / element.w_norm
 
 
+@verb
 def truth_error_bound(equation: Equation, truth: Tensor, noise_norm: float | Tensor) -> Tensor:
     """Bound ``||x* - z||`` for all noise of a norm, x* the equilibrium (theory, Thm 7).
 
@@ -132,6 +136,7 @@ def truth_error_bound(equation: Equation, truth: Tensor, noise_norm: float | Ten
     return upper_error(known, truth, field, bias_element(known, field), delta)
 
 
+@verb
 def expected_error_bound(equation: Equation, truth: Tensor, noise_std: float) -> Tensor:
     """Bound the root mean square error over white noise (theory, Thm 7).
 

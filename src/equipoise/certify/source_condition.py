@@ -14,6 +14,7 @@ from equipoise.certify.shifted import SpectralCalculus, spectral_calculus
 from equipoise.data_term import gram_bounds
 from equipoise.errors import InputError
 from equipoise.linear import ConjugateGradients
+from equipoise.modes import verb
 from equipoise.vectors import dot, expand
 
 #: The smallest beta relative to ||A||^2 for which conjugate gradients still work well.
@@ -181,6 +182,7 @@ class SourceSolver:
             raise InputError(f"beta has {len(beta)} entries for {len(r)} samples.")
 
 
+@verb
 def source_element(
     physics: LinearPhysics,
     r: Tensor,
@@ -204,6 +206,7 @@ def source_element(
     return _solver(physics, r, beta, solver).element(r)
 
 
+@verb
 def source_loss(
     physics: LinearPhysics,
     r: Tensor,
@@ -219,6 +222,7 @@ def source_loss(
     return _solver(physics, r, beta, solver).loss(r)
 
 
+@verb
 def least_norm_element(
     physics: LinearPhysics, r: Tensor, solver: ConjugateGradients | None = None
 ) -> SourceElement:

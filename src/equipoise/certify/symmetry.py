@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from equipoise.modes import verb
 from equipoise.regularizers.base import Regularizer
 from equipoise.vectors import dot
 
@@ -27,6 +28,7 @@ class SymmetryDefect:
     probes: int
 
 
+@verb
 def symmetry_defect(
     regularizer: Regularizer, x: Tensor, *, probes: int = 8, seed: int = 0
 ) -> SymmetryDefect:

@@ -6,6 +6,7 @@ import torch
 
 from equipoise.learn.strength import Tuned, tune_alpha
 from equipoise.learn.validation import Validation
+from equipoise.problems.precision import in_double
 from equipoise.regularizers import Regularizer
 
 
@@ -37,7 +38,7 @@ def as_double(validation: Validation) -> Validation:
     return Validation(
         problem.for_shape(tuple(validation.truth.shape[1:])),
         validation.truth.double(),
-        validation.y.double(),
+        in_double(validation.y),
         validation.x.double(),
         validation.tolerance,
         validation.max_evaluations,

@@ -15,6 +15,7 @@ from equipoise.compare.records import Array, ImageScore
 from equipoise.equation import Equation
 from equipoise.learn.validation import psnr
 from equipoise.problems import Problem
+from equipoise.problems.precision import in_double
 from equipoise.regularizers import Regularizer
 from equipoise.solve import solve
 
@@ -47,7 +48,7 @@ class TestImage:
         """The same measurement in float64."""
         problem = self.problem.with_dtype(torch.float64)
         return TestImage(
-            self.name, problem, self.truth.double(), self.y.double(), self.degraded.double()
+            self.name, problem, self.truth.double(), in_double(self.y), self.degraded.double()
         )
 
 

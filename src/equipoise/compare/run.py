@@ -29,6 +29,7 @@ from equipoise.errors import ConvergenceError
 from equipoise.learn import Progress, TrainingResult, TrainSettings, learn, make_validation
 from equipoise.learn.rates import usual_learning_rate, usual_validation_interval
 from equipoise.learn.recipe import VALIDATION_SEED
+from equipoise.modes import learning_verb
 from equipoise.problems import DataSplit, Problem, kernel_from_text, mask_from_text
 from equipoise.problems.pose import OWN, choose_device, images_of, pose
 from equipoise.regularizers import Regularizer, build
@@ -63,6 +64,7 @@ class Silence:
         """Ignore."""
 
 
+@learning_verb
 def run_comparison(settings: CompareSettings, *, observer: Observer | None = None) -> Comparison:
     """Compare ways of learning a regulariser on the user's own problem.
 
@@ -111,9 +113,12 @@ def _run_task(
         seed=settings.seed,
         device=device,
     )
+    methods = specs(settings.methods, settings.regularizers)
+    if task == OWN and any(spec.mode is None for spec in methods):
+        problem.with_dtype(torch.float64)  # refused now, if at all, and not after other methods
     tests = measure_tests(problem, images.test, settings.seed)
     runs, notes, failures = [], list(problem.notes), []
-    for spec in specs(settings.methods, settings.regularizers):
+    for spec in methods:
         if spec.mode is None:
             watch.started(task, spec.label, 0)
             result, note = _baseline(spec, task, problem, settings, images, tests)

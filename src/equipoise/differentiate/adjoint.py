@@ -22,6 +22,7 @@ from equipoise.linear import (
     NeumannSeries,
     linear_solver_by_name,
 )
+from equipoise.modes import verb
 from equipoise.status import LinearSolution
 from equipoise.vectors import expand, norm
 
@@ -153,6 +154,7 @@ def jacobian_free() -> NeumannAdjoint:
     return NeumannAdjoint(terms=0)
 
 
+@verb
 def default_adjoint(
     equation: Equation, *, tolerance: float | None = None, max_products: int = 1000
 ) -> KrylovAdjoint:
@@ -175,6 +177,7 @@ def default_adjoint(
     return KrylovAdjoint(linear(tolerance=asked, max_products=max_products))
 
 
+@verb
 def matched_tolerance(equation: Equation, residual: Tensor) -> float:
     r"""The tolerance of the adjoint equation that a solution of this residual deserves.
 
@@ -222,6 +225,7 @@ def adjoint_by_name(name: str, *, tolerance: float = 1e-6, max_products: int = 1
     return KrylovAdjoint(type(solver)(tolerance=tolerance, max_products=max_products))
 
 
+@verb
 def jacobian_norm(transpose: Product, like: Tensor) -> Tensor:
     """Estimate ``||J||`` of each sample by power iteration on J^T, shape (B,); from below."""
     generator = torch.Generator().manual_seed(0)

@@ -13,6 +13,7 @@ from equipoise.checks import require_like
 from equipoise.cotangents import pull_back
 from equipoise.differentiate.adjoint import Adjoint, default_adjoint, matched_tolerance
 from equipoise.equation import Equation
+from equipoise.modes import backward_in_own_precision, ordinary, verb
 from equipoise.status import LinearSolution, OnFailure
 
 #: ``g -> q`` with ``J^T q = g``.
@@ -35,6 +36,7 @@ class BackwardRecord:
         return self.solutions[-1] if self.solutions else None
 
 
+@verb
 def attach_gradient(
     equation: Equation,
     x: Tensor,
@@ -70,10 +72,12 @@ def attach_gradient(
     require_like("x", x, equation.like, "the equation's images")
     if start is not None:
         require_like("start", start, equation.like, "the equation's images")
-    point = x.detach()
+    point = ordinary(x.detach())
     if not torch.is_grad_enabled():
         return point
-    residual = equation.differentiable_residual(point)
+    with backward_in_own_precision() as ends:
+        residual = equation.differentiable_residual(point)
+        ends.append(residual)
     if not residual.requires_grad:
         return point
     if adjoint is None:

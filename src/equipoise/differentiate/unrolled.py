@@ -8,8 +8,10 @@ from torch import Tensor
 from equipoise.checks import require_count, require_like
 from equipoise.equation import Equation
 from equipoise.errors import InputError
+from equipoise.modes import backward_in_own_precision, verb
 
 
+@verb
 def unroll(equation: Equation, x0: Tensor, steps: int, step_size: float | Tensor) -> Tensor:
     """Take gradient steps with a graph through all of them.
 
@@ -32,8 +34,10 @@ def unroll(equation: Equation, x0: Tensor, steps: int, step_size: float | Tensor
     sizes = torch.as_tensor(step_size)
     if not bool(((sizes > 0) & torch.isfinite(sizes)).all()):
         raise InputError(f"step_size must be positive and finite, got {step_size}.")
-    constants = equation.regularizer.constants()
     x = x0
-    for _ in range(steps):
-        x = x - step_size * equation.differentiable_residual(x, constants)
+    with backward_in_own_precision() as ends:
+        constants = equation.regularizer.constants()
+        for _ in range(steps):
+            x = x - step_size * equation.differentiable_residual(x, constants)
+        ends.append(x)
     return x

@@ -13,6 +13,7 @@ from torch import Tensor
 from equipoise.data_term import DataTerm
 from equipoise.equation import Equation
 from equipoise.learn.settings import TrainSettings
+from equipoise.modes import verb
 from equipoise.problems import Problem, Symmetry, sample_patches, symmetries
 from equipoise.problems.symmetries import inverse, turn
 from equipoise.regularizers.base import Regularizer
@@ -154,6 +155,7 @@ class PatchBank:
         )
 
 
+@verb
 def fill_bank(
     problem: Problem,
     images: list[Tensor],

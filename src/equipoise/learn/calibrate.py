@@ -9,6 +9,7 @@ import torch
 
 from equipoise.learn.bank import PatchBank
 from equipoise.learn.validation import psnr
+from equipoise.modes import verb
 from equipoise.regularizers import Scaled
 from equipoise.solve import solve
 
@@ -17,6 +18,7 @@ SCALES = (1.0, 4.0, 16.0)
 FORCES = tuple(10.0 ** (k / 2) for k in range(-7, 2))
 
 
+@verb
 def calibrate(regularizer: Scaled, bank: PatchBank, *, samples: int = 4) -> None:
     """Choose a and s of ``Scaled`` by PSNR on a few training patches, on a grid.
 

@@ -16,6 +16,7 @@ from equipoise.learn.settings import TrainSettings
 from equipoise.learn.step import check_mode
 from equipoise.learn.trainer import train
 from equipoise.learn.validation import make_validation
+from equipoise.modes import learning_verb
 from equipoise.problems import Problem
 from equipoise.regularizers import Scaled, build
 
@@ -23,6 +24,7 @@ from equipoise.regularizers import Scaled, build
 VALIDATION_SEED = 7_001
 
 
+@learning_verb
 def learn(
     name: str,
     config: Mapping[str, Any],

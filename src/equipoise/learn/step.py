@@ -24,6 +24,7 @@ from equipoise.learn.losses import upper_loss
 from equipoise.learn.settings import SOURCE, TrainSettings
 from equipoise.learn.source_condition import SourceLoss
 from equipoise.learn.stability import monotonicity_penalty
+from equipoise.modes import learning_verb
 from equipoise.regularizers import Scaled
 from equipoise.regularizers.base import Regularizer
 from equipoise.solve import default_solver, solve
@@ -76,6 +77,7 @@ def check_mode(regularizer: Regularizer, settings: TrainSettings) -> None:
         )
 
 
+@learning_verb
 def accumulate_gradient(
     regularizer: Regularizer,
     bank: PatchBank,
@@ -148,6 +150,7 @@ def accumulate_gradient(
     return _report(loss, mse, share, solution, adjoint, method.exact)
 
 
+@learning_verb
 def accumulate_source_gradient(
     regularizer: Regularizer,
     bank: PatchBank,

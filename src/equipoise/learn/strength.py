@@ -13,6 +13,7 @@ from torch import Tensor
 from equipoise.checks import require_positive
 from equipoise.equation import Equation
 from equipoise.learn.validation import psnr
+from equipoise.modes import verb
 from equipoise.regularizers.base import Regularizer
 from equipoise.solve import solve
 
@@ -59,6 +60,7 @@ def pooled_psnr(x: Tensor, truth: Tensor) -> float:
     return float(psnr(x.reshape(1, -1), truth.reshape(1, -1)))
 
 
+@verb
 def tune_alpha(
     regularizer: Regularizer,
     physics: LinearPhysics,

@@ -35,6 +35,7 @@ from equipoise.learn.step import (
     check_mode,
 )
 from equipoise.learn.validation import Validation
+from equipoise.modes import learning_verb
 from equipoise.regularizers import Scaled
 from equipoise.regularizers.base import Regularizer
 
@@ -45,6 +46,7 @@ STRENGTH_AT_LIMIT = (
 )
 
 
+@learning_verb
 def train(
     regularizer: Regularizer,
     bank: PatchBank,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from equipoise.checks import require_positive
 from equipoise.equation import Equation
+from equipoise.modes import verb
 from equipoise.problems import Problem
 from equipoise.regularizers.base import Regularizer
 from equipoise.solve import solve
@@ -34,6 +35,7 @@ class Validation:
     tolerance: float
     max_evaluations: int
 
+    @verb
     def measure(self, regularizer: Regularizer) -> tuple[float, float]:
         """Mean PSNR in dB (range 1, no clipping) and the share of images that converged."""
         equation = Equation(self.problem.physics, self.y, regularizer)
@@ -45,6 +47,7 @@ class Validation:
         return float(psnr(solution.x, self.truth).mean()), float(good.double().mean())
 
 
+@verb
 def make_validation(
     problem: Problem,
     images: list[Tensor],

@@ -12,6 +12,7 @@ from torch import Tensor
 from equipoise.checks import require_like
 from equipoise.errors import InputError
 from equipoise.linear.process import Process, Product
+from equipoise.modes import verb
 from equipoise.status import LinearSolution, Status
 from equipoise.vectors import expand, norm, where
 
@@ -26,6 +27,7 @@ AIM = 0.25
 VERIFY_EVERY, DRIFT = 50, 2.0
 
 
+@verb
 def solve_by_restarts(
     begin: Callable[[Product, Tensor], Process],
     apply: Product,

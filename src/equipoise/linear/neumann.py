@@ -12,6 +12,7 @@ from torch import Tensor
 from equipoise.checks import require_count, require_positive
 from equipoise.linear.loop import check_system, checked
 from equipoise.linear.process import Product
+from equipoise.modes import verb
 from equipoise.status import LinearSolution, Status
 from equipoise.vectors import norm
 
@@ -42,6 +43,7 @@ class NeumannSeries:
         require_count("terms", self.terms, least=0)
         require_positive("tolerance", self.tolerance)
 
+    @verb
     def solve(self, apply: Product, b: Tensor) -> LinearSolution:
         """Sum the series; every sample gets all terms.
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from equipoise.checks import require_positive
 from equipoise.errors import AdjointError, InputError
+from equipoise.modes import verb
 
 #: Relative defect that is taken for rounding, by dtype. Exact pairs measure up to 1e-6 and 1e-15.
 TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-10}
@@ -17,6 +18,7 @@ TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-10}
 SAMPLES = 16
 
 
+@verb
 def check_adjoint(
     physics: LinearPhysics,
     image_shape: tuple[int, ...],
@@ -71,7 +73,7 @@ def check_adjoint(
             f"A_adjoint of {type(physics).__name__} is not the adjoint of A: relative defect "
             f"{defect:.2g}, accepted {limit:.0e} in {dtype}. The equation's gradient would be "
             "wrong; use the exact adjoint (for deepinv's Tomography adjoint_via_backprop=True; in "
-            "general deepinv.physics.adjoint_function(A, image_shape))."
+            "general LinearPhysics(A=A, img_size=image_shape), which differentiates A)."
         )
     return defect
 
@@ -84,7 +86,9 @@ def _check_shapes(physics: LinearPhysics, u: Tensor, dtype: torch.dtype) -> None
     except Exception as error:  # a user's operator may raise anything
         raise InputError(
             f"{name} does not take images of shape {tuple(u.shape)} and dtype {dtype} "
-            f"on {u.device}: {type(error).__name__}: {error}"
+            f"on {u.device}: {type(error).__name__}: {error}. Problems are solved in float32 and "
+            "float64: let A compute in the dtype of its argument, and let the physics hold its "
+            "tensors as attributes, which are converted, not inside of functions."
         ) from error
     if back.shape != u.shape:
         raise InputError(

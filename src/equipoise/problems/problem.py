@@ -13,7 +13,9 @@ from deepinv.physics.mri import MRIMixin
 from torch import Tensor
 
 from equipoise.errors import InputError, UsageError
+from equipoise.modes import verb
 from equipoise.portable import portable
+from equipoise.stacked import JoinedPhysics
 from equipoise.vectors import dot, expand
 
 Shape = tuple[int, ...]
@@ -60,6 +62,7 @@ class Problem:
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"physics": portable(self.physics)}
 
+    @verb
     def measure(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Simulate ``y = A x + sigma n`` with n standard normal; only observed entries get noise.
 
@@ -82,9 +85,9 @@ class Problem:
         with torch.no_grad():
             clean = self.physics.A(x)
             n = _normal_like(clean, generator)
-            mask = _observed(self.physics)
-            return clean + self.sigma * (n if mask is None else n * mask.to(n.dtype))
+            return clean + self.sigma * observed(self.physics, x[:1], n)
 
+    @verb
     def start(self, y: Tensor) -> Tensor:
         """A cheap image near the answer: where solvers start, and what they must improve on.
 
@@ -199,8 +202,17 @@ def _normal_like(clean: Tensor, generator: torch.Generator) -> Tensor:
     return (torch.view_as_complex(n) if clean.is_complex() else n).to(clean)
 
 
-def _observed(physics: LinearPhysics) -> Tensor | None:
-    """1 where a masking physics observes and 0 elsewhere; None for other physics."""
-    if not isinstance(physics, (Inpainting, MRIMixin)) or not hasattr(physics, "mask"):
-        return None
-    return (physics.mask != 0).to(physics.mask.dtype)
+def observed(physics: LinearPhysics, image: Tensor, noise: Tensor) -> Tensor:
+    """Noise with zeros where a masking physics never observes anything; as it is for others.
+
+    Args:
+        physics: a deepinv linear physics.
+        image: one image, shape (1, C, ...), for shape, dtype and device.
+        noise: a tensor of the shape of measurements, (B, ...).
+    """
+    parts = physics.parts if isinstance(physics, JoinedPhysics) else (physics,)
+    if not any(isinstance(part, (Inpainting, MRIMixin)) for part in parts):
+        return noise
+    generator = torch.Generator().manual_seed(0)
+    any_image = torch.randn(image.shape, generator=generator, dtype=torch.float64).to(image)
+    return torch.where(physics.A(any_image) != 0, noise, torch.zeros_like(noise))

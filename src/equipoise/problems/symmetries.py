@@ -10,6 +10,7 @@ import torch
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
+from equipoise.modes import verb
 from equipoise.problems.adjointness import TOLERANCES
 from equipoise.problems.patches import dihedral
 from equipoise.vectors import norm
@@ -34,6 +35,7 @@ class Symmetry:
     measurement: int
 
 
+@verb
 def symmetries(
     physics: LinearPhysics,
     image_shape: Sequence[int],
@@ -84,12 +86,14 @@ def turn(images: Tensor, elements: Tensor) -> Tensor:
     """Apply to each image of a batch a symmetry of its own, in one pass.
 
     Args:
-        images: shape (B, ..., H, W).
+        images: shape (B, ..., H, W); vectors (B, n), which only the identity keeps, stay.
         elements: numbers as in ``dihedral``, shape (B,), integer; odd ones for H = W alone.
 
     Returns:
         The turned images, of the same shape.
     """
+    if images.dim() < 3:
+        return images
     height, width = images.shape[-2:]
     places = _places(height, width, images.device)[elements]
     flat = images.flatten(-2)

@@ -27,6 +27,7 @@ from equipoise.problems.problem import (
     measurements,
     noise_words,
 )
+from equipoise.stacked import with_one_measurement
 
 Padding = Literal["circular", "valid"]
 PhysicsFactory = Callable[[Shape], LinearPhysics]
@@ -181,9 +182,11 @@ def from_physics(
     The physics is checked for linearity and adjointness first. Its own noise model is replaced.
 
     Args:
-        physics: a deepinv linear physics built in ``dtype``, or a function of the image shape
-            that returns one in any precision; only the function lets the problem be posed for
-            other shapes.
+        physics: a deepinv linear physics, or a function of the image shape that returns one; only
+            the function lets the problem be posed for other shapes. What it holds is converted to
+            ``dtype`` (:func:`~equipoise.problems.precision.in_precision`); what its functions hold
+            inside cannot be. Measurements in several parts become one tensor
+            (:class:`~equipoise.stacked.JoinedPhysics`).
         image_shape: (C, *spatial).
         sigma: standard deviation of the noise, at least 0.
         name: what reports call it; by default the class name of the physics.
@@ -199,27 +202,24 @@ def from_physics(
     shape = tuple(image_shape)
     rebuild: Rebuild
     if isinstance(physics, LinearPhysics):
-        built, rebuild = physics, partial(_refuse_other, fixed=shape)
+        given, rebuild = physics, partial(_of_one, physics, shape, sigma=sigma, name=name)
     else:
-        built = physics(shape)
-        if isinstance(built, LinearPhysics):
-            built = in_precision(built, dtype)
-        rebuild = partial(from_physics, physics, sigma=sigma, name=name)
-    if not isinstance(built, LinearPhysics):
-        raise UsageError(
-            f"The physics must be a deepinv.physics.LinearPhysics, got {type(built).__name__}."
-        )
-    built.to(device)
+        given, rebuild = physics(shape), partial(from_physics, physics, sigma=sigma, name=name)
+    kind = type(given).__name__
+    if not isinstance(given, LinearPhysics):
+        raise UsageError(f"The physics must be a deepinv.physics.LinearPhysics, got {kind}.")
+    built = in_precision(given, dtype, shape).to(device)
+    with torch.no_grad():
+        built = with_one_measurement(built, torch.zeros((1, *shape), dtype=dtype, device=device))
     check_adjoint(built, shape, dtype=dtype, device=device)
     built.set_noise_model(GaussianNoise(sigma).to(device))
-    title = name or type(built).__name__
+    title = name or kind
     return Problem(
         name=title,
         physics=built,
         sigma=sigma,
         image_shape=shape,
-        description=f"{title}: a deepinv physics ({type(built).__name__}) and "
-        f"{noise_words(sigma)}.",
+        description=f"{title}: a deepinv physics ({kind}) and {noise_words(sigma)}.",
         dtype=dtype,
         device=torch.device(device),
         rebuild=rebuild,
@@ -284,11 +284,20 @@ def _continue_border(physics: LinearPhysics, y: Tensor, margin: tuple[int, int])
     return F.pad(y, (columns, columns, rows, rows), mode="replicate")
 
 
-def _refuse_other(
-    image_shape: Shape, *, dtype: torch.dtype, device: torch.device, fixed: Shape
+def _of_one(
+    physics: LinearPhysics,
+    fixed: Shape,
+    image_shape: Shape,
+    *,
+    sigma: float,
+    name: str,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> Problem:
-    raise UsageError(
-        f"This problem was made of one physics for images of shape {fixed}, it cannot be posed for "
-        f"{image_shape} in {dtype} on {device}: give from_physics a function of the image shape "
-        "that returns the physics."
-    )
+    if image_shape != fixed:
+        raise UsageError(
+            f"This problem was made of one physics for images of shape {fixed}, it cannot be posed "
+            f"for {image_shape}: give from_physics a function of the image shape that returns the "
+            "physics."
+        )
+    return from_physics(physics, fixed, sigma=sigma, name=name, dtype=dtype, device=device)

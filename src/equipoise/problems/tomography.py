@@ -14,6 +14,7 @@ from deepinv.physics import GaussianNoise, LinearPhysics, Tomography, adjoint_fu
 from torch import Tensor, nn
 
 from equipoise.errors import InputError
+from equipoise.modes import verb
 from equipoise.problems.problem import (
     Problem,
     Shape,
@@ -31,6 +32,7 @@ NORM_ACCURACY = 1e-6
 NORM_STEPS = 200
 
 
+@verb
 def tomography(
     image_shape: Shape,
     angles: Views | int | str = "30",

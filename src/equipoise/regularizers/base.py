@@ -13,6 +13,7 @@ from torch import Tensor
 from equipoise.bounds import Bound
 from equipoise.errors import InputError, NoPotentialError, UsageError
 from equipoise.memory import keep_freed_memory
+from equipoise.modes import in_own_precision
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization, autograd_linearization
 from equipoise.regularizers.proximal import solve_prox
@@ -196,6 +197,7 @@ class Regularizer(Prior):
             bounded=self.bounded(),
         )
 
+    @in_own_precision
     def field(self, x: Tensor, constants: Constants | None = None) -> Tensor:
         """Compute ``R(x)``, differentiable by x and the parameters.
 
@@ -216,6 +218,7 @@ class Regularizer(Prior):
         fold = self._fold(x)
         return self._field(fold, self._given(constants)).reshape(x.shape)
 
+    @in_own_precision
     def potential(self, x: Tensor, constants: Constants | None = None) -> Tensor:
         """Compute ``r(x)`` of each sample, shape (B,), with R the gradient of r.
 
@@ -225,6 +228,7 @@ class Regularizer(Prior):
         fold = self._fold(x)
         return self._unfold_scalar(self._potential(fold, self._given(constants)), x)
 
+    @in_own_precision
     def potential_and_field(
         self, x: Tensor, constants: Constants | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -233,11 +237,13 @@ class Regularizer(Prior):
         value, field = self._potential_and_field(fold, self._given(constants))
         return self._unfold_scalar(value, x), field.reshape(x.shape)
 
+    @in_own_precision
     def linearize(self, x: Tensor, constants: Constants | None = None) -> Linearization:
         """Products with the Jacobian of R at x and with its transpose."""
         fold = self._fold(x)
         return self._linearize(fold, self._given(constants)).between(fold.shape, x.shape)
 
+    @in_own_precision
     def frozen(self) -> FrozenField:
         """R for its present parameters, prepared for many evaluations without a graph.
 

@@ -16,6 +16,7 @@ from deepinv.optim.prior import (
 from torch import Tensor
 
 from equipoise.errors import InputError, UsageError
+from equipoise.modes import leaf
 from equipoise.regularizers.base import Constants, Regularizer
 from equipoise.regularizers.residual import ResidualDenoiser
 
@@ -52,7 +53,7 @@ class ExplicitPrior(Regularizer):
     def _potential_and_field(self, x: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
         live = torch.is_grad_enabled()
         with torch.enable_grad():
-            point = x if x.requires_grad else x.detach().requires_grad_()
+            point = x if x.requires_grad else leaf(x)
             value = self._potential(point, constants)
             field = torch.autograd.grad(value.sum(), point, create_graph=live)[0]
         return (value, field) if live else (value.detach(), field)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from equipoise.modes import in_own_precision, leaf
+
 
 @dataclass(frozen=True)
 class Linearization:
@@ -35,7 +37,7 @@ class Linearization:
         """The same on images of shape ``outer``, which R sees in shape ``inner``."""
 
         def shaped(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-            return lambda v: product(v.reshape(inner)).reshape(outer)
+            return in_own_precision(lambda v: product(v.reshape(inner)).reshape(outer))
 
         jvp = shaped(self.jvp)
         vjp = jvp if self.vjp is self.jvp else shaped(self.vjp)
@@ -56,7 +58,7 @@ def autograd_linearization(
         symmetric: whether the Jacobian is known to be symmetric.
     """
     with torch.enable_grad():
-        point = x.detach().requires_grad_()
+        point = leaf(x)
         value = field(point)
         if not value.requires_grad:  # a field that does not depend on x
             return Linearization(torch.zeros_like, torch.zeros_like)

@@ -13,6 +13,7 @@ from equipoise.bounds import Bound, proved
 from equipoise.checks import require_positive
 from equipoise.circulant import FLOOR, LocalInverse, local_inverse
 from equipoise.gauge import Gauge, clipped, level_and_spread, scale_above_rounding
+from equipoise.modes import make_ordinary, refuse_transforms, verb
 from equipoise.solve import default_solver, solve
 from equipoise.status import Solution
 from equipoise.vectors import dot, expand, norm
@@ -110,6 +111,7 @@ class ProximalSystem:
         return ProximalSystem(self._regularizer, self._x[keep], self._gamma)
 
 
+@verb
 def solve_prox(
     regularizer: Regularizer, x: Tensor, gamma: float | Tensor, tolerance: float | None
 ) -> Solution:
@@ -118,6 +120,8 @@ def solve_prox(
     Raises:
         InputError: if gamma or the tolerance is not a positive finite number.
     """
+    refuse_transforms(x, regularizer)
+    make_ordinary(regularizer)
     step = gamma.item() if isinstance(gamma, Tensor) and gamma.numel() == 1 else gamma
     require_positive("gamma", step)
     if tolerance is None:

@@ -12,6 +12,7 @@ from equipoise.bounds import inflate
 from equipoise.checks import require_count, require_like, require_positive
 from equipoise.errors import InputError
 from equipoise.gauge import Gauge
+from equipoise.modes import verb
 from equipoise.solve.choice import default_solver
 from equipoise.solve.rounding import Rounding
 from equipoise.solve.solver import Solver, State, select_state
@@ -29,6 +30,7 @@ PROGRESS = 0.99
 FIRST = 0.5
 
 
+@verb
 def solve(
     system: System,
     x0: Tensor,

@@ -10,7 +10,7 @@ from torch import Tensor
 from equipoise.gauge import Gauge
 from equipoise.solve.solver import State
 from equipoise.solve.system import System
-from equipoise.vectors import expand, norm
+from equipoise.vectors import norm
 
 #: Units of rounding that evaluations of E lose, relative to their terms and to what the Jacobian
 #: makes of x with random signs: at most 0.47 was seen of ``terms + size(J (x signs))``.

@@ -67,7 +67,6 @@ class System(Protocol):
     def like(self) -> Tensor:
         """A tensor of the shape (B, ...), dtype and device of the unknown x."""
 
-
     @property
     def gradient_field(self) -> bool:
         """Whether E is the gradient of :meth:`potential_and_residual`'s first value."""

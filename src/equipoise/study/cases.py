@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deepinv.physics import Inpainting, LinearPhysics
+from deepinv.physics import LinearPhysics
 from torch import Tensor
 
+from equipoise.problems.problem import observed
 from equipoise.regularizers import Regularizer
 from equipoise.study.images import StudyImages, study_images
 from equipoise.study.operators import operator_by_name
@@ -52,10 +53,7 @@ class Case:
         Args:
             noise: a tensor of the shape of the data, (B, ...).
         """
-        mask = getattr(self.physics, "mask", None)
-        if not isinstance(self.physics, Inpainting) or not isinstance(mask, Tensor):
-            return noise
-        return noise * (mask != 0).to(noise)
+        return observed(self.physics, self.images[:1], noise)
 
 
 def cases(

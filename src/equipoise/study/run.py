@@ -13,6 +13,7 @@ import deepinv
 import torch
 
 from equipoise.errors import UnknownNameError
+from equipoise.modes import learning_verb
 from equipoise.study.cases import Case, cases
 from equipoise.study.records import CaseRecord, StudyRecord
 from equipoise.study.settings import PHYSICS, StudySettings
@@ -71,6 +72,7 @@ class Observer(Protocol):
         """A case ended."""
 
 
+@learning_verb
 def run_study(
     name: str, settings: StudySettings, *, observer: Observer | None = None
 ) -> StudyRecord:

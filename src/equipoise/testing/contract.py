@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from equipoise.errors import InputError, NoPotentialError, UsageError
+from equipoise.modes import learning_verb
 from equipoise.regularizers.base import Regularizer
 from equipoise.regularizers.io import load_regularizer, save_regularizer
 from equipoise.status import Status
@@ -42,6 +43,7 @@ EXACT = 1e-10
 PROX_TOLERANCE = 1e-7
 
 
+@learning_verb
 def check_regularizer(
     regularizer: Regularizer, image_shape: Sequence[int] | None = None, seed: int = 0
 ) -> None:
