@@ -13,10 +13,13 @@ from deepinv.optim.data_fidelity import DataFidelity
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
+from equipoise.adjointness import Checked
 from equipoise.bounds import Bound
 from equipoise.circulant import FLOOR, LocalInverse, LocalKernels, local_inverse
 from equipoise.data_term import DataTerm, data_term
 from equipoise.errors import InputError, UsageError
+from equipoise.measurements import check_measurements
+from equipoise.physics_state import State
 from equipoise.regularizers.base import Constants, Regularizer, Traits
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization
@@ -41,6 +44,13 @@ class Equation:
     Raises:
         UsageError: if the physics is not linear or the regulariser is not a ``Regularizer``.
         InputError: if y is not finite, alpha not positive, or dtypes or devices do not match.
+        AdjointError: if ``A_adjoint`` is not the adjoint of ``A`` (tried once per physics, state
+            and image size).
+
+    Physics, regulariser and data fidelity are held by reference, and what was found out about them
+    is kept. If one is changed later (``physics.update(mask=...)``), whatever is begun with the
+    equation refuses with an ``InputError``; a derivative that was attached before the change is
+    computed in the old state.
 
     Evaluations (:meth:`residual`, :meth:`potential_and_residual`, :meth:`linearize`) build no
     graph and use constants folded once; :meth:`differentiable_residual` builds the graph through
@@ -64,7 +74,8 @@ class Equation:
                 "The regularizer must be an equipoise Regularizer; wrap a network N as "
                 "equipoise.Residual(N), a deepinv prior as equipoise.from_deepinv(prior)."
             )
-        check_measurements(self.physics, self.y)
+        adjoint_data, known = check_measurements(self.physics, self.y)
+        self.__dict__.update(_adjoint_data=adjoint_data, _checked_physics=known)
         alpha = self.alpha.detach() if isinstance(self.alpha, Tensor) else _number(self.alpha)
         if alpha.is_complex() or not bool((torch.isfinite(alpha) & (alpha > 0)).all()):
             raise InputError(
@@ -76,13 +87,62 @@ class Equation:
                 f"alpha must be one number or one number for each of {len(self.y)} samples, "
                 f"got shape {tuple(alpha.shape)}."
             )
+        held = {"y": self.y, "alpha": self.alpha, "data fidelity": self.data_fidelity}
+        for name, module in self.regularizer.named_modules():
+            held[f"regulariser {name}".strip()] = module._parameters
+        self.__dict__.update(_held=State(held))
+
+    # ---- changes -------------------------------------------------------------------------------
+
+    def check_unchanged(self) -> None:
+        """Refuse to go on if something the equation refers to has been changed since it was built.
+
+        Called once by whatever is begun with an equation: a solve, a derivative, a bound.
+
+        Raises:
+            InputError: that says what has changed.
+        """
+        held: State = self.__dict__["_held"]
+        if not held.holds():
+            held.check_tensors()
+            raise InputError(
+                "Parameters of the regulariser, or the data fidelity, were replaced after the "
+                "equation had been built: build a new Equation."
+            )
+        if not self._checked.holds():
+            raise InputError(
+                f"The physics ({type(self.physics).__name__}) was changed after the equation had "
+                "been built (by physics.update, by a call with parameters or by a generator), so "
+                "that its measurements and bounds belong to another operator: build a new "
+                "Equation, and give equations that live side by side a physics each "
+                "(physics.clone())."
+            )
+
+    def state(self, x: Tensor) -> State:
+        """Everything that a derivative at x depends on, as it is now."""
+        return State(
+            {
+                "x": x,
+                "y": self.y,
+                "alpha": self.alpha,
+                "physics": self.physics,
+                "regulariser": self.regularizer,
+                "data fidelity": self.data_fidelity,
+            }
+        )
+
+    @property
+    def _checked(self) -> Checked:
+        known: Checked = self.__dict__["_checked_physics"]
+        return known
 
     # ---- evaluation without a graph ------------------------------------------------------------
 
     @cached_property
     def data(self) -> DataTerm:
         """The data part of the equation."""
-        return data_term(self.physics, self.y.detach(), self.data_fidelity)
+        with torch.no_grad():  # sigma of L2(sigma) may be learned
+            return data_term(self.physics, self.y.detach(), self.data_fidelity)
 
     @cached_property
     def frozen(self) -> FrozenField:
@@ -94,11 +154,11 @@ class Equation:
         """Shape (B, C, ...) of the unknown."""
         return self.adjoint_data.shape
 
-    @cached_property
+    @property
     def adjoint_data(self) -> Tensor:
         """``A^T y``."""
-        with torch.no_grad():
-            return self.physics.A_adjoint(self.y.detach())
+        found: Tensor = self.__dict__["_adjoint_data"]
+        return found
 
     @cached_property
     def scale(self) -> Tensor:
@@ -126,6 +186,7 @@ class Equation:
 
     def linearize(self, x: Tensor) -> Linearization:
         """``v -> J v`` and ``w -> J^T w`` with ``J = D'' + alpha J_R`` at x."""
+        self.check_unchanged()
         with torch.no_grad():
             inner = self.frozen.linearize(x)
             curve = self.data.hessian(x)
@@ -156,6 +217,7 @@ class Equation:
         Returns:
             A map of images that can be cut with ``select``; None where R is like no convolution.
         """
+        self.check_unchanged()
         with torch.no_grad():
             local = self.frozen.local_kernels(x)
             if local is None:
@@ -191,6 +253,7 @@ class Equation:
     @cached_property
     def traits(self) -> Traits:
         """The regulariser's traits for its present parameters."""
+        self.check_unchanged()
         return self.regularizer.traits()
 
     @property
@@ -235,7 +298,7 @@ class Equation:
     # ---- parts ---------------------------------------------------------------------------------
 
     def select(self, keep: Tensor) -> Equation | None:
-        """The equation of the samples ``keep``; None if the physics holds per-sample tensors."""
+        """The equation of the samples ``keep``; None if A does not treat all samples alike."""
         cut = self.data.at(keep)
         if cut is None:
             return None
@@ -254,7 +317,9 @@ class Equation:
             data=cut,
             frozen=self.frozen,
             scale=self.scale[keep],
-            adjoint_data=self.adjoint_data[keep],
+            _adjoint_data=self.adjoint_data[keep],
+            _checked_physics=self._checked,
+            _held=self.__dict__["_held"],
         )
         self._hand_on(smaller)
         return smaller
@@ -266,11 +331,21 @@ class Equation:
             y: measurements, shape (B', ...); may require a gradient. B' may differ from B where
                 alpha is one number.
         """
+        self.check_unchanged()
         other = replace(self, y=y)
         other.__dict__.update(frozen=self.frozen)
         self._hand_on(other)
-        other.data.keep(self.data)
+        other.keep(self)
         return other
+
+    def keep(self, other: Equation) -> None:
+        """Take over what another equation has found out about the physics, if it is still the same.
+
+        Args:
+            other: an equation with the same physics; its y, R and alpha do not matter.
+        """
+        if other.physics is self.physics and other._checked.holds():
+            self.data.keep(other.data)
 
     def _hand_on(self, other: Equation) -> None:
         """Give another equation with the same R what is already known of it."""
@@ -279,6 +354,7 @@ class Equation:
 
     @property
     def _spectrum(self) -> tuple[Bound, Bound]:
+        self.check_unchanged()
         with torch.no_grad():
             return self.data.spectrum
 
@@ -313,57 +389,3 @@ def _number(alpha: object) -> Tensor:
             f"alpha must be a positive number or a tensor, got {type(alpha).__name__}."
         )
     return torch.tensor(float(alpha), dtype=torch.float64)
-
-
-def check_measurements(physics: LinearPhysics, y: Tensor) -> None:
-    """Refuse measurements that are not finite or do not fit the physics.
-
-    Raises:
-        InputError: saying what is wrong and what to do.
-    """
-    if not isinstance(y, Tensor) or not (y.is_floating_point() or y.is_complex()):
-        raise InputError("y must be a floating-point tensor, for example y.float().")
-    if y.dim() < 2 or len(y) == 0:
-        raise InputError(
-            f"y must have a batch axis of at least one sample first, got shape {tuple(y.shape)}."
-        )
-    for tensor in (*physics.buffers(), *physics.parameters()):
-        if tensor.device != y.device:
-            raise InputError(
-                f"The physics is on {tensor.device} but y is on {y.device}: "
-                f"use physics.to('{y.device}')."
-            )
-    bad = ~torch.isfinite(y.detach())
-    if bool(bad.any()):
-        raise InputError(
-            f"y has {int(bad.sum())} values that are NaN or infinite; mend or mask them first."
-        )
-    try:
-        with torch.no_grad():
-            image = physics.A_adjoint(y.detach()[:1])
-            again = physics.A(image)
-    except Exception as error:  # an operator may raise anything
-        raise InputError(
-            f"The physics does not accept measurements of shape {tuple(y.shape)} and dtype "
-            f"{y.dtype}; build it for this size and dtype. It says: {error}"
-        ) from error
-    if len(image) not in (1, len(y)):
-        raise InputError(
-            f"The physics holds one operator for each of {len(image)} samples, but y has {len(y)}: "
-            "give it one mask or filter for all, or one per sample."
-        )
-    if again.shape[1:] != y.shape[1:]:
-        raise InputError(
-            f"Measurements have shape {tuple(y.shape[1:])} per sample, the physics produces "
-            f"{tuple(again.shape[1:])}: build it for this size."
-        )
-    if again.dtype != y.dtype:
-        raise InputError(
-            f"The physics turns {y.dtype} into {again.dtype}: build it in {y.dtype} "
-            "(a deepinv physics takes the dtype of its mask or filter)."
-        )
-    if image.dtype not in (torch.float32, torch.float64):
-        raise InputError(
-            f"Images must be float32 or float64, but A_adjoint gives {image.dtype}: convert y, and "
-            "hold complex images as two channels, as deepinv's MRI does."
-        )

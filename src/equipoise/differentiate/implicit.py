@@ -51,6 +51,11 @@ def attach_gradient(
     R, alpha, y, parameters of the physics, leaves or not, on any device and of any dtype. The
     derivative belongs to the equation, never to the solver that met it.
 
+    The backward pass runs in the state in which physics, R and data fidelity are now: what is
+    replaced before (``physics.update(mask=...)``) is put back for its duration. What is changed in
+    place before, y, alpha and x included, cannot be put back, and the backward pass raises an
+    ``InputError``.
+
     Args:
         equation: the equation that x solves.
         x: solution, shape (B, C, ...), without a graph.
@@ -65,18 +70,22 @@ def attach_gradient(
         A tensor equal to x that carries the derivative; x itself where nothing needs a gradient.
 
     Raises:
-        InputError: if x does not have the equation's image shape.
+        InputError: if x does not have the equation's image shape, or if the equation's parts have
+            been changed since it was built.
     """
     if x.shape != equation.image_shape:
         raise InputError(
             f"x has shape {tuple(x.shape)}, the equation's images {tuple(equation.image_shape)}."
         )
     point = x.detach()
+    equation.check_unchanged()
     if not torch.is_grad_enabled():
         return point
+    held = equation.state(point)
     residual = equation.attached_residual(point)
     if not residual.requires_grad:
         return point
+    held.settle()
     if adjoint is None:
         method: Adjoint = default_adjoint(equation, tolerance=matched_tolerance(equation, residual))
     else:
@@ -85,9 +94,10 @@ def attach_gradient(
     products: list[Callable[[Tensor], Tensor]] = []
 
     def solve(g: Tensor) -> Tensor:
-        if not products:  # one linearisation serves every cotangent
-            products.append(equation.linearize(point).vjp)
-        solution = method.solve(equation, point, products[0], g, start)
+        with held.restored():
+            if not products:  # one linearisation serves every cotangent
+                products.append(equation.linearize(point).vjp)
+            solution = method.solve(equation, point, products[0], g, start)
         book.solutions.append(solution)
         if method.exact:
             solution.check(on_failure)

@@ -24,12 +24,14 @@ def unroll(equation: Equation, x0: Tensor, steps: int, step_size: float | Tensor
         ``x_steps`` with its graph.
 
     Raises:
-        InputError: if steps or step_size are not positive.
+        InputError: if steps or step_size are not positive, or if the equation's parts have been
+            changed since it was built.
     """
     if steps < 1:
         raise InputError(f"steps must be at least 1, got {steps}.")
     if not bool((torch.as_tensor(step_size) > 0).all()):
         raise InputError(f"step_size must be positive, got {step_size}.")
+    equation.check_unchanged()
     constants = equation.regularizer.constants()
     x = x0
     for _ in range(steps):

@@ -10,7 +10,7 @@ import torch
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
-from equipoise.problems.adjointness import TOLERANCES
+from equipoise.adjointness import TOLERANCES
 from equipoise.problems.patches import dihedral
 from equipoise.vectors import norm
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from deepinv.physics import Blur, BlurFFT, Denoising, GaussianNoise, Inpainting, LinearPhysics
 from torch import Tensor
 
+from equipoise.adjointness import check_adjoint
 from equipoise.errors import InputError, UsageError
-from equipoise.problems.adjointness import check_adjoint
 from equipoise.problems.filling import fill_missing
 from equipoise.problems.kernels import Kernel, kernel_from_tensor, kernel_from_text
 from equipoise.problems.masks import FixedMask, Mask, RandomPixels, mask_from_text
@@ -209,8 +209,8 @@ def from_physics(
             f"The physics must be a deepinv.physics.LinearPhysics, got {type(built).__name__}."
         )
     built.to(device)
-    check_adjoint(built, shape, dtype=dtype, device=device)
     built.set_noise_model(GaussianNoise(sigma).to(device))
+    check_adjoint(built, shape, dtype=dtype, device=device)
     title = name or type(built).__name__
     return Problem(
         name=title,

@@ -12,7 +12,7 @@ from equipoise.bounds import inflate
 from equipoise.errors import InputError
 from equipoise.solve.choice import default_solver
 from equipoise.solve.solver import Solver, State, select_state
-from equipoise.solve.system import System
+from equipoise.solve.system import Guarded, System
 from equipoise.status import Solution, Status
 from equipoise.vectors import norm, where
 
@@ -56,12 +56,15 @@ def solve(
 
     Raises:
         HypothesisError: if the solver's hypotheses are not met.
-        InputError: if the tolerance is not positive or x0 is not finite.
+        InputError: if the tolerance is not positive or x0 is not finite, or if what the system
+            refers to has been changed since it was built.
     """
     if not tolerance > 0:
         raise InputError(f"The tolerance must be positive, got {tolerance}.")
     if not bool(torch.isfinite(x0).all()):
         raise InputError("x0 has values that are NaN or infinite; start from finite images.")
+    if isinstance(system, Guarded):
+        system.check_unchanged()
     chosen = default_solver(system) if solver is None else solver
     chosen.require(system)
     stride = check_every or (1 if x0.device.type == "cpu" else 4)
