@@ -54,16 +54,12 @@ class Pairings:
         rows = self.forward[:pairs], self.backward[:pairs], self.sizes[:, :pairs]
         return Pairings(self.image, self.measured, *rows)
 
-    def of_the_same(self, physics: LinearPhysics) -> bool:
-        """Whether a physics answers the same up to rounding."""
-        try:
-            again = pairings(physics, self.image, len(self.forward))
-        except Exception:  # made for other images, say
-            return False
-        if again.forward.shape != self.forward.shape:
+    def agrees(self, other: Pairings) -> bool:
+        """Whether the same operator may have answered, up to rounding."""
+        if other.forward.shape != self.forward.shape:
             return False
         slack = REPEATED * torch.finfo(self.image.dtype).eps * self.sizes.sqrt()
-        pairs = ((self.forward, again.forward), (self.backward, again.backward))
+        pairs = ((self.forward, other.forward), (self.backward, other.backward))
         near = [(a - b).abs() <= c for (a, b), c in zip(pairs, slack, strict=True)]
         return bool(torch.stack(near).all())
 
@@ -87,9 +83,13 @@ class Checked:
         """
         if self.state.holds():
             return True
-        if not self.pairs.of_the_same(self.physics):
+        try:
+            again, state = pairings(self.physics, self.pairs.image, QUICK)
+        except Exception:  # made for other images, say
             return False
-        self.state = State({"physics": self.physics})
+        if not self.pairs.agrees(again):
+            return False
+        self.state = state
         return True
 
 
@@ -128,10 +128,10 @@ def check_adjoint(
     with torch.no_grad(), without_tf32(like.device):
         _check_shapes(physics, u, dtype)
         _check_linear(physics, u, v, limit)
-    found = pairings(physics, like, SAMPLES)
+    found, state = pairings(physics, like, SAMPLES)
     _refuse(physics, found, limit)
     if limit <= TOLERANCES[dtype]:
-        _remember(physics, found.first(QUICK))
+        _remember(physics, found.first(QUICK), state)
     return found.defect
 
 
@@ -146,23 +146,25 @@ def checked(physics: LinearPhysics, image: Tensor) -> Checked:
     Raises:
         AdjointError: if ``A_adjoint`` is not the adjoint of ``A``, see :func:`check_adjoint`.
     """
-    memory = _memory(physics)
-    state, known = memory.content
+    state, known = _memory(physics).content
     found = known.get(_kind(image)) if state is not None and state.holds() else None
     if state is None or found is None:
-        found = pairings(physics, image, QUICK)
+        found, present = pairings(physics, image, QUICK)
         _refuse(physics, found, TOLERANCES[image.dtype])
-        state = _remember(physics, found)
+        state = _remember(physics, found, present)
     return Checked(physics, state, found)
 
 
-def pairings(physics: LinearPhysics, image: Tensor, pairs: int) -> Pairings:
+def pairings(physics: LinearPhysics, image: Tensor, pairs: int) -> tuple[Pairings, State]:
     """Ask a physics for ``<A u, v>`` and ``<u, A' v>``.
+
+    Returns the answers and the state in which they were given: without what a physics prepares
+    when it is used for the first time, and without what it changes by itself when it is used.
 
     Args:
         physics: a deepinv linear physics.
         image: shape (B, C, *spatial), dtype and device of u; all samples get the same.
-        pairs: how many.
+        pairs: how many, at least 2.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -172,15 +174,28 @@ def pairings(physics: LinearPhysics, image: Tensor, pairs: int) -> Pairings:
 
     rows = []
     with torch.no_grad(), without_tf32(image.device):
-        for _ in range(pairs):
+        for k in range(pairs):
+            if k == 1:
+                state = State({"physics": physics})
             u = random(image)
             Au = physics.A(u)
             v = random(Au)
             back = physics.A_adjoint(v)
             dots = _dot(Au, v), _dot(u, back), _dot(Au, Au), _dot(back, back)
             rows.append(torch.stack(dots))
+        _use_with_another_number(physics, u)
+    state.settle()
     forward, backward, *sizes = torch.stack(rows, 1).cpu()
-    return Pairings(_empty(image), _empty(Au), forward, backward, torch.stack(sizes))
+    return Pairings(_empty(image), _empty(Au), forward, backward, torch.stack(sizes)), state
+
+
+def _use_with_another_number(physics: LinearPhysics, u: Tensor) -> None:
+    """Use a physics for another number of samples, so that caches for a number show themselves."""
+    other = u[:1] if len(u) > 1 else u.expand(2, *u.shape[1:])
+    try:
+        physics.A_adjoint(physics.A(other))
+    except Exception:  # an operator for as many samples as there are
+        return
 
 
 class _Memory:
@@ -208,12 +223,11 @@ def _memory(physics: LinearPhysics) -> _Memory:
     return found
 
 
-def _remember(physics: LinearPhysics, found: Pairings) -> State:
-    """Called after the physics has been used, which may itself change what it holds."""
+def _remember(physics: LinearPhysics, found: Pairings, present: State) -> State:
     memory = _memory(physics)
     state, known = memory.content
     if state is None or not state.holds():
-        state, known = State({"physics": physics}), {}
+        state, known = present, {}
         memory.content = state, known
     known[_kind(found.image)] = found
     return state

@@ -50,7 +50,7 @@ class State:
 
     def __init__(self, roots: Mapping[str, object]) -> None:
         self.roots = roots
-        self._contents: list[tuple[Holder, dict[Any, Any] | list[Any]]] = []
+        self._contents: list[_Content] = []
         self._tensors: list[tuple[Tensor, tuple[int, int]]] = []
         self._record()
 
@@ -60,22 +60,18 @@ class State:
 
     def holds(self) -> bool:
         """Whether all objects are still in this state."""
-        return not self._changed_in_place() and all(
-            _same_content(holder, content) for holder, content in self._contents
-        )
+        return not self._changed_in_place() and all(c.holds() for c in self._contents)
 
     def settle(self) -> None:
-        """Record anew, without the tensors that have been changed in place since.
+        """Leave out for good whatever has changed since.
 
-        After an evaluation: what it changes by itself (counters, statistics of a batch, vectors of
-        a power iteration) is no change of what is evaluated.
+        After an evaluation: what it changes by itself (counters, the latest shape, statistics of a
+        batch, vectors of a power iteration) is no change of what is evaluated.
         """
+        for content in self._contents:
+            content.settle()
         living = {id(tensor) for tensor in self._changed_in_place()}
-        before = self._tensors  # keeps the tensors, hence their ids
-        self._contents, self._tensors = [], []
-        self._record()
         self._tensors = [pair for pair in self._tensors if id(pair[0]) not in living]
-        del before
 
     @contextmanager
     def restored(self) -> Iterator[None]:
@@ -90,16 +86,16 @@ class State:
             yield
             return
         with _swapping:
-            pairs = [pair for pair in self._contents if not _same_content(*pair)]
-            present = [(holder, _read(holder)) for holder, _ in pairs]
+            changed = [content for content in self._contents if not content.holds()]
+            present = [_Content(content.holder) for content in changed]
             try:
-                for holder, content in pairs:
-                    _write(holder, content)
+                for content in changed:
+                    content.write()
                 self.check_tensors()
                 yield
             finally:
-                for holder, content in present:
-                    _write(holder, content)
+                for content in present:
+                    content.write()
 
     def check_tensors(self) -> None:
         """Refuse tensors that were changed in place.
@@ -128,15 +124,14 @@ class State:
             if isinstance(thing, Tensor):
                 self._tensors.append((thing, _version(thing)))
             elif isinstance(thing, (dict, list, CellType)):
-                content = _read(thing)
-                self._contents.append((thing, content))
-                queue.extend(content.values() if isinstance(content, dict) else content)
+                content = _Content(thing)
+                self._contents.append(content)
+                queue.extend(content.values.values())
             elif isinstance(thing, nn.Module):
-                held = vars(thing)
-                seen.add(id(held))
-                content = dict(held)
-                self._contents.append((held, content))
-                queue.extend(v for key, v in content.items() if key not in _BOOKKEEPING)
+                content = _Content(vars(thing))
+                seen.add(id(content.holder))
+                self._contents.append(content)
+                queue.extend(v for key, v in content.values.items() if key not in _BOOKKEEPING)
             else:
                 queue.extend(_parts(thing))
 
@@ -176,42 +171,63 @@ def _parts(thing: object) -> tuple[Any, ...]:
     return (attributes,) if isinstance(attributes, dict) else ()
 
 
-def _read(holder: Holder) -> dict[Any, Any] | list[Any]:
-    if isinstance(holder, dict):
-        return dict(holder)
-    if isinstance(holder, list):
-        return list(holder)
-    try:
-        return [holder.cell_contents]
-    except ValueError:  # a variable that has no value yet
-        return []
+class _Content:
+    """What a dictionary, a list or a variable of a closure holds, as a dictionary.
 
+    Args:
+        holder: the container.
+    """
 
-def _write(holder: Holder, content: dict[Any, Any] | list[Any]) -> None:
-    if isinstance(holder, dict):
-        assert isinstance(content, dict)
-        holder.update(content)
-        for key in holder.keys() - content.keys():
-            del holder[key]
-    elif isinstance(holder, list):
-        holder[:] = content
-    elif content:
-        holder.cell_contents = content[0]
-    else:
-        del holder.cell_contents
+    def __init__(self, holder: Holder) -> None:
+        self.holder, self.values = holder, _read(holder)
+        self.living: set[Any] = set()  # keys that do not count
 
-
-def _same_content(holder: Holder, content: dict[Any, Any] | list[Any]) -> bool:
-    if isinstance(holder, dict):
-        assert isinstance(content, dict)
-        if len(holder) != len(content):
+    def holds(self) -> bool:
+        """Whether nothing has been replaced, added or taken away."""
+        present, values = self.holder, self.values
+        if not isinstance(present, dict):
+            present = _read(present)
+        if len(present) - len(self.living & present.keys()) != len(values):
             return False
-        for key, value in content.items():
-            other = holder.get(key, _MISSING)
+        for key, value in values.items():
+            other = present.get(key, _MISSING)
             if other is not value and not _same_value(other, value):
                 return False
         return True
-    return _same_value(tuple(_read(holder)), tuple(content))
+
+    def settle(self) -> None:
+        """Leave out what has changed."""
+        if self.holds():
+            return
+        present = _read(self.holder)
+        for key in present.keys() | self.values.keys():
+            if not _same_value(present.get(key, _MISSING), self.values.get(key, _MISSING)):
+                self.living.add(key)
+                self.values.pop(key, None)
+
+    def write(self) -> None:
+        """Put everything back."""
+        holder = self.holder
+        if isinstance(holder, dict):
+            holder.update(self.values)
+            for key in holder.keys() - self.values.keys() - self.living:
+                del holder[key]
+        elif isinstance(holder, list):
+            kept = {**_read(holder), **self.values} if self.living else self.values
+            holder[:] = kept.values()
+        elif self.values:
+            holder.cell_contents = self.values[0]
+
+
+def _read(holder: Holder) -> dict[Any, Any]:
+    if isinstance(holder, dict):
+        return dict(holder)
+    if isinstance(holder, list):
+        return dict(enumerate(holder))
+    try:
+        return {0: holder.cell_contents}
+    except ValueError:  # a variable that has no value yet
+        return {}
 
 
 def _same_value(a: object, b: object) -> bool:
