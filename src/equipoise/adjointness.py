@@ -173,6 +173,7 @@ def pairings(physics: LinearPhysics, image: Tensor, pairs: int) -> tuple[Pairing
         return one.to(like.device).expand(like.shape).contiguous()
 
     rows = []
+    _memory(physics)  # part of the state
     with torch.no_grad(), without_tf32(image.device):
         for k in range(pairs):
             if k == 1:
