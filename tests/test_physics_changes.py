@@ -30,7 +30,7 @@ from equipoise.equation import Equation
 from equipoise.errors import InputError
 from equipoise.physics_state import State
 from equipoise.reconstructor import EquilibriumReconstructor, SolveOptions
-from equipoise.regularizers import Tikhonov
+from equipoise.regularizers import Residual, Tikhonov
 from equipoise.solve import solve
 from small_problems import field, kernel, normal, physics
 
@@ -400,6 +400,19 @@ def test_what_an_operator_changes_by_itself_is_no_change() -> None:
     assert operator.calls > calls  # the count goes on
     with pytest.raises(InputError, match="was changed"):
         solve(equation, y)
+
+
+def test_a_network_that_counts_while_it_trains_is_differentiated() -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Conv2d(1, 1, 3, padding=1))
+    R = Residual(torch.nn.Sequential(layer, torch.nn.Tanh()).double().train())
+    operator, y = Inpainting(SHAPE[1:], mask=mask(7)), normal(*SHAPE)
+    for _ in range(200):  # the vectors of its power iteration settle
+        R.field(y)
+    model = EquilibriumReconstructor(R, 0.5, options=SolveOptions(tolerance=1e-6))
+    losses = [model(y, operator).square().sum() for _ in range(2)]
+    sum(losses).backward()
+    assert all(torch.isfinite(p.grad).all() for p in R.parameters())
 
 
 # ---- what is kept must not outlive a change ------------------------------------------------------
