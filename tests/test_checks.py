@@ -13,6 +13,7 @@ from deepinv.physics import Denoising
 from pydantic import ValidationError
 from torch import Tensor
 
+from equipoise.adjointness import check_adjoint
 from equipoise.bounds import Kind
 from equipoise.certify.steps import Step
 from equipoise.cli.values import duration
@@ -30,7 +31,6 @@ from equipoise.learn import TrainSettings, make_validation
 from equipoise.learn.strength import tune_alpha
 from equipoise.linear import GMRES, LINEAR_SOLVERS, NeumannSeries
 from equipoise.problems import denoise
-from equipoise.problems.adjointness import check_adjoint
 from equipoise.reconstructor import EquilibriumReconstructor, SolveOptions
 from equipoise.regularizers import Scaled, Tikhonov, build
 from equipoise.regularizers.learned_profiles import LinearSpline

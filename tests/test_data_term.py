@@ -18,10 +18,11 @@ from deepinv.physics import BlurFFT, LinearPhysics
 from torch import Tensor
 
 from equipoise.bounds import Kind
-from equipoise.data_term import data_term, gram_bounds
+from equipoise.data_term import data_term
 from equipoise.differentiate import adjoint_by_name, attach_gradient, jacobian_free
 from equipoise.equation import Equation
 from equipoise.errors import InputError, UsageError
+from equipoise.gram import gram_bounds
 from equipoise.regularizers import Regularizer, Tikhonov
 from equipoise.solve import solve
 from equipoise.solve.accelerated import AcceleratedGradient
@@ -406,6 +407,7 @@ def test_fidelities_with_parameters_are_learned() -> None:
     equation = Equation(operator, normal(2, 1, 3, 4), Tikhonov(), 0.5, fidelity)
 
     def loss() -> Tensor:
+        equation = Equation(operator, normal(2, 1, 3, 4), Tikhonov(), 0.5, fidelity)
         return solve(equation, equation.adjoint_data, tolerance=1e-12).x.square().sum()
 
     x = solve(equation, equation.adjoint_data, tolerance=1e-12).x

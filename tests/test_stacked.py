@@ -17,11 +17,11 @@ from equipoise import (
     TrainSettings,
     UsageError,
 )
+from equipoise.adjointness import check_adjoint
 from equipoise.certify import certify, error_bound
 from equipoise.data_term import data_term
 from equipoise.learn import learn
 from equipoise.problems import from_physics
-from equipoise.problems.adjointness import check_adjoint
 from equipoise.regularizers import Tikhonov
 from equipoise.solve import solve
 from equipoise.stacked import JoinedPhysics, StackedDataTerm, joined

@@ -18,21 +18,19 @@ from deepinv.optim.data_fidelity import (
 from deepinv.physics import DecomposablePhysics, LinearPhysics
 from torch import Tensor
 
-from equipoise.bounds import Bound, estimated, inflate, proved
-from equipoise.circulant import nearest_multiplier
+from equipoise.bounds import Bound, estimated, proved
 from equipoise.errors import InputError, UsageError
 from equipoise.gauge import clipped, level_and_spread
+from equipoise.gram import (
+    cautious_multiplier,
+    diagonalises,
+    gram_bounds,
+    row_norms,
+    singular_values,
+    treats_samples_alike,
+)
 from equipoise.modes import leaf
-from equipoise.vectors import dot, expand, norm
-
-#: Steps of the power iteration that estimates ||A|| where no decomposition gives it.
-POWER_STEPS = 30
-#: Share of the part of A^T A that is no convolution by which its Fourier multiplier is raised.
-CAUTION = 0.3
-#: Random images from which the norms of the rows of A^T A are estimated where it is not diagonal;
-#: rows that differ by less than a share, and operators that miss a convolution by less, count as
-#: alike.
-PROBES, ALIKE = 6, 0.1
+from equipoise.vectors import dot, expand
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +57,11 @@ class DataTerm:
     Args:
         physics: any deepinv linear physics.
         y: measurements, shape (B, ...).
-        weight: ``1 / sigma^2`` of deepinv's ``L2(sigma)``; 1 by default.
+        weight: ``1 / sigma^2`` of deepinv's ``L2(sigma)``, 1 by default; a number, or a tensor of
+            shape (1,) or (B,).
     """
 
-    def __init__(self, physics: LinearPhysics, y: Tensor, weight: float = 1.0) -> None:
+    def __init__(self, physics: LinearPhysics, y: Tensor, weight: float | Tensor = 1.0) -> None:
         self.physics, self.y, self.weight = physics, y, weight
 
     def gradient(self, x: Tensor) -> Tensor:
@@ -92,7 +91,7 @@ class DataTerm:
             return Contrast(clipped(self.physics.A_adjoint(slope)), level, spread)
         return Contrast(self.physics.A_adjoint(clipped(slope)), level, spread)
 
-    def terms(self, level: Tensor) -> Tensor:
+    def gradient_terms(self, level: Tensor) -> Tensor:
         """What ``grad f`` is a difference of, an image (B, C, *spatial): ``A^T y / sigma^2``."""
         return self._weighted(self.physics.A_adjoint(self.y))
 
@@ -106,17 +105,18 @@ class DataTerm:
             Tensor of shape (1 or B, C, *spatial); None where the rows are alike, as those of a
             convolution.
         """
-        return self._row_norms
+        rows = self._row_norms
+        return None if rows is None else self._weighted(rows)
 
     @cached_property
     def _row_norms(self) -> Tensor | None:
-        like = self._like_image()
-        return row_norms(self.hessian(like), like)
+        physics = self.physics
+        return row_norms(lambda v: physics.A_adjoint(physics.A(v)), self.like_image)
 
     @cached_property
     def _ones(self) -> Tensor:
         """``A 1``, shape (1 or B, ...)."""
-        return self.physics.A(torch.ones_like(self._like_image()))
+        return self.physics.A(torch.ones_like(self.like_image))
 
     def _slope_at(self, u: Tensor) -> Tensor:
         """Derivative of ``d(u, y)`` by u."""
@@ -124,9 +124,31 @@ class DataTerm:
 
     @cached_property
     def spectrum(self) -> tuple[Bound, Bound]:
-        """Smallest and largest eigenvalue of ``f''``: exact where the physics is decomposable."""
-        low, high = gram_bounds(self.physics, self._like_image())
-        return low.times(self.weight), high.times(self.weight)
+        """Smallest and largest eigenvalue of ``f''``: exact where the physics is decomposable.
+
+        They hold for every sample, also where each has an operator of its own.
+        """
+        low, high = self._gram_bounds
+        weights = torch.as_tensor(self.weight)
+        return low.times(float(weights.min())), high.times(float(weights.max()))
+
+    @cached_property
+    def _gram_bounds(self) -> tuple[Bound, Bound]:
+        return gram_bounds(self.physics, self.like_image)
+
+    @cached_property
+    def alike(self) -> bool:
+        """Whether A does the same to every sample, tried on random images the first time.
+
+        Only then may a batch be cut, and what one sample tells be used for all.
+        """
+        return treats_samples_alike(self.physics, self._image(), self.y)
+
+    @property
+    def like_image(self) -> Tensor:
+        """Images to ask A with: one where it treats all alike, otherwise as many as samples."""
+        image = self._image()
+        return image[:1] if len(image) == 1 or self.alike else image
 
     def multiplier(self, x: Tensor) -> Tensor:
         """Fourier multiplier for preconditioning ``f''(x)``.
@@ -137,44 +159,58 @@ class DataTerm:
         Returns:
             Tensor of shape (1 or B, C, *frequencies of a real FFT).
         """
-        return self._multiplier
+        return self._weighted(self._multiplier)
 
     @cached_property
     def _multiplier(self) -> Tensor:
-        like = self._like_image()
-        return _cautious_multiplier(self.hessian(like), like)
+        physics = self.physics
+        return cautious_multiplier(lambda v: physics.A_adjoint(physics.A(v)), self.like_image)
 
     def shifted_inverse(self, c: float) -> Callable[[Tensor], Tensor] | None:
-        """``v -> (f'' + c I)^{-1} v`` where a decomposition of the physics gives it, else None."""
-        physics = self.physics
+        """``v -> (f'' + c I)^{-1} v`` where a decomposition of the physics gives it, else None.
+
+        None as well where every sample has a weight of its own.
+        """
+        physics, weight = self.physics, self.weight
         if not isinstance(physics, DecomposablePhysics):
             return None
+        if isinstance(weight, Tensor) and len(weight) > 1:
+            return None
         with torch.no_grad():
-            if not diagonalises(physics, self._like_image()):
+            if not diagonalises(physics, self.like_image):
                 return None
-        squared = self.weight * singular_values(physics).square() + c
+        squared = float(weight) * singular_values(physics).square() + c
         return lambda v: physics.V(physics.V_adjoint(v) / squared)
 
     def at(self, keep: Tensor) -> DataTerm | None:
-        """The same term for some of the samples; None if the physics holds per-sample tensors."""
-        if _has_batch_tensors(self.physics, len(self.y)):
-            return None
-        return self._copy(self.y[keep])
+        """The same term for some of the samples; None if A does not treat all samples alike."""
+        return self._copy(keep) if len(self.y) == 1 or self.alike else None
 
     def keep(self, other: DataTerm) -> None:
-        """Take over what the term of other measurements has found out about the physics."""
-        known = {"spectrum", "_multiplier", "_row_norms", "_ones"} & other.__dict__.keys()
-        self.__dict__.update({name: other.__dict__[name] for name in known})
+        """Take over what the term of other measurements has found out about the same physics."""
+        known = {"_gram_bounds", "_multiplier", "_row_norms", "_ones"} & other.__dict__.keys()
+        same = len(self.y) == len(other.y)
+        if known and not same:
+            _ = other.alike  # of one batch nothing is known for a batch of another size
+        if "alike" in other.__dict__ and (not other.alike or len(self.y) <= len(other.y)):
+            self.__dict__.update(alike=other.alike)
+        if same or (known and other.alike and self.alike):
+            self.__dict__.update({name: other.__dict__[name] for name in known})
 
-    def _copy(self, y: Tensor) -> DataTerm:
-        return DataTerm(self.physics, y, self.weight)
+    def _copy(self, keep: Tensor) -> DataTerm:
+        weight = self.weight
+        if isinstance(weight, Tensor) and len(weight) > 1:
+            weight = weight[keep]
+        return DataTerm(self.physics, self.y[keep], weight)
 
     def _weighted(self, v: Tensor) -> Tensor:
+        if isinstance(self.weight, Tensor):
+            return expand(self.weight, v) * v
         return v if self.weight == 1.0 else self.weight * v
 
-    def _like_image(self) -> Tensor:
+    def _image(self) -> Tensor:
         with torch.no_grad():
-            return self.physics.A_adjoint(self.y[:1])
+            return self.physics.A_adjoint(self.y)
 
 
 class GeneralDataTerm(DataTerm):
@@ -228,20 +264,15 @@ class GeneralDataTerm(DataTerm):
         energy, slope = self._slope(self.physics.A(x), create_graph=False)
         return energy.detach(), self.physics.A_adjoint(slope)
 
-    def terms(self, level: Tensor) -> Tensor:
+    def gradient_terms(self, level: Tensor) -> Tensor:
         """``f''(c) c`` at the constant image c, which is like the terms of the gradient there."""
-        image = expand(level, self._image()) * self._image()
+        image = expand(level, self.like_image) * torch.ones_like(self.like_image)
         return self.hessian(image)(image)
 
     def row_norms(self, x: Tensor) -> Tensor | None:
         """As for the squared norm, for data that equal A x: noise does not tell them apart."""
-        ideal = self._copy(self.physics.A(x))
+        ideal = GeneralDataTerm(self.physics, self.physics.A(x), self.fidelity)
         return row_norms(ideal.hessian(x), x)
-
-    def _image(self) -> Tensor:
-        """Images of ones, shape (B, C, *spatial)."""
-        one = torch.ones_like(self._like_image())
-        return one.expand(len(self.y), *one.shape[1:])
 
     def _slope_at(self, u: Tensor) -> Tensor:
         return self._slope(u, create_graph=False)[1]
@@ -281,17 +312,14 @@ class GeneralDataTerm(DataTerm):
 
     def multiplier(self, x: Tensor) -> Tensor:
         """As for the squared norm, but the Hessian depends on x."""
-        return _cautious_multiplier(self.hessian(x), x)
+        return cautious_multiplier(self.hessian(x), x)
 
     def shifted_inverse(self, c: float) -> Callable[[Tensor], Tensor] | None:
         """None: the Hessian depends on x."""
         return None
 
-    def keep(self, other: DataTerm) -> None:
-        """Nothing: the curvature depends on the measurements."""
-
-    def _copy(self, y: Tensor) -> DataTerm:
-        return GeneralDataTerm(self.physics, y, self.fidelity)
+    def _copy(self, keep: Tensor) -> DataTerm:
+        return GeneralDataTerm(self.physics, self.y[keep], self.fidelity)
 
 
 def data_term(physics: LinearPhysics, y: Tensor, fidelity: DataFidelity | None) -> DataTerm:
@@ -300,6 +328,7 @@ def data_term(physics: LinearPhysics, y: Tensor, fidelity: DataFidelity | None) 
     Raises:
         UsageError: if the fidelity is not a deepinv ``DataFidelity``, has no derivative, or is not
             a function ``d(A x, y)``.
+        InputError: if sigma of ``L2(sigma)`` is not one positive number, or one for each sample.
     """
     if fidelity is None:
         return DataTerm(physics, y)
@@ -317,112 +346,23 @@ def data_term(physics: LinearPhysics, y: Tensor, fidelity: DataFidelity | None) 
             "distance as deepinv.optim.DataFidelity(d) with d(u, y), one number per sample."
         )
     if isinstance(fidelity, L2):
-        return DataTerm(physics, y, float(fidelity.d.norm))
+        return DataTerm(physics, y, _weight(fidelity, y))
     return GeneralDataTerm(physics, y, fidelity)
 
 
-def singular_values(physics: DecomposablePhysics) -> Tensor:
-    """Moduli of the diagonal of a decomposable physics (deepinv calls it ``mask``).
-
-    A single number comes in double precision, because torch would not promote it.
-    """
-    moduli = torch.as_tensor(physics.mask).detach().abs()
-    return moduli.double() if moduli.dim() == 0 else moduli
-
-
-def diagonalises(physics: DecomposablePhysics, image: Tensor) -> bool:
-    """Whether the decomposition that a physics declares is one, tried on a random image.
-
-    ``V V* = I`` and ``V* A^T A = S V*`` with the squared singular values S: then every eigenvalue
-    of ``A^T A`` is one of S, and ``V (S + c)^{-1} V*`` inverts ``A^T A + c I``.
-    """
-    v = _random_like(image)
-    spectral = physics.V_adjoint(v)
-    gram = physics.V_adjoint(physics.A_adjoint(physics.A(v)))
-    isometry = _equal(physics.V(spectral), v)
-    return isometry and _equal(gram, singular_values(physics).square() * spectral)
-
-
-def gram_bounds(physics: LinearPhysics, image: Tensor) -> tuple[Bound, Bound]:
-    """Smallest and largest eigenvalue of ``A^T A``.
-
-    Exact (proved) for decomposable physics whose decomposition holds; otherwise 0 (proved) and a
-    power-iteration estimate, which is a lower bound of the norm.
-
-    Args:
-        physics: a deepinv linear physics.
-        image: one image, shape (1, C, ...), for shape, dtype and device.
-    """
-    if isinstance(physics, DecomposablePhysics) and diagonalises(physics, image):
-        values = singular_values(physics)
-        top = float(values.max())
-        # A transfer function comes from an FFT, whose error is relative to the largest value.
-        bottom = max(0.0, float(values.min()) - 8 * torch.finfo(values.dtype).eps * top)
-        low, high = bottom**2 / inflate(1.0), inflate(top**2)
-        return proved(low, "decomposition"), proved(high, "decomposition")
-    v = _random_like(image)
-    size = norm(v)
-    for _ in range(POWER_STEPS):
-        v = physics.A_adjoint(physics.A(v / expand(size, v)))
-        size = norm(v).clamp_min(torch.finfo(v.dtype).tiny)
-    return proved(0.0, "any linear A"), estimated(float(size.max()), "power iteration")
-
-
-def row_norms(product: Callable[[Tensor], Tensor], like: Tensor) -> Tensor | None:
-    """Norms of the rows of a symmetric operator, from products with random signs.
-
-    Exact for diagonal operators, and unbiased in the square for others: of random signs v,
-    ``(G v)_i`` has the mean square ``||G_i||^2``.
-
-    Args:
-        product: ``v -> G v`` on images, sample by sample.
-        like: images, shape (B, C, *spatial), for shape, dtype and device.
-
-    Returns:
-        Tensor of the shape of ``like``; None where the rows of every sample are alike.
-    """
-    generator = torch.Generator().manual_seed(1)
-
-    def probe() -> tuple[Tensor, Tensor]:
-        signs = torch.randint(0, 2, like.shape, generator=generator).to(like).mul_(2.0).sub_(1.0)
-        return signs, product(signs)
-
-    signs, image = probe()
-    others = probe()
-    diagonal = signs * image
-    if not _equal(diagonal, others[0] * others[1]):
-        _, miss = nearest_multiplier(product, like)
-        size = norm(image) / norm(signs)
-        if bool((miss <= ALIKE * size).all()):
-            return None
-        squares = [image.square(), others[1].square()]
-        squares += [probe()[1].square() for _ in range(PROBES - 2)]
-        diagonal = torch.stack(squares).mean(0).sqrt()
-    rows = diagonal.abs()
-    flat = rows.flatten(1)
-    low, high = flat.amin(1), flat.amax(1)
-    return None if bool((high - low <= ALIKE * high).all()) else rows
-
-
-def _cautious_multiplier(product: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
-    multiplier, miss = nearest_multiplier(product, like)
-    return multiplier + CAUTION * expand(miss, multiplier)
-
-
-def _random_like(image: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(image.shape, generator=generator, dtype=torch.float64).to(image)
-
-
-def _equal(a: Tensor, b: Tensor) -> bool:
-    """Whether a and b agree up to rounding."""
-    tolerance = 1e3 * torch.finfo(b.dtype).eps
-    return bool((norm(a - b) <= tolerance * norm(b)).all())
-
-
-def _has_batch_tensors(physics: LinearPhysics, batch: int) -> bool:
-    """Whether a buffer or parameter of the physics might hold one entry per sample."""
-    if batch == 1:
-        return False
-    tensors = [*physics.buffers(), *physics.parameters()]
-    return any(t.dim() > 0 and t.shape[0] == batch for t in tensors)
+def _weight(fidelity: L2, y: Tensor) -> float | Tensor:
+    """``1 / sigma^2``: a number, or a tensor (1,) or (B,) where samples differ or it is learned."""
+    weight = torch.as_tensor(fidelity.d.norm)
+    per_sample = weight.numel() == weight.shape[:1].numel() == len(y)
+    if weight.numel() != 1 and not per_sample:
+        raise InputError(
+            f"sigma of L2(sigma) must be one number or one for each of {len(y)} samples, got "
+            f"shape {tuple(weight.shape)}; for noise that differs from pixel to pixel divide A "
+            "and y by it."
+        )
+    values = weight.detach()
+    if values.is_complex() or not bool((torch.isfinite(values) & (values > 0)).all()):
+        raise InputError("sigma of L2(sigma) must be positive and finite.")
+    if weight.numel() == 1 and not weight.requires_grad:
+        return float(weight)
+    return weight.reshape(-1).to(device=y.device, dtype=y.real.dtype)

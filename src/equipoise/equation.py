@@ -14,11 +14,13 @@ from deepinv.optim.data_fidelity import DataFidelity
 from deepinv.physics import LinearPhysics
 from torch import Tensor, nn
 
+from equipoise.adjointness import Checked
 from equipoise.bounds import Bound
 from equipoise.circulant import FLOOR, LocalInverse, LocalKernels, local_inverse
 from equipoise.data_term import DataTerm
 from equipoise.errors import InputError, UsageError
 from equipoise.gauge import Gauge, scale_above_rounding, weighted_norm
+from equipoise.measurements import check_measurements
 from equipoise.modes import (
     HALF,
     in_own_precision,
@@ -27,6 +29,7 @@ from equipoise.modes import (
     refuse_transforms,
     verb,
 )
+from equipoise.physics_state import State
 from equipoise.portable import portable
 from equipoise.regularizers.base import Constants, Regularizer, Traits
 from equipoise.regularizers.frozen import FrozenField
@@ -60,6 +63,13 @@ class Equation:
         UsageError: if the physics is not linear or the regulariser is not a ``Regularizer``, or
             inside ``torch.func.grad``, ``torch.vmap`` and the like.
         InputError: if y is not finite, alpha not positive, or dtypes or devices do not match.
+        AdjointError: if ``A_adjoint`` is not the adjoint of ``A`` (tried once per physics, state
+            and image size).
+
+    Physics, regulariser and data fidelity are held by reference, and what was found out about them
+    is kept. If one is changed later (``physics.update(mask=...)``), whatever is begun with the
+    equation refuses with an ``InputError``; a derivative that was attached before the change is
+    computed in the old state.
 
     Evaluations (:meth:`residual`, :meth:`potential_and_residual`, :meth:`linearize`) build no
     graph and use constants folded once; :meth:`differentiable_residual` builds the graph through
@@ -88,7 +98,8 @@ class Equation:
                 "equipoise.Residual(N), a deepinv prior as equipoise.from_deepinv(prior)."
             )
         self._settle()
-        check_measurements(self.physics, self.y)
+        adjoint_data, known = check_measurements(self.physics, self.y)
+        self.__dict__.update(_adjoint_data=adjoint_data, _checked_physics=known)
         alpha = self.alpha.detach() if isinstance(self.alpha, Tensor) else _number(self.alpha)
         if alpha.is_complex() or not bool((torch.isfinite(alpha) & (alpha > 0)).all()):
             raise InputError(
@@ -100,6 +111,54 @@ class Equation:
                 f"alpha must be one number or one number for each of {len(self.y)} samples, "
                 f"got shape {tuple(alpha.shape)}."
             )
+        held = {"y": self.y, "alpha": self.alpha, "data fidelity": self.data_fidelity}
+        for name, module in self.regularizer.named_modules():
+            held[f"regulariser {name}".strip()] = module._parameters
+        self.__dict__.update(_held=State(held))
+
+    # ---- changes -------------------------------------------------------------------------------
+
+    def check_unchanged(self) -> None:
+        """Refuse to go on if something the equation refers to has been changed since it was built.
+
+        Called once by whatever is begun with an equation: a solve, a derivative, a bound.
+
+        Raises:
+            InputError: that says what has changed.
+        """
+        held: State = self.__dict__["_held"]
+        if not held.holds():
+            held.check_tensors()
+            raise InputError(
+                "Parameters of the regulariser, or the data fidelity, were replaced after the "
+                "equation had been built: build a new Equation."
+            )
+        if not self._checked.holds():
+            raise InputError(
+                f"The physics ({type(self.physics).__name__}) was changed after the equation had "
+                "been built (by physics.update, by a call with parameters or by a generator), so "
+                "that its measurements and bounds belong to another operator: build a new "
+                "Equation, and give equations that live side by side a physics each "
+                "(physics.clone())."
+            )
+
+    def state(self, x: Tensor) -> State:
+        """Everything that a derivative at x depends on, as it is now."""
+        return State(
+            {
+                "x": x,
+                "y": self.y,
+                "alpha": self.alpha,
+                "physics": self.physics,
+                "regulariser": self.regularizer,
+                "data fidelity": self.data_fidelity,
+            }
+        )
+
+    @property
+    def _checked(self) -> Checked:
+        known: Checked = self.__dict__["_checked_physics"]
+        return known
 
     def __getstate__(self) -> dict[str, Any]:
         made_of = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -129,7 +188,8 @@ class Equation:
     @cached_property
     def data(self) -> DataTerm:
         """The data part of the equation."""
-        return term_of(self.physics, self.y.detach(), self.data_fidelity)
+        with torch.no_grad():  # sigma of L2(sigma) may be learned
+            return term_of(self.physics, self.y.detach(), self.data_fidelity)
 
     @cached_property
     def frozen(self) -> FrozenField:
@@ -141,12 +201,11 @@ class Equation:
         """Shape (B, C, ...) of the unknown."""
         return self.adjoint_data.shape
 
-    @cached_property
-    @in_own_precision
+    @property
     def adjoint_data(self) -> Tensor:
         """``A^T y``."""
-        with torch.no_grad():
-            return self.physics.A_adjoint(self.y.detach())
+        found: Tensor = self.__dict__["_adjoint_data"]
+        return found
 
     @property
     def like(self) -> Tensor:
@@ -172,7 +231,7 @@ class Equation:
             mean = pull.mean(tuple(range(1, pull.dim())), keepdim=True)
             weights = self._weights(level, spread, pull)
             size = weighted_norm(g + self._weighted((pull - mean).expand_as(g)), weights)
-            terms = weighted_norm(self.data.terms(level), weights)
+            terms = weighted_norm(self.data.gradient_terms(level), weights)
             terms = torch.where(torch.isfinite(terms), terms, norm(self.adjoint_data))
             terms = terms + self._alpha(terms) * weighted_norm(pull, weights)
             scale = scale_above_rounding(size, terms, g.dtype)
@@ -218,6 +277,7 @@ class Equation:
     @in_own_precision
     def linearize(self, x: Tensor) -> Linearization:
         """``v -> J v`` and ``w -> J^T w`` with ``J = D'' + alpha J_R`` at x."""
+        self.check_unchanged()
         with torch.no_grad():
             inner = self.frozen.linearize(x)
             curve = self.data.hessian(x)
@@ -252,6 +312,7 @@ class Equation:
         Returns:
             A map of images that can be cut with ``select``; None where R is like no convolution.
         """
+        self.check_unchanged()
         with torch.no_grad():
             local = self.frozen.local_kernels(x)
             if local is None:
@@ -297,6 +358,7 @@ class Equation:
     @in_own_precision
     def traits(self) -> Traits:
         """The regulariser's traits for its present parameters."""
+        self.check_unchanged()
         return self.regularizer.traits()
 
     @property
@@ -342,7 +404,7 @@ class Equation:
     # ---- parts ---------------------------------------------------------------------------------
 
     def select(self, keep: Tensor) -> Equation | None:
-        """The equation of the samples ``keep``; None if the physics holds per-sample tensors."""
+        """The equation of the samples ``keep``; None if A does not treat all samples alike."""
         cut = self.data.at(keep)
         if cut is None:
             return None
@@ -361,7 +423,9 @@ class Equation:
             data=cut,
             frozen=self.frozen,
             gauge=self.gauge.select(keep),
-            adjoint_data=self.adjoint_data[keep],
+            _adjoint_data=self.adjoint_data[keep],
+            _checked_physics=self._checked,
+            _held=self.__dict__["_held"],
         )
         self._hand_on(smaller)
         return smaller
@@ -373,11 +437,21 @@ class Equation:
             y: measurements, shape (B', ...); may require a gradient. B' may differ from B where
                 alpha is one number.
         """
+        self.check_unchanged()
         other = replace(self, y=y)
         other.__dict__.update(frozen=self.frozen)
         self._hand_on(other)
-        other.data.keep(self.data)
+        other.keep(self)
         return other
+
+    def keep(self, other: Equation) -> None:
+        """Take over what another equation has found out about the physics, if it is still the same.
+
+        Args:
+            other: an equation with the same physics; its y, R and alpha do not matter.
+        """
+        if other.physics is self.physics and other._checked.holds():
+            self.data.keep(other.data)
 
     def _hand_on(self, other: Equation) -> None:
         """Give another equation with the same R what is already known of it."""
@@ -387,6 +461,7 @@ class Equation:
     @property
     @verb
     def _spectrum(self) -> tuple[Bound, Bound]:
+        self.check_unchanged()
         with torch.no_grad():
             return self.data.spectrum
 
@@ -421,57 +496,3 @@ def _number(alpha: object) -> Tensor:
             f"alpha must be a positive number or a tensor, got {type(alpha).__name__}."
         )
     return torch.tensor(float(alpha), dtype=torch.float64)
-
-
-def check_measurements(physics: LinearPhysics, y: Tensor) -> None:
-    """Refuse measurements that are not finite or do not fit the physics.
-
-    Raises:
-        InputError: saying what is wrong and what to do.
-    """
-    if not isinstance(y, Tensor) or not (y.is_floating_point() or y.is_complex()):
-        raise InputError("y must be a floating-point tensor, for example y.float().")
-    if y.dim() < 2 or len(y) == 0:
-        raise InputError(
-            f"y must have a batch axis of at least one sample first, got shape {tuple(y.shape)}."
-        )
-    for tensor in (*physics.buffers(), *physics.parameters()):
-        if tensor.device != y.device:
-            raise InputError(
-                f"The physics is on {tensor.device} but y is on {y.device}: "
-                f"use physics.to('{y.device}')."
-            )
-    bad = ~torch.isfinite(y.detach())
-    if bool(bad.any()):
-        raise InputError(
-            f"y has {int(bad.sum())} values that are NaN or infinite; mend or mask them first."
-        )
-    try:
-        with torch.no_grad():
-            image = physics.A_adjoint(y.detach()[:1])
-            again = physics.A(image)
-    except Exception as error:  # an operator may raise anything
-        raise InputError(
-            f"The physics does not accept measurements of shape {tuple(y.shape)} and dtype "
-            f"{y.dtype}; build it for this size and dtype. It says: {error}"
-        ) from error
-    if len(image) not in (1, len(y)):
-        raise InputError(
-            f"The physics holds one operator for each of {len(image)} samples, but y has {len(y)}: "
-            "give it one mask or filter for all, or one per sample."
-        )
-    if again.shape[1:] != y.shape[1:]:
-        raise InputError(
-            f"Measurements have shape {tuple(y.shape[1:])} per sample, the physics produces "
-            f"{tuple(again.shape[1:])}: build it for this size."
-        )
-    if again.dtype != y.dtype:
-        raise InputError(
-            f"The physics turns {y.dtype} into {again.dtype}: build it in {y.dtype} "
-            "(a deepinv physics takes the dtype of its mask or filter)."
-        )
-    if image.dtype not in (torch.float32, torch.float64):
-        raise InputError(
-            f"Images must be float32 or float64, but A_adjoint gives {image.dtype}: convert y, and "
-            "hold complex images as two channels, as deepinv's MRI does."
-        )

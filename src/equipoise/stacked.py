@@ -15,8 +15,9 @@ from deepinv.utils import TensorList
 from torch import Tensor, nn
 
 from equipoise.bounds import Bound
-from equipoise.data_term import DataTerm, data_term
+from equipoise.data_term import Contrast, DataTerm, data_term
 from equipoise.errors import InputError, UsageError
+from equipoise.gram import row_norms
 
 
 class JoinedPhysics(LinearPhysics):
@@ -129,6 +130,23 @@ class StackedDataTerm(DataTerm):
         """The sum of the Hessians."""
         products = [term.hessian(x) for term in self.terms]
         return lambda v: reduce(add, [product(v) for product in products])
+
+    def contrast(self) -> Contrast:
+        """The sum of what the parts say, each beyond its own constant."""
+        found = [term.contrast() for term in self.terms]
+        return Contrast(
+            reduce(add, [one.gradient for one in found]),
+            torch.stack([one.level for one in found]).mean(0),
+            torch.stack([one.spread for one in found]).mean(0),
+        )
+
+    def gradient_terms(self, level: Tensor) -> Tensor:
+        """The sum of those of the parts."""
+        return reduce(add, [term.gradient_terms(level) for term in self.terms])
+
+    def row_norms(self, x: Tensor) -> Tensor | None:
+        """As for the squared norm, of the sum of the Hessians."""
+        return row_norms(self.hessian(x), x)
 
     def in_domain(self, x: Tensor) -> Tensor | None:
         """Whether every term is defined."""

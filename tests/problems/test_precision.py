@@ -12,10 +12,10 @@ from deepinv.physics import Blur, BlurFFT, LinearPhysics, Tomography
 from deepinv.physics.forward import adjoint_function
 from torch import Tensor
 
+from equipoise.adjointness import check_adjoint
 from equipoise.errors import InputError
 from equipoise.learn import TrainSettings, learn
 from equipoise.problems import from_physics
-from equipoise.problems.adjointness import check_adjoint
 from equipoise.problems.precision import in_double, in_precision
 
 SHAPE = (1, 12, 12)

@@ -17,7 +17,7 @@ from equipoise.linear.lanczos import ritz_values
 from equipoise.modes import verb
 from equipoise.regularizers.base import Regularizer
 from equipoise.regularizers.linearization import Linearization
-from equipoise.vectors import norm
+from equipoise.vectors import expand, norm
 
 #: Products with ``A^T A`` that approach the ends of an unknown spectrum.
 PHYSICS_STEPS = 30
@@ -90,6 +90,7 @@ def physics_constants(equation: Equation, *, seed: int = 0) -> PhysicsConstants:
     Otherwise ``s_- >= 0`` is proved and Lanczos' method on ``A^T A`` estimates the rest: each of
     its values lies inside the spectrum, so that the norm may be larger and s_- smaller than found.
     ``s_- = 0`` and a kernel are proved where there are fewer measurements than unknowns.
+    Where every sample has an operator of its own, each bracket holds for all of them.
 
     Args:
         equation: any equation; its y and regulariser do not matter.
@@ -97,9 +98,13 @@ def physics_constants(equation: Equation, *, seed: int = 0) -> PhysicsConstants:
 
     Returns:
         The brackets (theory, summary).
+
+    Raises:
+        InputError: if what the equation refers to has been changed since it was built.
     """
+    equation.check_unchanged()
     with torch.no_grad():
-        like = equation.physics.A_adjoint(equation.y[:1].detach())
+        like = equation.data.like_image
         unknowns = like[0].numel()
         measurements = equation.y[0].numel() * (2 if equation.y.is_complex() else 1)
         calculus = spectral_calculus(equation.physics, like)
@@ -115,14 +120,16 @@ def _exact_physics(
     values = calculus.values.broadcast_to(
         torch.broadcast_shapes(calculus.values.shape, coefficients.shape)
     )
-    top, bottom = float(values.max()), float(values.min())
+    rows = values.flatten(1)  # one for each operator
+    tops, bottoms = rows.amax(1), rows.amin(1)
     slack = calculus.rounding
     why = "decomposition"
     complete = _reals(coefficients) == unknowns  # then V is unitary: every value is attained
-    norm_above = proved(inflate(top), why)
-    least_below = proved(max(0.0, bottom - slack) / inflate(1.0), why)
-    found_top = complete or _attained(calculus, coefficients, values, int(values.argmax()))
-    found_bottom = complete or _attained(calculus, coefficients, values, int(values.argmin()))
+    norm_above = proved(inflate(float(tops.max())), why)
+    least_below = proved(max(0.0, float(bottoms.min()) - slack) / inflate(1.0), why)
+    found_top = complete or _attained(calculus, coefficients, values, rows.argmax(1))
+    found_bottom = complete or _attained(calculus, coefficients, values, rows.argmin(1))
+    top, bottom = float(tops.min()), float(bottoms.max())  # what no operator falls short of
     norm_below = (proved if found_top else estimated)(max(0.0, top - slack) / inflate(1.0), why)
     exact_zero = bottom == 0.0 and found_bottom
     least_above = (proved if found_bottom else estimated)(
@@ -131,9 +138,10 @@ def _exact_physics(
     if least_below.value > 0:
         kernel = Bracket(proved(0.0, why), proved(0.0, why))
     elif complete and calculus.kernel_is_exact:
-        zeros = float((values == 0).sum()) / len(values)
-        exact = proved(zeros, "singular values that are exactly zero")
-        kernel = Bracket(exact, exact if bool((values == 0).flatten(1).any(1).all()) else None)
+        zeros = (rows == 0).sum(1)
+        exact = "singular values that are exactly zero"
+        most = proved(float(zeros.max()), exact) if bool((zeros > 0).all()) else None
+        kernel = Bracket(proved(float(zeros.min()), exact), most)
     else:
         count = proved(max(0, unknowns - measurements), "count of measurements")
         seen = proved(1.0, "a singular value that is exactly zero")
@@ -147,17 +155,22 @@ def _exact_physics(
     )
 
 
-def _attained(calculus: SpectralCalculus, coefficients: Tensor, values: Tensor, index: int) -> bool:
-    """Whether the singular value at a place belongs to an image, tried on the one it points to."""
-    spike = torch.zeros(values.shape, dtype=coefficients.dtype, device=coefficients.device)
-    spike.view(-1)[index] = 1.0
-    image = calculus.physics.V(spike)
-    size, value = float(norm(image).max()), float(values.reshape(-1)[index])
-    if size < 1e-3:
+def _attained(
+    calculus: SpectralCalculus, coefficients: Tensor, values: Tensor, places: Tensor
+) -> bool:
+    """Whether the singular value at one place of each row belongs to an image.
+
+    Tried on the image that the place points to.
+    """
+    spikes = torch.zeros(values.shape, dtype=coefficients.dtype, device=coefficients.device)
+    spikes.flatten(1)[torch.arange(len(values)), places] = 1.0
+    images = calculus.physics.V(spikes)
+    sizes = norm(images)
+    if not bool((sizes >= 1e-3).all()):
         return False
-    image = image / size
-    gain = float(norm(calculus.physics.A(image)).max())
-    return abs(gain - value) <= 100.0 * calculus.rounding
+    gains = norm(calculus.physics.A(images / expand(sizes, images)))
+    wanted = values.flatten(1).gather(1, places.unsqueeze(1)).squeeze(1)
+    return bool(((gains - wanted).abs() <= 100.0 * calculus.rounding).all())
 
 
 def _reals(v: Tensor) -> int:
@@ -173,8 +186,8 @@ def _estimated_physics(
         lambda v: physics.A_adjoint(physics.A(v)), _random_like(like, seed), PHYSICS_STEPS
     )
     why = f"{found.products} steps of Lanczos' method"
-    top = float(found.highest.clamp_min(0.0).sqrt().max())
-    bottom = float(found.lowest.clamp_min(0.0).sqrt().min())
+    top = float(found.highest.clamp_min(0.0).sqrt().min())
+    bottom = float(found.lowest.clamp_min(0.0).sqrt().max())
     missing = max(0, unknowns - measurements)
     count = proved(float(missing), "count of measurements")
     least = proved(0.0, "fewer measurements than unknowns") if missing else estimated(bottom, why)

@@ -34,23 +34,31 @@ class Hypotheses:
         equation: an equation with the squared-norm data fidelity.
 
     Raises:
-        HypothesisError: for any other data fidelity.
+        HypothesisError: for any other data fidelity, or one sigma per sample.
+        InputError: if what the equation refers to has been changed since it was built.
     """
 
     equation: Equation
 
     def __post_init__(self) -> None:
+        self.equation.check_unchanged()
         if type(self.equation.data) is not DataTerm:
             name = type(self.equation.data_fidelity).__name__
             raise HypothesisError(
                 f"These bounds are proved for the squared norm, not for {name}: "
                 "use deepinv.optim.L2(sigma) as data fidelity."
             )
+        weight = self.equation.data.weight
+        if isinstance(weight, Tensor) and len(weight) > 1:
+            raise HypothesisError(
+                "These bounds are for one sigma of deepinv.optim.L2(sigma), not one per sample: "
+                "make an equation for each sigma."
+            )
 
     @property
     def weight(self) -> float:
         """``1 / sigma^2``."""
-        return self.equation.data.weight
+        return float(self.equation.data.weight)
 
     @property
     def whitening(self) -> float:

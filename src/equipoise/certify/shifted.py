@@ -9,7 +9,7 @@ import torch
 from deepinv.physics import DecomposablePhysics, LinearPhysics
 from torch import Tensor
 
-from equipoise.data_term import diagonalises, singular_values
+from equipoise.gram import diagonalises, singular_values
 from equipoise.vectors import expand
 
 #: f(s, c) of the singular values s of A and a number c per sample, both ready to broadcast.

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from equipoise.certify.rounding import allowance, length, product
 from equipoise.certify.shifted import SpectralCalculus, spectral_calculus
-from equipoise.data_term import gram_bounds
 from equipoise.errors import InputError
+from equipoise.gram import gram_bounds
 from equipoise.linear import ConjugateGradients
 from equipoise.modes import verb
 from equipoise.vectors import dot, expand
@@ -156,7 +156,7 @@ class SourceSolver:
     @cached_property
     def _norm(self) -> float:
         """``||A||`` near enough for an allowance."""
-        return gram_bounds(self.physics, self.like[:1])[1].value ** 0.5
+        return gram_bounds(self.physics, self.like)[1].value ** 0.5
 
     def _iterate(self, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """z near ``(A^T A + beta I)^{-1} r``, ``w = A z`` and ``r - A^T w``."""
@@ -244,7 +244,7 @@ def least_norm_element(
     r = r.detach()
     calculus = spectral_calculus(physics, r)
     if calculus is None:
-        norm = gram_bounds(physics, r[:1])[1].value
+        norm = gram_bounds(physics, r)[1].value
         return source_element(physics, r, USABLE_BETA[r.dtype] * max(norm, 1e-12), solver)
     floor = calculus.rounding
 

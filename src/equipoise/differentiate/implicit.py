@@ -53,6 +53,11 @@ def attach_gradient(
     R, alpha, y, parameters of the physics, leaves or not, on any device and of any dtype. The
     derivative belongs to the equation, never to the solver that met it.
 
+    The backward pass runs in the state in which physics, R and data fidelity are now: what is
+    replaced before (``physics.update(mask=...)``) is put back for its duration. What is changed in
+    place before, y, alpha and x included, cannot be put back, and the backward pass raises an
+    ``InputError``.
+
     Args:
         equation: the equation that x solves.
         x: solution, shape (B, C, ...), without a graph.
@@ -67,19 +72,23 @@ def attach_gradient(
         A tensor equal to x that carries the derivative; x itself where nothing needs a gradient.
 
     Raises:
-        InputError: if x or start does not match the equation's images.
+        InputError: if x or start does not match the equation's images, or if the equation's parts
+            have been changed since it was built.
     """
     require_like("x", x, equation.like, "the equation's images")
     if start is not None:
         require_like("start", start, equation.like, "the equation's images")
     point = ordinary(x.detach())
+    equation.check_unchanged()
     if not torch.is_grad_enabled():
         return point
+    held = equation.state(point)
     with backward_in_own_precision() as ends:
         residual = equation.differentiable_residual(point)
         ends.append(residual)
     if not residual.requires_grad:
         return point
+    held.settle()
     if adjoint is None:
         method: Adjoint = default_adjoint(equation, tolerance=matched_tolerance(equation, residual))
     else:
@@ -88,9 +97,10 @@ def attach_gradient(
     products: list[Callable[[Tensor], Tensor]] = []
 
     def solve(g: Tensor) -> Tensor:
-        if not products:  # one linearisation serves every cotangent
-            products.append(equation.linearize(point).vjp)
-        solution = method.solve(equation, point, products[0], g, start)
+        with held.restored():
+            if not products:  # one linearisation serves every cotangent
+                products.append(equation.linearize(point).vjp)
+            solution = method.solve(equation, point, products[0], g, start)
         book.solutions.append(solution)
         if method.exact:
             solution.check(on_failure)

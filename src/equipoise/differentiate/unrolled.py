@@ -27,13 +27,15 @@ def unroll(equation: Equation, x0: Tensor, steps: int, step_size: float | Tensor
         ``x_steps`` with its graph.
 
     Raises:
-        InputError: if steps or step_size are not positive and finite, or x0 does not fit.
+        InputError: if steps or step_size are not positive and finite, x0 does not fit, or the
+            equation's parts have been changed since it was built.
     """
     require_count("steps", steps)
     require_like("x0", x0, equation.like, "the images")
     sizes = torch.as_tensor(step_size)
     if not bool(((sizes > 0) & torch.isfinite(sizes)).all()):
         raise InputError(f"step_size must be positive and finite, got {step_size}.")
+    equation.check_unchanged()
     x = x0
     with backward_in_own_precision() as ends:
         constants = equation.regularizer.constants()

@@ -10,7 +10,6 @@ import torch
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
-from equipoise.data_term import DataTerm
 from equipoise.equation import Equation
 from equipoise.learn.settings import TrainSettings
 from equipoise.modes import verb
@@ -66,7 +65,7 @@ class PatchBank:
     x: Tensor
     q: Tensor
     direction: Tensor
-    _known: DataTerm | None = field(default=None, init=False, repr=False)
+    _known: Equation | None = field(default=None, init=False, repr=False)
 
     @property
     def physics(self) -> LinearPhysics:
@@ -87,12 +86,13 @@ class PatchBank:
     def equation(self, regularizer: Regularizer, y: Tensor, alpha: float = 1.0) -> Equation:
         """The equation of measurements of this bank's physics.
 
-        What former equations found out about the physics (spectrum, Fourier multiplier) is kept.
+        What former equations found out about the physics (spectrum, Fourier multiplier) is kept as
+        long as the physics is.
         """
         equation = Equation(self.physics, y, regularizer, alpha)
         if self._known is not None:
-            equation.data.keep(self._known)
-        self._known = equation.data
+            equation.keep(self._known)
+        self._known = equation
         return equation
 
     def visit(self, rows: Tensor, turns: Tensor | None = None, *, warm: bool = True) -> Visit:

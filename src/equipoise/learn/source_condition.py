@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from equipoise.certify.source_condition import SourceSolver
-from equipoise.data_term import gram_bounds
+from equipoise.gram import gram_bounds
 from equipoise.learn.bank import PatchBank
 from equipoise.learn.directions import Directions
 from equipoise.learn.settings import TrainSettings

@@ -1,6 +1,6 @@
 """Inverse problems ready to solve, and images to learn from."""
 
-from equipoise.problems.adjointness import check_adjoint
+from equipoise.adjointness import check_adjoint
 from equipoise.problems.datasplit import DataSplit, centre_crop
 from equipoise.problems.folders import folder_images
 from equipoise.problems.kernels import (

@@ -10,8 +10,8 @@ import torch
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
+from equipoise.adjointness import TOLERANCES
 from equipoise.modes import verb
-from equipoise.problems.adjointness import TOLERANCES
 from equipoise.problems.patches import dihedral
 from equipoise.vectors import norm
 

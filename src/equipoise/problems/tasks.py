@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from deepinv.physics import Blur, BlurFFT, Denoising, GaussianNoise, Inpainting, LinearPhysics
 from torch import Tensor
 
+from equipoise.adjointness import check_adjoint
 from equipoise.errors import InputError, UsageError
-from equipoise.problems.adjointness import check_adjoint
 from equipoise.problems.filling import fill_missing
 from equipoise.problems.kernels import Kernel, kernel_from_tensor, kernel_from_text
 from equipoise.problems.masks import FixedMask, Mask, RandomPixels, mask_from_text

@@ -16,7 +16,7 @@ from equipoise.modes import verb
 from equipoise.solve.choice import default_solver
 from equipoise.solve.rounding import Rounding
 from equipoise.solve.solver import Solver, State, select_state
-from equipoise.solve.system import System
+from equipoise.solve.system import Guarded, System
 from equipoise.status import Solution, Status
 from equipoise.vectors import norm, where
 
@@ -66,7 +66,8 @@ def solve(
 
     Raises:
         HypothesisError: if the solver's hypotheses are not met.
-        InputError: if a number is out of its range, or x0 does not fit or is not finite.
+        InputError: if a number is out of its range, or x0 does not fit or is not finite, or if
+            what the system refers to has been changed since it was built.
     """
     require_positive("tolerance", tolerance)
     for name, count in (("max_evaluations", max_evaluations), ("patience", patience)):
@@ -76,6 +77,8 @@ def solve(
     require_like("x0", x0, system.like, "the images")
     if not bool(torch.isfinite(x0).all()):
         raise InputError("x0 has values that are NaN or infinite; start from finite images.")
+    if isinstance(system, Guarded):
+        system.check_unchanged()
     chosen = default_solver(system) if solver is None else solver
     chosen.require(system)
     stride = check_every or (1 if x0.device.type == "cpu" else 4)

@@ -51,6 +51,14 @@ class Preconditionable(Protocol):
 
 
 @runtime_checkable
+class Guarded(Protocol):
+    """A system that refers to objects which others may change."""
+
+    def check_unchanged(self) -> None:
+        """Refuse, with an ``InputError``, if they have been changed; called once a solve."""
+
+
+@runtime_checkable
 class System(Protocol):
     """A batch of nonlinear equations ``E_i(x_i) = 0``, one per sample.
 

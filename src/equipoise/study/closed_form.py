@@ -19,7 +19,7 @@ def tikhonov_equilibrium(physics: LinearPhysics, y: Tensor, alpha: float) -> Ten
         alpha: positive strength.
     """
     back = physics.A_adjoint(y)
-    calculus = spectral_calculus(physics, back[:1])
+    calculus = spectral_calculus(physics, back)
     if calculus is None:
         return None
     return calculus.apply(lambda s, c: 1.0 / (s.square() + c), back, alpha)

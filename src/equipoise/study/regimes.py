@@ -61,7 +61,7 @@ def spectrum_of(equation: Equation, alphas: torch.Tensor) -> Spectrum:
         equation: physics, regulariser and data.
         alphas: all strengths of the study.
     """
-    calculus = spectral_calculus(equation.physics, equation.adjoint_data[:1])
+    calculus = spectral_calculus(equation.physics, equation.adjoint_data)
     if calculus is None:
         words = "The singular values of A are not known, so no case of the theory is claimed."
         return Spectrum("unknown", math.nan, None, words)

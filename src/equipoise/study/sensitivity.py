@@ -44,12 +44,13 @@ def check_squared_norm(equation: Equation) -> DataTerm:
     Raises:
         HypothesisError: for any other data fidelity, for which stability in the data is not stated.
     """
-    if type(equation.data) is not DataTerm:
+    data = equation.data
+    if type(data) is not DataTerm or torch.as_tensor(data.weight).numel() > 1:
         raise HypothesisError(
             "Stability against the data is stated for the squared norm only (theory, Thm 2): use "
             "deepinv.optim.L2, or whiten the data first."
         )
-    return equation.data
+    return data
 
 
 class Sensitivity:
@@ -71,7 +72,7 @@ class Sensitivity:
     """
 
     def __init__(self, equation: Equation, x: Tensor, tolerance: float) -> None:
-        self.weight = check_squared_norm(equation).weight
+        self.weight = float(check_squared_norm(equation).weight)
         self.physics, self.near = equation.physics, equation.linearize(x)
         usual = default_adjoint(equation, tolerance=tolerance, max_products=PRODUCTS)
         self.linear = usual.linear
