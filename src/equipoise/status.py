@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from equipoise.errors import ConvergenceError, ConvergenceWarning
@@ -175,10 +176,16 @@ class Solution(Outcome):
         if status is not Status.STAGNATED or self.rounding is None or self.terms is None:
             return status.advice
         residual, rounding = float(self.residual[sample]), float(self.rounding[sample])
+        numbers, size = torch.finfo(self.x.dtype), float(self.scale[sample])
+        if not (numbers.tiny / numbers.eps) ** 0.5 < size < numbers.max**0.5:
+            return (
+                f"Squares of numbers of the size {size:.0e} are out of the range of the dtype: "
+                "multiply the data by a number so that their values are near 1."
+            )
         if not residual <= NEAR_ROUNDING * rounding:
             return status.advice
-        ratio = float(self.terms[sample]) / float(self.scale[sample])
-        kind, least = str(self.x.dtype).removeprefix("torch."), rounding / float(self.scale[sample])
+        ratio = float(self.terms[sample]) / size
+        kind, least = str(self.x.dtype).removeprefix("torch."), rounding / size
         text = (
             f"Rounding in {kind} alone makes a relative residual of about {least:.0e}: use float64 "
             "or a looser tolerance."
