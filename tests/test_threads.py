@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 import torch
+from deepinv.physics import adjoint_function
 from torch import Tensor
 
 from equipoise.certify import certify
@@ -167,6 +169,25 @@ def test_reports_belong_to_the_thread_and_not_to_copies() -> None:
         assert other.last_solution is None
         assert torch.equal(other(measured[0], problem.physics), mine.x)
         assert other.last_solution is not None
+
+
+def test_back_projections_are_remembered_for_each_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """deepinv remembers one for all threads, so that one thread may get another's batch size."""
+    physics = tomography((1, 6, 6), 5).physics
+    made: list[int] = []
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        made.append(args[1][0])
+        return adjoint_function(*args, **kwargs)
+
+    for module in ("equipoise.problems.tomography", "deepinv.physics.tomography"):
+        monkeypatch.setattr(sys.modules[module], "adjoint_function", counted)
+    one, two = (physics.A(torch.rand(size, 1, 6, 6)) for size in (1, 2))
+    first = physics.A_adjoint(one)
+    other = together(lambda number: physics.A_adjoint(two), 1)[0]
+    assert len(other) == 2
+    assert torch.equal(physics.A_adjoint(one), first)
+    assert made == [1, 2]
 
 
 def test_tf32_stays_off_until_the_last_thread_has_left() -> None:
