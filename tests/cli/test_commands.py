@@ -17,7 +17,9 @@ import tifffile
 from programs import Run, pattern, save_weights
 
 from documents import DOCUMENTS, read
+from equipoise.certify import Certificate
 from equipoise.cli import examples
+from equipoise.compare import evaluate
 from equipoise.compare import run as comparison
 from equipoise.learn import recipe, strength
 
@@ -106,11 +108,12 @@ def picture(path: Path, values: Any) -> None:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No search for strengths, no drawing: other tests do both."""
+    """No search for strengths, no certificates of rows, no drawing: other tests do these."""
     monkeypatch.setattr(recipe, "calibrate", lambda *arguments: None)
     monkeypatch.setattr(strength, "climb", lambda value, start, *limits: start)
     monkeypatch.setattr(strength, "golden_section", lambda value, low, high, width: (low, high))
     monkeypatch.setattr(matplotlib.figure.Figure, "draw", lambda figure, renderer: None)
+    monkeypatch.setattr(evaluate, "certify", lambda *arguments, **options: Certificate("", ()))
     monkeypatch.setattr(comparison, "BASELINE_TOLERANCE", 1e-2)
 
 
