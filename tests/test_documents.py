@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import re
 import runpy
-import shlex
 import shutil
 import tomllib
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-import typer
 
-from equipoise.cli.app import app
+from documents import DOCUMENTS, ROOT, read
 from equipoise.cli.failures import ExitCode
 from equipoise.differentiate import adjoint_by_name
 from equipoise.learn.losses import LOSSES
@@ -24,11 +22,6 @@ from equipoise.regularizers import NAMES, build
 from equipoise.solve import SOLVERS
 from equipoise.status import Status
 
-ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = (
-    *("README.md", "ARCHITECTURE.md", "CHANGELOG.md"),
-    *(f"docs/{file.name}" for file in sorted((ROOT / "docs").glob("*.md"))),
-)
 #: Arguments without which a regulariser cannot be built.
 REQUIRED: dict[str, dict[str, Any]] = {
     "scaled": {"inner": {"name": "tikhonov"}},
@@ -36,10 +29,6 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "untied-dense": {"image_shape": [1, 2, 2], "features": 2},
 }
 MACHINE = re.compile(r"(/work/|/home/|/root/|/tmp/|/Users/|[A-Z]:\\)")
-
-
-def read(name: str) -> str:
-    return (ROOT / name).read_text(encoding="utf-8")
 
 
 def tables(text: str) -> dict[str, list[list[str]]]:
@@ -72,15 +61,6 @@ def code_blocks() -> list[Any]:
     ]
 
 
-def commands() -> list[Any]:
-    return [
-        pytest.param(line.strip(), id=line.strip()[:70])
-        for document in DOCUMENTS
-        for line in read(document).splitlines()
-        if line.startswith("    equipoise ")
-    ]
-
-
 @pytest.mark.parametrize("code", code_blocks())
 def test_python_in_documents_runs(code: str, capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(code, "document", "exec"), {"__name__": "document"})
@@ -95,27 +75,6 @@ def test_the_readme_has_ten_lines_of_python() -> None:
     code = re.findall(r"```python\n(.*?)```", read("README.md"), re.S)
     assert len(code) == 1
     assert len(code[0].strip().splitlines()) == 10
-
-
-@pytest.mark.parametrize("line", commands())
-def test_commands_in_documents_parse(line: str) -> None:
-    _, name, *words = shlex.split(line)
-    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
-    takes_value = {}
-    for option in command.params:
-        for flag in option.opts:
-            takes_value[flag] = not getattr(option, "is_flag", False)
-    arguments = 0
-    while words:
-        word = words.pop(0)
-        if not word.startswith("--"):
-            arguments += 1
-            continue
-        assert word in takes_value
-        if takes_value[word]:
-            assert words, f"{word} needs a value"
-            words.pop(0)
-    assert (arguments > 0) == (name in ("reconstruct", "study"))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -20,7 +20,7 @@ from equipoise.compare import CompareSettings, Comparison, RunSummary, run_compa
 from equipoise.compare import run as run_module
 from equipoise.compare.baselines import tune_baseline
 from equipoise.compare.run import command_line
-from equipoise.errors import ConvergenceError, EquipoiseError
+from equipoise.errors import ConvergenceError, EquipoiseError, InputError
 from equipoise.learn import Progress
 
 #: What an entry of ``runs`` in summary.json must have.
@@ -79,6 +79,27 @@ def tiny(**changes: Any) -> CompareSettings:
 def numbers(comparison: Comparison) -> list[dict[str, Any]]:
     """All summaries without times."""
     return [run.summary.model_dump(exclude=TIMES) for task in comparison.tasks for run in task.runs]
+
+
+def test_an_operator_of_float32_alone_is_refused_before_anything_is_learned(
+    folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import torch\n"
+        "from deepinv.physics import LinearPhysics\n"
+        "matrix = torch.eye(32)\n"
+        "def mirror(shape):\n"
+        "    n = shape[-1]\n"
+        "    A = lambda x, **_: x.flip(-1) @ matrix[:n, :n]\n"
+        "    return LinearPhysics(A=A, img_size=shape)\n"
+    )
+    watch = Witness()
+    changes = {"tasks": ("physics",), "physics": f"{file}:mirror", "methods": ("bilevel", "tv")}
+    settings = tiny(data=str(folder), regularizers=("tied-conv",), **changes)
+    with pytest.raises(InputError, match="hold its tensors as attributes"):
+        run_comparison(settings, observer=watch)
+    assert watch.told == []
 
 
 class Witness:
