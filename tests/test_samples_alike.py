@@ -330,6 +330,10 @@ def test_a_noise_level_may_be_a_tensor_and_learned() -> None:
     sigma = torch.tensor(0.5, dtype=torch.float64)
     held = Equation(operator, y, Tikhonov("gradient"), 0.3, L2(sigma=sigma))
     assert held.modulus == plain.modulus
+    third = Equation(operator, y, Tikhonov("gradient"), 0.3, L2(sigma=1 / 3))
+    assert third.data.weight == pytest.approx(9.0, rel=1e-15)
+    ratio = third.data.spectrum[1].value / plain.data.spectrum[1].value
+    assert ratio == pytest.approx(9.0 / 4.0, rel=1e-15)
     torch.testing.assert_close(held.residual(y), plain.residual(y))
 
     def loss(level: Tensor) -> Tensor:

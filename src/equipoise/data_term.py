@@ -129,7 +129,7 @@ class DataTerm:
         They hold for every sample, also where each has an operator of its own.
         """
         low, high = self._gram_bounds
-        weights = torch.as_tensor(self.weight)
+        weights = torch.as_tensor(self.weight, dtype=torch.float64)
         return low.times(float(weights.min())), high.times(float(weights.max()))
 
     @cached_property
@@ -352,7 +352,9 @@ def data_term(physics: LinearPhysics, y: Tensor, fidelity: DataFidelity | None) 
 
 def _weight(fidelity: L2, y: Tensor) -> float | Tensor:
     """``1 / sigma^2``: a number, or a tensor (1,) or (B,) where samples differ or it is learned."""
-    weight = torch.as_tensor(fidelity.d.norm)
+    weight = fidelity.d.norm
+    if not isinstance(weight, Tensor):
+        weight = torch.tensor(weight, dtype=torch.float64)
     per_sample = weight.numel() == weight.shape[:1].numel() == len(y)
     if weight.numel() != 1 and not per_sample:
         raise InputError(
