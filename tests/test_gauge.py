@@ -200,7 +200,7 @@ def test_weights_are_the_diagonal_of_the_jacobian() -> None:
 
 @pytest.mark.parametrize("name", ["denoise", "blur"])
 def test_where_pixels_are_alike_there_are_no_weights(name: str) -> None:
-    equation = Equation(physics(name), normal(2, *SHAPE), build("crr"), 0.5)
+    equation = Equation(physics(name), normal(2, *SHAPE), build("crr").double(), 0.5)
     assert equation.gauge.weights is None
 
 
@@ -306,7 +306,8 @@ def test_residuals_and_bounds_hold_in_float64(tolerance: float) -> None:
 def test_a_scale_of_rounding_alone_is_none() -> None:
     size, terms = torch.tensor([1e-9, 1.0, 0.0, math.inf]), torch.tensor([1.0, 2.0, 0.0, 3.0])
     assert scale_above_rounding(size, terms, torch.float32).tolist() == [1.0, 1.0, 1.0, 3.0]
-    assert scale_above_rounding(size[:1].double(), terms[:1], torch.float64).item() == 1e-9
+    fine = torch.tensor([1e-9], dtype=torch.float64)
+    assert scale_above_rounding(fine, torch.ones_like(fine), torch.float64).item() == 1e-9
 
 
 def test_a_gauge_of_some_samples() -> None:

@@ -96,7 +96,9 @@ def level_and_spread(y: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         return c, norm(y - c.unsqueeze(1) * u) / power.sqrt()
     seen = u.abs() >= SEEN * u.abs().amax(1, keepdim=True).clamp_min(torch.finfo(u.dtype).tiny)
     count = seen.sum(1).clamp_min(1)
-    ratio = torch.where(seen, y / torch.where(seen, u, 1.0), 0.0)
-    c = clipped(ratio).sum(1) / count
-    rest = clipped(torch.where(seen, ratio - c.unsqueeze(1), 0.0))
-    return c, norm(rest) / count.sqrt()
+    ratio = torch.where(seen, y / torch.where(seen, u, 1.0), torch.nan)
+    middle = ratio.nanmedian(1, keepdim=True).values.nan_to_num(0.0)
+    rest = clipped((ratio - middle).nan_to_num(0.0))
+    shift = rest.sum(1) / count
+    spread = norm(torch.where(seen, rest - shift.unsqueeze(1), 0.0)) / count.sqrt()
+    return middle.squeeze(1) + shift, spread
