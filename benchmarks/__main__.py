@@ -26,6 +26,7 @@ BENCHMARKS = {
     "training": "one step of training; time to a given PSNR",
     "growth": "growth with the number of pixels and of images",
     "memory": "peak memory",
+    "trust": "whether what solves say of themselves is true, on random problems",
 }
 
 
@@ -74,7 +75,7 @@ def main(words: list[str]) -> int:
     """Run what the command line asks for; several benchmarks in one process each."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure speed and memory. "
+        description="Measure speed, memory and truth. "
         + " ".join(f"{name}: {what}." for name, what in BENCHMARKS.items()),
     )
     parser.add_argument("names", nargs="+", choices=[*BENCHMARKS, "all", "document"])

@@ -25,10 +25,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks import machine
+from benchmarks import machine, plots
 from benchmarks.record import Column, Record, Row, Table
 from benchmarks.trust_problems import Problem, draw_problem
 from equipoise.certify.posteriori import error_bound
+from equipoise.equation import Equation
 from equipoise.errors import EquipoiseError
 from equipoise.solve import solve
 from equipoise.status import Solution, Status
@@ -44,6 +45,15 @@ UNITS = 10.0
 NEWTON, SHARE = 60, 1e-2
 #: Share of samples at usual scales that may fail by name.
 FAILURES = 0.05
+#: What is held against float64, and what each ratio is of: above 1 the claim is false.
+CLAIMS = {
+    "residuals": "residual / (tolerance x scale)",
+    "distances": "distance / allowed distance",
+    "bounds": "distance / claimed bound",
+    "certified bounds": "distance / certified bound",
+}
+#: Shares of the samples whose ratios are shown.
+SHARES = (0.1, 0.5, 0.9, 0.99, 0.999, 1.0)
 #: Seconds between two words of progress.
 PROGRESS = 15.0
 
@@ -57,6 +67,7 @@ class Findings:
     unusual: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     false: list[str] = field(default_factory=list)
+    ratios: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in CLAIMS})
 
     def add(self, other: Findings) -> None:
         """Put what other problems showed to it."""
@@ -65,6 +76,8 @@ class Findings:
         self.unusual += other.unusual
         self.failed += other.failed
         self.false += other.false
+        for name, values in other.ratios.items():
+            self.ratios[name] += values
 
 
 def examine(seed: int) -> Findings:
@@ -99,10 +112,13 @@ def _judge(problem: Problem, solution: Solution, found: Findings) -> None:
     if not bool(good.any()):
         return
 
-    def false(what: str, i: int, ratio: float) -> None:
-        found.false.append(
-            f"seed {problem.seed}, sample {i}: {what} by {ratio:.4g}; {problem.words}"
-        )
+    def hold(name: str, i: int, value: float, limit: float, off: float = 0.0) -> None:
+        ratio = max(0.0, value - off) / limit if limit > 0 else math.inf
+        found.samples[name] += 1
+        found.ratios[name].append(ratio)
+        if not ratio <= 1.0:
+            words = f"seed {problem.seed}, sample {i}: {CLAIMS[name]} is {ratio:.4g}"
+            found.false.append(f"{words}; {problem.words}")
 
     x = solution.x.double()
     e = exact.residual(x)
@@ -110,16 +126,14 @@ def _judge(problem: Problem, solution: Solution, found: Findings) -> None:
     size = norm(e if weights is None else e / weights)
     goal = problem.tolerance * gauge.scale.double()
     for i in good.nonzero().flatten().tolist():
-        found.samples["residuals"] += 1
-        if not bool(size[i] <= goal[i]):
-            false("residual above the tolerance", i, float(size[i] / goal[i]))
-    modulus = exact.traits.modulus
-    if modulus is None or not modulus.proved:
+        hold("residuals", i, float(size[i]), float(goal[i]))
+    if not (exact.traits.monotone or _strong(exact)):
         return
     certified = _certified(problem, solution)
     for i in good.nonzero().flatten().tolist():
         reference = _reference(problem, x, i)
         if reference is None:
+            found.samples["no reference"] += 1
             continue
         point, off, least = reference
         distance = float((x[i] - point).norm())
@@ -130,14 +144,15 @@ def _judge(problem: Problem, solution: Solution, found: Findings) -> None:
         if off > SHARE * allowed:
             found.samples["no reference"] += 1
             continue
-        found.samples["distances"] += 1
-        if distance - off > allowed:
-            false("distance above what is allowed", i, distance / allowed)
-        for name, bounds in (("bound", solution.error_bound), ("certified bound", certified)):
+        hold("distances", i, distance, allowed, off)
+        for name, bounds in (("bounds", solution.error_bound), ("certified bounds", certified)):
             if bounds is not None:
-                found.samples[f"{name}s"] += 1
-                if distance - off > float(bounds[i]):
-                    false(f"{name} beaten", i, distance / float(bounds[i]))
+                hold(name, i, distance, float(bounds[i]), off)
+
+
+def _strong(equation: Equation) -> bool:
+    m = equation.modulus
+    return m is not None and m.proved and m.value > 0
 
 
 def _certified(problem: Problem, solution: Solution) -> Tensor | None:
@@ -237,15 +252,26 @@ def _tables(total: Findings) -> list[Table]:
         rows,
         subject="data of size",
     )
-    checks = ("residuals", "distances", "bounds", "certified bounds", "no reference", "refused")
     held = Table(
         "What was held against float64",
         [Column("samples", "samples"), Column("false", "false")],
         [
-            Row(name, {"samples": total.samples[name], "false": _false(total, name)})
-            for name in checks
+            Row(name, {"samples": len(ratios), "false": sum(not r <= 1.0 for r in ratios)})
+            for name, ratios in total.ratios.items()
         ],
+        f"No reference was found for {total.samples['no reference']} samples; "
+        f"{total.samples['refused']} problems were refused.",
         subject="claim",
+    )
+    columns = [Column(name, words) for name, words in CLAIMS.items()]
+    ratios = Table(
+        "Ratios, of which none may exceed 1",
+        columns,
+        [
+            Row(f"{share:g}", {name: _quantile(total.ratios[name], share) for name in CLAIMS})
+            for share in SHARES
+        ],
+        subject="share of samples below",
     )
     worst = Table(
         "Named failures at usual scales",
@@ -253,20 +279,12 @@ def _tables(total: Findings) -> list[Table]:
         [Row(name, {"samples": number}) for name, number in total.failed.most_common()],
         subject="with",
     )
-    return [held, statuses, worst]
+    return [held, ratios, statuses, worst]
 
 
-_WORDS = {
-    "residuals": "residual above",
-    "distances": "distance above",
-    "bounds": ": bound beaten",
-    "certified bounds": "certified bound beaten",
-}
-
-
-def _false(total: Findings, name: str) -> int | None:
-    word = _WORDS.get(name)
-    return None if word is None else sum(word in line for line in total.false)
+def _quantile(values: list[float], share: float) -> float | None:
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
 def _sentences(total: Findings) -> list[str]:
@@ -282,4 +300,20 @@ def _sentences(total: Findings) -> list[str]:
 
 
 def plot(record: Record, path: Path) -> None:
-    """Draw nothing: numbers of false claims are no curve."""
+    """Draw the ratios over the share of samples that exceed them."""
+    table = next(table for table in record.tables if table.title.startswith("Ratios"))
+    rows = table.rows[:-1]
+    beyond = [1.0 - float(row.label) for row in rows]
+    curves = [
+        plots.Curve(column.heading, beyond, [_number(row.values[column.key]) for row in rows])
+        for column in table.columns
+    ]
+    limit = plots.Curve("false above", beyond, [1.0] * len(beyond))
+    panel = plots.Lines(
+        "Claims held against float64", "share of samples beyond", "ratio", [*curves, limit]
+    )
+    plots.save([panel], path)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and value > 0 else None

@@ -345,14 +345,14 @@ def test_ten_products_give_the_direction_of_the_hypergradient(name: str) -> None
     assert min(cosines["cg:3"]) < 0.99
 
 
-def test_float32_reaches_a_relative_residual_of_three_millionths() -> None:
+def test_float32_reaches_a_relative_residual_of_ten_millionths() -> None:
     """Potentials differ by rounding alone in the last steps, so that slopes must accept them."""
     y = (photograph(256) + 0.1 * normal(1, 1, 256, 256)).float()
     equation = Equation(Denoising(), y, published("crr", torch.float32))
-    solution = solve(equation, y, tolerance=3e-6, max_evaluations=120)
+    solution = solve(equation, y, tolerance=1e-5, max_evaluations=120)
     assert solution.all_converged, solution.summary()
     true = norm(equation.residual(solution.x)) / equation.scale
-    assert float(true) <= 3e-6
+    assert float(true) <= 1e-5
 
 
 def test_complex_images_of_mri() -> None:

@@ -36,7 +36,7 @@ def test_every_status_has_advice_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("status", "word"),
     [
-        (Status.STAGNATED, "float64"),
+        (Status.STAGNATED, "smaller alpha"),
         (Status.ITERATION_LIMIT, "more evaluations"),
         (Status.DIVERGED, "smaller step"),
         (Status.OUT_OF_DOMAIN, "positive background"),

@@ -184,7 +184,7 @@ def weakly_convex(plan: Plan, say: Callable[[str], None]) -> Table:
     ]
     note = (
         "Stationary points of these problems may differ, so that no error is given: the residual "
-        "is ||E(x)|| relative to ||A^T y|| + alpha ||R(0)||."
+        "is the size of E(x) relative to the equation's scale."
     )
     title = "Weakly convex R where A loses information, one image: evaluations to a residual"
     return Table(title, columns, rows, note, "problem, residual")

@@ -11,7 +11,7 @@ from equilibria import normal, relative
 from torch import Tensor
 
 from equipoise import Equation, EquilibriumReconstructor, SolveOptions
-from equipoise.bounds import proved
+from equipoise.bounds import Bound, proved
 from equipoise.differentiate import (
     Adjoint,
     BackwardRecord,
@@ -23,7 +23,7 @@ from equipoise.differentiate import (
 )
 from equipoise.linear import ConjugateGradients
 from equipoise.regularizers import Regularizer, build
-from equipoise.regularizers.base import Constants, Traits
+from equipoise.regularizers.base import Constants
 from equipoise.solve import solve
 
 SHAPE = (2, 1, 24, 20)
@@ -47,8 +47,11 @@ class Opposite(Regularizer):
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         return -x
 
-    def traits(self) -> Traits:
-        return Traits(True, proved(-1.0), proved(1.0))
+    def modulus(self) -> Bound:
+        return proved(-1.0)
+
+    def lipschitz(self) -> Bound:
+        return proved(1.0)
 
 
 def test_neumann_series_without_a_resolvent_start_with_the_best_certified_step() -> None:

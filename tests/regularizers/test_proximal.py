@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from equipoise.bounds import ROUNDING, proved
-from equipoise.regularizers.base import Constants, Regularizer, Traits
+from equipoise.bounds import ROUNDING, Bound, proved
+from equipoise.regularizers.base import Constants, Regularizer
 from equipoise.regularizers.proximal import ProximalSystem
 from equipoise.vectors import norm
 
@@ -27,8 +27,11 @@ class Multiple(Regularizer):
     def _potential(self, x: Tensor, constants: Constants) -> Tensor:
         return 0.5 * self.factor * x.square().flatten(1).sum(1)
 
-    def traits(self) -> Traits:
-        return Traits(True, proved(self.factor), proved(abs(self.factor)))
+    def modulus(self) -> Bound:
+        return proved(self.factor)
+
+    def lipschitz(self) -> Bound:
+        return proved(abs(self.factor))
 
 
 def images() -> Tensor:
@@ -47,7 +50,8 @@ def test_the_bound_of_a_proximal_map_goes_with_one_plus_gamma_mu(
     assert solution.error_bound is not None
     distance = norm(solution.x - exact)
     assert bool((distance <= solution.error_bound + 1e-15).all())
-    expected = solution.residual * (1 + ROUNDING) / (1 + gamma * factor)
+    total = solution.residual + solution.rounding
+    expected = total * (1 + ROUNDING) / (1 + gamma * factor)
     torch.testing.assert_close(solution.error_bound, expected, rtol=1e-12, atol=0)
 
 
@@ -66,4 +70,4 @@ def test_potential_and_residual_belong_together_and_samples_stay_themselves() ->
     rows = torch.tensor([2, 0])
     part = system.select(rows)
     torch.testing.assert_close(part.residual(z[rows]), residual[rows])
-    torch.testing.assert_close(part.scale, system.scale[rows])
+    torch.testing.assert_close(part.gauge.scale, system.gauge.scale[rows])

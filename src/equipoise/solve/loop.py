@@ -28,6 +28,9 @@ PROGRESS = 0.99
 #: At the first point, where nothing is known of the rounding of E, a residual must be so far below
 #: the tolerance.
 FIRST = 0.5
+#: Share of the tolerance below which rounding is not worth an evaluation: the next steps lower the
+#: residual by more.
+DOUBT = 0.01
 
 
 @verb
@@ -190,7 +193,8 @@ class _Run:
         """What rounding may add to the residuals; measured where they would pass without it."""
         goal, slack = self.tolerance * self.gauge.scale, self.rounding.slack(self.gauge)
         running = self.book.status[self.rows] == Status.RUNNING
-        doubt = running & (residual <= goal) & (residual + slack > goal) & ~self.rounding.measured
+        short = (residual <= goal) & (residual + slack > goal) & (slack > DOUBT * goal)
+        doubt = running & short & ~self.rounding.measured
         if bool(doubt.any()):
             self.rounding.measure(self.system, self.state, self.gauge, doubt)
             slack = self.rounding.slack(self.gauge)
