@@ -164,6 +164,11 @@ class Equation:
         made_of = {f.name: getattr(self, f.name) for f in fields(self)}
         return made_of | {"physics": portable(self.physics)}
 
+    def __setstate__(self, made_of: dict[str, Any]) -> None:
+        self.__dict__.update(made_of)
+        self.__post_init__()
+
+
     def _settle(self) -> None:
         """Take y as one tensor, in the precision of R where it is half, and nothing that was made
         in inference mode."""
