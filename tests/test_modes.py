@@ -77,7 +77,14 @@ def field(name: str) -> Regularizer:
 FIELDS = ("crr", "untied-conv", "contractive", "prior", "network")
 
 
+def weighted(u: Tensor, y: Tensor) -> Tensor:
+    """A distance whose derivative keeps the measurements themselves."""
+    return 0.5 * (y * (u - 1).square()).sum().reshape(1)
+
+
 def fidelity(name: str) -> DataFidelity | None:
+    if name == "weighted":
+        return DataFidelity(d=weighted)
     return PoissonLikelihood(gain=1 / 50, bkg=0.1) if name == "Poisson" else None
 
 
@@ -178,7 +185,7 @@ def test_half_precision_measurements_are_solved_in_the_precision_of_the_field(
     assert double(y, deepinv.physics.Denoising()).dtype == torch.float64
 
 
-@pytest.mark.parametrize("data", ["L2", "Poisson"])
+@pytest.mark.parametrize("data", ["L2", "Poisson", "weighted"])
 @pytest.mark.parametrize("name", ["crr", "prior", "network"])
 def test_what_was_made_in_inference_mode_can_be_differentiated_later(name: str, data: str) -> None:
     network, physics = model(name, data), blur()
@@ -316,6 +323,17 @@ def test_unrolled_gradients_keep_their_precision() -> None:
         return [p.grad for p in network.parameters()]
 
     assert same(gradients(autocast), gradients(nullcontext))
+
+
+def test_attached_fields_keep_their_precision_in_backward_passes() -> None:
+    regularizer, x = field("crr"), images().requires_grad_()
+
+    def gradient(mode: Mode) -> list[Tensor]:
+        value = regularizer.attached(x).square().sum()
+        with mode():
+            return list(torch.autograd.grad(value, [x, *regularizer.parameters()]))
+
+    assert same(gradient(autocast), gradient(nullcontext))
 
 
 def test_linear_solvers_keep_their_precision() -> None:

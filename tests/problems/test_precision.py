@@ -66,14 +66,15 @@ class Plain(LinearPhysics):
         self.precision = torch.float32
 
     @property
-    def matrix(self) -> Tensor:
-        return torch.cat([self.first, self.rows[0], self.more[0], self.named["rest"]])
+    def parts(self) -> list[Tensor]:
+        return [self.first, self.rows[0], self.more[0], self.named["rest"]]
 
     def A(self, x: Tensor, **kwargs: object) -> Tensor:
-        return product(x.to(self.precision), self.matrix)
+        return torch.cat([product(x.to(self.precision), part) for part in self.parts], 1)
 
     def A_adjoint(self, y: Tensor, **kwargs: object) -> Tensor:
-        return transposed(y.to(self.precision), self.matrix)
+        pieces = y.to(self.precision).split(5, 1)
+        return torch.stack(list(map(transposed, pieces, self.parts))).sum(0)
 
 
 def used_tomograph() -> LinearPhysics:

@@ -45,7 +45,7 @@ def in_precision(
     right = all(_converted(leaf, dtype) is leaf for _, _, leaf in _leaves(physics))
     if right and not _automatic_adjoints(physics, dtype, image_shape):
         return physics
-    copy = _copied(physics)
+    copy = deepcopy(physics)
     known: dict[int, object] = {}
     for holder, key, leaf in _leaves(copy):
         if _is_adjoint_function(leaf) and key not in _AUTOMATIC_NAMES:
@@ -62,15 +62,6 @@ def in_precision(
 def in_double(y: Tensor) -> Tensor:
     """Measurements in float64 or complex128; ``y.double()`` would drop imaginary parts."""
     return y.to(torch.promote_types(y.dtype, torch.float64))
-
-
-def _copied(physics: LinearPhysics) -> LinearPhysics:
-    """A deep copy, with the generators that Python cannot copy by itself."""
-    memo: dict[int, object] = {}
-    for _, _, leaf in _leaves(physics):
-        if isinstance(leaf, torch.Generator):
-            memo[id(leaf)] = torch.Generator(leaf.device).set_state(leaf.get_state())
-    return deepcopy(physics, memo)
 
 
 def _automatic_adjoints(
