@@ -168,7 +168,6 @@ class Equation:
         self.__dict__.update(made_of)
         self.__post_init__()
 
-
     def _settle(self) -> None:
         """Take y as one tensor, in the precision of R where it is half, and nothing that was made
         in inference mode."""

@@ -135,8 +135,8 @@ class EquilibriumReconstructor(Reconstructor):
         )
 
     def _solve(self, equation: Equation, x0: Tensor | None) -> Solution:
-        start = equation.adjoint_data if x0 is None else x0.detach()
-        if start.dtype in HALF:
+        start = equation.adjoint_data if x0 is None else x0
+        if isinstance(start, Tensor) and start.dtype in HALF:
             start = start.to(equation.adjoint_data.dtype)
         options = self.options
         solution = self._latest.solution = solve(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+#: Dtypes that hold the squares of any number of another one.
+_WIDER = {torch.float32: torch.float64, torch.complex64: torch.complex128}
+
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner product of each sample, ``<a_i, b_i>`` (real part for complex tensors).
@@ -25,12 +28,10 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 def norm(a: Tensor) -> Tensor:
     """Euclidean norm of each sample, shape (B,), without underflow or overflow of the squares."""
     a = a.flatten(1)
-    plain = torch.linalg.vector_norm(a, dim=1)
-    kind = torch.finfo(plain.dtype)
-    low, high = (kind.tiny / kind.eps) ** 0.5, kind.max**0.5
-    if a.device.type == "cpu" and bool(((plain > low) & (plain < high)).all()):
-        return plain
-    peak = a.abs().amax(1) if a.shape[1] else plain
+    wide = _WIDER.get(a.dtype)
+    if wide is not None:
+        return torch.linalg.vector_norm(a, dim=1, dtype=wide).to(a.real.dtype)
+    peak = a.abs().amax(1) if a.shape[1] else a.real.new_zeros(len(a))
     peak = torch.where((peak > 0) & torch.isfinite(peak), peak, 1.0)
     return peak * torch.linalg.vector_norm(a / peak.unsqueeze(1), dim=1)
 

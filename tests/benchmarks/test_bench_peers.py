@@ -121,7 +121,7 @@ def _ours(tolerance: float) -> Differentiation:
     return derivatives.own(
         "ours",
         lambda given: default_adjoint(given.instance.equation(), tolerance=tolerance),
-        1e-6,
+        5e-6,
     )
 
 

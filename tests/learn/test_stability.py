@@ -136,7 +136,6 @@ def test_penalty_gradient_agrees_with_finite_differences() -> None:
 
 def test_training_on_the_penalty_restores_monotonicity() -> None:
     field = field_with(-1.4)
-    equation = denoising(field)
     optimizer = torch.optim.Adam(field.parameters(), lr=0.02)
     direction = normal(*SHAPE, seed=3)
     zero = torch.zeros(SHAPE, dtype=torch.float64)
@@ -148,7 +147,7 @@ def test_training_on_the_penalty_restores_monotonicity() -> None:
     assert least() == pytest.approx(-0.4)
     for _ in range(150):
         optimizer.zero_grad()
-        penalty, direction = monotonicity_penalty(equation, zero, direction, 0.2)
+        penalty, direction = monotonicity_penalty(denoising(field), zero, direction, 0.2)
         penalty.backward()
         optimizer.step()
     assert least() > 0.15

@@ -126,7 +126,7 @@ def test_derivatives_of_attached_fields(
     x = normal(2, 1, *size).requires_grad_()
     shapes = [(2, 1, *kernel), (5, 2, *kernel), (2, 1, *kernel), (5, 2, *kernel), (5,)]
     leaves = [(0.4 * normal(*s, seed=k)).requires_grad_() for k, s in enumerate(shapes)]
-    layers = Layers((leaves[0], leaves[1]), (leaves[2], leaves[3]), leaves[4], LogCosh(), padding)
+    layers = Layers.between(leaves[:2], leaves[2:4], leaves[4], LogCosh(), padding)
     features = plain(plain(x, leaves[0], None, padding), leaves[1], leaves[4], padding)
     formula = correlate_adjoint(features.tanh(), leaves[3], padding)
     formula = correlate_adjoint(formula, leaves[2], padding)

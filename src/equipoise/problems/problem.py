@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from deepinv.physics import Inpainting, LinearPhysics
 from deepinv.physics.mri import MRIMixin
-from torch import Tensor
+from torch import Tensor, nn
 
 from equipoise.errors import InputError, UsageError
 from equipoise.modes import verb
@@ -60,7 +61,11 @@ class Problem:
     notes: tuple[str, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"physics": portable(self.physics)}
+        rebuild = self.rebuild
+        if isinstance(rebuild, partial):  # of a user's physics
+            given = [portable(arg) if isinstance(arg, nn.Module) else arg for arg in rebuild.args]
+            rebuild = partial(rebuild.func, *given, **rebuild.keywords)
+        return vars(self) | {"physics": portable(self.physics), "rebuild": rebuild}
 
     @verb
     def measure(self, x: Tensor, generator: torch.Generator) -> Tensor:

@@ -211,8 +211,8 @@ def from_physics(
     built = in_precision(given, dtype, shape).to(device)
     with torch.no_grad():
         built = with_one_measurement(built, torch.zeros((1, *shape), dtype=dtype, device=device))
-    check_adjoint(built, shape, dtype=dtype, device=device)
     built.set_noise_model(GaussianNoise(sigma).to(device))
+    check_adjoint(built, shape, dtype=dtype, device=device)
     title = name or kind
     return Problem(
         name=title,

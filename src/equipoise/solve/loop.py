@@ -25,9 +25,8 @@ from equipoise.vectors import norm, where
 DIVERGENCE, GROWTH = 1e4, 2.0
 #: A residual that has not fallen by this factor within the patience counts as stagnation.
 PROGRESS = 0.99
-#: At the first point, where nothing is known of the rounding of E, a residual must be so far below
-#: the tolerance.
-FIRST = 0.5
+#: At the first point nothing is known of the Jacobian; it may multiply rounding by so much.
+STEEP = 100.0
 #: Share of the tolerance below which rounding is not worth an evaluation: the next steps lower the
 #: residual by more.
 DOUBT = 0.01
@@ -220,8 +219,8 @@ class _Run:
         mark((spent | tired) & (residual > GROWTH * self.large), Status.DIVERGED)
         mark(~(residual <= DIVERGENCE * self.large), Status.DIVERGED)
         inside = self.system.in_domain(state.x)
-        first = torch.where(state.evaluations > 1, 1.0, FIRST)
-        solved = torch.isfinite(residual) & (residual + slack <= first * goal)
+        room = torch.where(state.evaluations <= 1, STEEP * slack, slack)
+        solved = torch.isfinite(residual) & (residual + room <= goal)
         if inside is not None:
             mark(~inside, Status.OUT_OF_DOMAIN)
             solved = solved & inside
