@@ -199,11 +199,7 @@ def from_physics(
     """
     check_setting(image_shape, sigma, dtype)
     shape = tuple(image_shape)
-    rebuild: Rebuild
-    if isinstance(physics, LinearPhysics):
-        given, rebuild = physics, partial(_of_one, physics, shape, sigma=sigma, name=name)
-    else:
-        given, rebuild = physics(shape), partial(from_physics, physics, sigma=sigma, name=name)
+    given = physics if isinstance(physics, LinearPhysics) else physics(shape)
     kind = type(given).__name__
     if not isinstance(given, LinearPhysics):
         raise UsageError(f"The physics must be a deepinv.physics.LinearPhysics, got {kind}.")
@@ -212,6 +208,9 @@ def from_physics(
         built = with_one_measurement(built, torch.zeros((1, *shape), dtype=dtype, device=device))
     check_adjoint(built, shape, dtype=dtype, device=device)
     built.set_noise_model(GaussianNoise(sigma).to(device))
+    rebuild: Rebuild = partial(from_physics, physics, sigma=sigma, name=name)
+    if isinstance(physics, LinearPhysics):  # with a noise model of its own it cannot be pickled
+        rebuild = partial(_of_one, built, shape, sigma=sigma, name=name)
     title = name or kind
     return Problem(
         name=title,
