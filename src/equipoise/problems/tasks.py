@@ -200,11 +200,7 @@ def from_physics(
     """
     check_setting(image_shape, sigma, dtype)
     shape = tuple(image_shape)
-    rebuild: Rebuild
-    if isinstance(physics, LinearPhysics):
-        given, rebuild = physics, partial(_of_one, physics, shape, sigma=sigma, name=name)
-    else:
-        given, rebuild = physics(shape), partial(from_physics, physics, sigma=sigma, name=name)
+    given = physics if isinstance(physics, LinearPhysics) else physics(shape)
     kind = type(given).__name__
     if not isinstance(given, LinearPhysics):
         raise UsageError(f"The physics must be a deepinv.physics.LinearPhysics, got {kind}.")
@@ -213,6 +209,9 @@ def from_physics(
         built = with_one_measurement(built, torch.zeros((1, *shape), dtype=dtype, device=device))
     built.set_noise_model(GaussianNoise(sigma).to(device))
     check_adjoint(built, shape, dtype=dtype, device=device)
+    rebuild: Rebuild = partial(from_physics, physics, sigma=sigma, name=name)
+    if isinstance(physics, LinearPhysics):
+        rebuild = partial(_of_one, built, shape, sigma=sigma, name=name)
     title = name or kind
     return Problem(
         name=title,
