@@ -78,7 +78,7 @@ def test_warm_starts_are_kept_in_the_orientation_of_the_measurements() -> None:
     first, _ = step(regularizer, bank, settings, rows, turns)
     again, _ = step(regularizer, bank, settings, rows, turns)
     assert first.forward_evaluations > 5
-    assert again.forward_evaluations <= 1
+    assert again.forward_evaluations <= 2
     assert again.adjoint_products <= 1 < first.adjoint_products
     assert again.loss == pytest.approx(first.loss, rel=1e-9)
     # Another turn, another equation; but the solution is near, so that little is left to do.

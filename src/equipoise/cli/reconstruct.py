@@ -75,7 +75,7 @@ def reconstruct(
             help="Residual of the equation, relative to its scale.",
             rich_help_panel=options.SOLVING,
         ),
-    ] = 1e-4,
+    ] = 2e-4,
     max_evaluations: Annotated[
         int,
         typer.Option(

@@ -66,7 +66,7 @@ class CompareSettings(BaseModel):
     jacobian_penalty: float = Field(0.1, ge=0)
     crop: int = Field(256, ge=16)
     validation_crop: int = Field(128, ge=16)
-    tolerance: float = Field(1e-4, gt=0)
+    tolerance: float = Field(2e-4, gt=0)
     max_evaluations: int = Field(3000, ge=1)
 
     @model_validator(mode="after")

@@ -34,7 +34,7 @@ def learn(
     settings: TrainSettings,
     *,
     validation_crop: int = 128,
-    tolerance: float = 1e-4,
+    tolerance: float = 2e-4,
     checkpoint: Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainingResult:

@@ -79,8 +79,8 @@ class TrainSettings(BaseModel):
     warmup: int = Field(5, ge=0)
     clip: float = Field(1.0, gt=0)
     loss: Loss = "mse"
-    tolerance: float = Field(1e-4, gt=0)
-    first_tolerance: float = Field(5e-4, gt=0)
+    tolerance: float = Field(2e-4, gt=0)
+    first_tolerance: float = Field(1e-3, gt=0)
     max_evaluations: int = Field(300, ge=1)
     adjoint: str | None = None
     adjoint_tolerance: float = Field(3e-2, gt=0)
