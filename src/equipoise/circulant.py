@@ -174,7 +174,7 @@ def local_inverse(
     local: LocalKernels,
     multiplier: Tensor,
     floor: float | Tensor = FLOOR,
-    root: Tensor | None = None,
+    rows: Tensor | None = None,
 ) -> LocalInverse:
     """Invert the sum of an operator of convolutions and a circulant one, part by part.
 
@@ -186,8 +186,13 @@ def local_inverse(
         multiplier: of the circulant operator, real and not negative, shape
             (1 or B, groups * c, *frequencies) or ones in place of the frequencies.
         floor: between 0 and 1, one number or one for each sample.
-        root: shape (B, groups * c, *spatial), by which the inverse is multiplied on both sides.
+        rows: like the diagonal of the operator that the circulant one stands for, where that is not
+            constant, shape (1 or B, groups * c, *spatial). The sum is then divided by the roots of
+            its diagonal from both sides before it is taken for convolutions.
     """
+    root = None
+    if rows is not None:
+        local, multiplier, root = _balanced(local, multiplier, rows)
     spatial, c = local.windows.shape[2:], local.kernels.shape[2]
     groups = multiplier.shape[1] // c
     waves = transfer(local.kernels, spatial).unflatten(0, (-1, groups))
@@ -204,6 +209,21 @@ def local_inverse(
     if root is not None:
         roots = roots * root.unflatten(1, (groups, 1, c))
     return LocalInverse(roots, spectrum.raised_to(spectrum.floor), spectrum, root is not None)
+
+
+def _balanced(
+    local: LocalKernels, multiplier: Tensor, rows: Tensor
+) -> tuple[LocalKernels, Tensor, Tensor | None]:
+    """Both operators between roots of the inverse diagonal, and these roots if they are finite."""
+    groups = multiplier.shape[1] // local.kernels.shape[2]
+    own = local.mean_diagonal().unflatten(0, (-1, groups)).mean(1)
+    square = (rows + expand(own, rows)).reciprocal()
+    if not bool(torch.isfinite(square).all()):
+        return local, multiplier, None
+    axes = tuple(range(2, rows.dim()))
+    share = (rows * square).mean(axes, keepdim=True) / rows.mean(axes, keepdim=True)
+    factor = square.flatten(1).mean(1).repeat_interleave(groups)
+    return local.times(expand(factor, local.kernels)), share * multiplier, square.sqrt()
 
 
 def _times(blocks: Tensor, waves: Tensor) -> Tensor:

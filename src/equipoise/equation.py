@@ -19,7 +19,7 @@ from equipoise.bounds import Bound
 from equipoise.circulant import FLOOR, LocalInverse, LocalKernels, local_inverse
 from equipoise.data_term import DataTerm
 from equipoise.errors import InputError, UsageError
-from equipoise.gauge import Gauge, scale_above_rounding, weighted_norm
+from equipoise.gauge import Gauge
 from equipoise.measurements import check_measurements
 from equipoise.modes import (
     HALF,
@@ -34,11 +34,9 @@ from equipoise.portable import portable
 from equipoise.regularizers.base import Constants, Regularizer, Traits
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.linearization import Linearization
+from equipoise.scales import gauge_of
 from equipoise.stacked import joined, term_of
-from equipoise.vectors import expand, norm
-
-#: Pixels that A sees less than others may be solved less accurately by up to this factor.
-LENIENCE = 4.0
+from equipoise.vectors import expand
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,45 +217,9 @@ class Equation:
     @cached_property
     @in_own_precision
     def gauge(self) -> Gauge:
-        """What residuals are measured by.
-
-        The scale is the size of ``E`` at the constant image nearest to the data, which is what
-        there is to solve: outliers of the data are cut, and of the regulariser there is its field
-        at zero beside a constant. Where A weighs pixels differently, all sizes are those of
-        ``e_i / w_i`` with w like the diagonal of the Jacobian: norms of the rows of ``D''`` plus
-        alpha times that of a row of R's Jacobian, over the largest.
-        """
+        """What residuals are measured by, see :func:`equipoise.scales.gauge_of`."""
         with torch.no_grad():
-            contrast = self.data.contrast()
-            level, spread = contrast.level, contrast.spread
-            g = contrast.gradient
-            pull = self.frozen.field(torch.zeros_like(self.adjoint_data[:1]))
-            mean = pull.mean(tuple(range(1, pull.dim())), keepdim=True)
-            weights = self._weights(level, spread, pull)
-            size = weighted_norm(g + self._weighted((pull - mean).expand_as(g)), weights)
-            terms = weighted_norm(self.data.gradient_terms(level), weights)
-            terms = torch.where(torch.isfinite(terms), terms, norm(self.adjoint_data))
-            terms = terms + self._alpha(terms) * weighted_norm(pull, weights)
-            scale = scale_above_rounding(size, terms, g.dtype)
-            return Gauge(scale, torch.maximum(terms, scale), weights)
-
-    def _weights(self, level: Tensor, spread: Tensor, pull: Tensor) -> Tensor | None:
-        like = self.adjoint_data
-        rows = self.data.row_norms(expand(level, like) * torch.ones_like(like))
-        if rows is None or not bool(torch.isfinite(rows).all()):
-            return None
-        height = torch.where(spread > 0, spread, torch.where(level != 0, level.abs(), 1.0))
-        generator = torch.Generator().manual_seed(2)
-        signs = (
-            torch.randint(0, 2, like.shape[1:], generator=generator).to(like).mul_(2.0).sub_(1.0)
-        )
-        change = self.frozen.field(expand(height, like) * signs) - pull
-        bend = norm(change) / (height * math.sqrt(signs.numel()))
-        total = rows + expand(self._alpha(bend) * bend, like)
-        top = total.flatten(1).amax(1)
-        if not bool(torch.isfinite(top).all() & (total > 0).all()):
-            return None
-        return (LENIENCE * total / expand(top, total)).clamp_max(1.0)
+            return gauge_of(self.data, self.frozen, self.adjoint_data, self._alpha)
 
     @property
     def scale(self) -> Tensor:
@@ -322,19 +284,7 @@ class Equation:
             if local is None:
                 return None
             local = local.times(self._folded_alpha(local))
-            multiplier, rows = self.data.multiplier(x), self.data.row_norms(x)
-            if rows is None:
-                return local_inverse(local, multiplier, floor)
-            own = local.mean_diagonal().reshape(len(x), -1).mean(1)
-            root = (rows + expand(own, rows)).rsqrt()
-            if not bool(torch.isfinite(root).all()):
-                return local_inverse(local, multiplier, floor)
-            axes = tuple(range(2, x.dim()))
-            square = root.square()
-            share = (rows * square).mean(axes, keepdim=True) / rows.mean(axes, keepdim=True)
-            factor = square.flatten(1).mean(1).repeat_interleave(len(local.kernels) // len(x))
-            balanced = local.times(expand(factor, local.kernels))
-            return local_inverse(balanced, share * multiplier, floor, root)
+            return local_inverse(local, self.data.multiplier(x), floor, self.data.row_norms(x))
 
     @in_own_precision
     def in_domain(self, x: Tensor) -> Tensor | None:

@@ -1,0 +1,77 @@
+"""What the residuals of an equation are measured by, from its data term and its field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from equipoise.data_term import Contrast, DataTerm
+from equipoise.gauge import Gauge, scale_above_rounding, weighted_norm
+from equipoise.regularizers.frozen import FrozenField
+from equipoise.vectors import expand, norm
+
+#: Pixels that A sees less than others may be solved less accurately by up to this factor.
+LENIENCE = 4.0
+
+
+def gauge_of(
+    data: DataTerm,
+    field: FrozenField,
+    like: Tensor,
+    alpha: Callable[[Tensor], float | Tensor],
+) -> Gauge:
+    """The gauge of ``grad D(A x, y) + alpha R(x) = 0``; it depends on no starting point.
+
+    The scale is the size of ``E`` at the constant image nearest to the data, which is what there is
+    to solve: outliers of the data are cut, and of the regulariser there is its field at zero beside
+    a constant. Where A sees pixels differently, all sizes are those of ``e_i / w_i`` with w like
+    the diagonal of the Jacobian: norms of the rows of ``D''`` plus alpha times that of a row of R's
+    Jacobian, over the largest, ``LENIENCE`` times it for pixels that are seen less.
+
+    Args:
+        data: the data part.
+        field: R.
+        like: images of shape (B, C, *spatial), ``A^T y``.
+        alpha: gives alpha ready to multiply a tensor of shape (B,) or (B, ...).
+    """
+    contrast = data.contrast()
+    g = contrast.gradient
+    pull = field.field(torch.zeros_like(like[:1]))
+    mean = pull.mean(tuple(range(1, pull.dim())), keepdim=True)
+    weights = _weights(data, field, like, alpha, contrast, pull)
+    beside = (pull - mean).expand_as(g)
+    size = weighted_norm(g + alpha(beside) * beside, weights)
+    terms = weighted_norm(data.gradient_terms(contrast.level), weights)
+    terms = torch.where(torch.isfinite(terms), terms, norm(like))
+    terms = terms + alpha(terms) * weighted_norm(pull, weights)
+    scale = scale_above_rounding(size, terms, g.dtype)
+    return Gauge(scale, torch.maximum(terms, scale), weights)
+
+
+def _weights(
+    data: DataTerm,
+    field: FrozenField,
+    like: Tensor,
+    alpha: Callable[[Tensor], float | Tensor],
+    contrast: Contrast,
+    pull: Tensor,
+) -> Tensor | None:
+    """The weights, (B, C, *spatial); R's curvature is that for changes as large as the data's."""
+    level, spread = contrast.level, contrast.spread
+    rows = data.row_norms(expand(level, like) * torch.ones_like(like))
+    if rows is None or not bool(torch.isfinite(rows).all()):
+        return None
+    height = torch.where(spread > 0, spread, torch.where(level != 0, level.abs(), 1.0))
+    generator = torch.Generator().manual_seed(2)
+    bits = torch.randint(0, 2, like.shape[1:], generator=generator).to(like)
+    signs = 2.0 * bits - 1.0
+    change = field.field(expand(height, like) * signs) - pull
+    bend = norm(change) / (height * math.sqrt(signs.numel()))
+    total = rows + expand(alpha(bend) * bend, like)
+    top = total.flatten(1).amax(1)
+    if not bool(torch.isfinite(top).all() & (total > 0).all()):
+        return None
+    return (LENIENCE * total / expand(top, total)).clamp_max(1.0)
