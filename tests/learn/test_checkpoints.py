@@ -323,7 +323,7 @@ def test_format_1_goes_on_and_says_what_is_not_known(tmp_path: Path) -> None:
         small_field(),
         bank,
         small_validation(),
-        quick(),
+        quick(tolerance=1e-4, first_tolerance=5e-4),
         checkpoint=path,
         on_progress=lambda progress: told.append(progress.step),
     )
