@@ -14,7 +14,9 @@ from torch import Tensor
 from equipoise.equation import Equation
 from equipoise.gauge import Gauge, clipped, level_and_spread, scale_above_rounding
 from equipoise.regularizers import Regularizer, build
-from equipoise.solve import solve
+from equipoise.solve import FixedPoint, solve
+from equipoise.solve.loop import STEEP
+from equipoise.solve.rounding import UNITS, Rounding
 from equipoise.status import Solution, Status
 from equipoise.vectors import norm
 
@@ -301,6 +303,37 @@ def test_residuals_and_bounds_hold_in_float64(tolerance: float) -> None:
         assert solution.error_bound is not None
         assert bool((norm(x - reference) <= solution.error_bound.double())[good].all()), seed
     assert converged > (70 if tolerance > 1e-5 else 20)
+
+
+def test_rounding_is_what_the_jacobian_makes_of_it() -> None:
+    """Measured at a first point, where no secant is known, and not replaced by flatter secants."""
+    equation = Equation(Denoising(), 1.0 + normal(2, *SHAPE), build("tikhonov"), 999.0)
+    solver = FixedPoint(step_size=1e-9)
+    state = solver.start(equation, equation.y)
+    rounding, gauge = Rounding.at(state), equation.gauge
+    eps = UNITS * torch.finfo(torch.float64).eps
+    torch.testing.assert_close(rounding.slack(gauge), eps * gauge.terms)
+    rounding.measure(equation, state, gauge, torch.tensor([True, False]))
+    bend = 1000.0 * norm(equation.y)  # J = 1 + alpha
+    expected = eps * (gauge.terms + torch.tensor([1.0, 0.0]) * bend)
+    torch.testing.assert_close(rounding.slack(gauge), expected, rtol=1e-6, atol=0.0)
+    assert state.evaluations.tolist() == [2, 2]
+    state = solver.step(equation, state)
+    rounding.steepest.fill_(1.0)
+    rounding.x = state.x
+    slack = rounding.slack(gauge)
+    torch.testing.assert_close(slack[:1], expected[:1], rtol=1e-6, atol=0.0)
+    torch.testing.assert_close(slack[1], eps * (gauge.terms + norm(state.x))[1])
+
+
+def test_a_first_point_leaves_room_for_a_steep_jacobian() -> None:
+    equation = Equation(Denoising(), 1.0 + normal(1, *SHAPE).float(), build("tikhonov"), 1.0)
+    exact = solved(equation, 1e-6).x
+    solution = solve(equation, exact, tolerance=1e-3)
+    assert solution.evaluations.tolist() == [1]
+    slack = UNITS * torch.finfo(torch.float32).eps * equation.gauge.terms
+    assert solution.rounding is not None
+    torch.testing.assert_close(solution.rounding, STEEP * slack)
 
 
 def test_a_scale_of_rounding_alone_is_none() -> None:

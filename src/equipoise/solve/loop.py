@@ -191,6 +191,7 @@ class _Run:
     def _slack(self, residual: Tensor) -> Tensor:
         """What rounding may add to the residuals; measured where they would pass without it."""
         goal, slack = self.tolerance * self.gauge.scale, self.rounding.slack(self.gauge)
+        slack = torch.where(self.state.evaluations <= 1, STEEP * slack, slack)
         running = self.book.status[self.rows] == Status.RUNNING
         short = (residual <= goal) & (residual + slack > goal) & (slack > DOUBT * goal)
         doubt = running & short & ~self.rounding.measured
@@ -219,8 +220,7 @@ class _Run:
         mark((spent | tired) & (residual > GROWTH * self.large), Status.DIVERGED)
         mark(~(residual <= DIVERGENCE * self.large), Status.DIVERGED)
         inside = self.system.in_domain(state.x)
-        room = torch.where(state.evaluations <= 1, STEEP * slack, slack)
-        solved = torch.isfinite(residual) & (residual + room <= goal)
+        solved = torch.isfinite(residual) & (residual + slack <= goal)
         if inside is not None:
             mark(~inside, Status.OUT_OF_DOMAIN)
             solved = solved & inside

@@ -61,7 +61,7 @@ class Rounding:
 
     def slack(self, gauge: Gauge) -> Tensor:
         """The estimate, (B,)."""
-        bend = torch.minimum(self.steepest * norm(self.x), self.bend)
+        bend = torch.where(self.measured, self.bend, self.steepest * norm(self.x))
         return UNITS * torch.finfo(self.e.dtype).eps * (gauge.terms + bend)
 
     def measure(self, system: System, state: State, gauge: Gauge, chosen: Tensor) -> None:
