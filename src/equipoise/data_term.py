@@ -93,7 +93,7 @@ class DataTerm:
 
     def gradient_terms(self, level: Tensor) -> Tensor:
         """What ``grad f`` is a difference of, an image (B, C, *spatial): ``A^T y / sigma^2``."""
-        return self._weighted(self.physics.A_adjoint(self.y))
+        return self._weighted(self._back)
 
     def row_norms(self, x: Tensor) -> Tensor | None:
         """Norms of the rows of ``f''`` at x, where they differ.
@@ -142,12 +142,12 @@ class DataTerm:
 
         Only then may a batch be cut, and what one sample tells be used for all.
         """
-        return treats_samples_alike(self.physics, self._image(), self.y)
+        return treats_samples_alike(self.physics, self._back, self.y)
 
     @property
     def like_image(self) -> Tensor:
         """Images to ask A with: one where it treats all alike, otherwise as many as samples."""
-        image = self._image()
+        image = self._back
         return image[:1] if len(image) == 1 or self.alike else image
 
     def multiplier(self, x: Tensor) -> Tensor:
@@ -208,7 +208,9 @@ class DataTerm:
             return expand(self.weight, v) * v
         return v if self.weight == 1.0 else self.weight * v
 
-    def _image(self) -> Tensor:
+    @cached_property
+    def _back(self) -> Tensor:
+        """``A^T y``, shape (B, C, *spatial)."""
         with torch.no_grad():
             return self.physics.A_adjoint(self.y)
 
@@ -266,7 +268,8 @@ class GeneralDataTerm(DataTerm):
 
     def gradient_terms(self, level: Tensor) -> Tensor:
         """``f''(c) c`` at the constant image c, which is like the terms of the gradient there."""
-        image = expand(level, self.like_image) * torch.ones_like(self.like_image)
+        like = self.like_image
+        image = expand(level, like) * torch.ones_like(like)
         return self.hessian(image)(image)
 
     def row_norms(self, x: Tensor) -> Tensor | None:
