@@ -16,8 +16,8 @@ from deepinv.physics import (
 )
 from torch import Tensor
 
+from equipoise.conversion import in_precision
 from equipoise.equation import Equation
-from equipoise.problems.precision import in_precision
 from equipoise.regularizers import Regularizer, build
 
 PHYSICS = ("denoise", "inpaint", "circular", "valid", "tomography", "mri", "downsample", "mixing")

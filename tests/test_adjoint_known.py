@@ -30,11 +30,11 @@ from torch import Tensor
 
 from equipoise import adjointness
 from equipoise.adjointness import QUICK, SAMPLES, Pairings, checked
+from equipoise.conversion import in_precision
 from equipoise.equation import Equation
 from equipoise.errors import AdjointError, InputError
 from equipoise.physics_state import State
 from equipoise.problems import from_physics
-from equipoise.problems.precision import in_precision
 from equipoise.reconstructor import EquilibriumReconstructor
 from equipoise.regularizers import Tikhonov
 from equipoise.solve import solve

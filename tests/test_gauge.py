@@ -15,8 +15,7 @@ from equipoise.equation import Equation
 from equipoise.gauge import Gauge, clipped, level_and_spread, scale_above_rounding
 from equipoise.regularizers import Regularizer, build
 from equipoise.solve import FixedPoint, solve
-from equipoise.solve.loop import STEEP
-from equipoise.solve.rounding import UNITS, Rounding
+from equipoise.solve.rounding import STEEP, UNITS, Rounding
 from equipoise.status import Solution, Status
 from equipoise.vectors import norm
 
@@ -137,12 +136,11 @@ def test_outliers_leave_the_rest_to_be_solved(name: str, size: float) -> None:
     equation = Equation(operator, spoilt, blind("tv"), 0.1)
     assert 0.5 < float(equation.scale / plain.scale) < 2.0
     solution = solved(equation, max_evaluations=4000)
-    exact = solved(equation, 1e-7, max_evaluations=50000)
-    if solution.all_converged and exact.all_converged:
-        assert error(solution.x, exact.x) < 0.05
-    far = (spoilt - y).abs().sum() * equation.alpha
     assert int(solution.evaluations[0]) > 20
-    assert bool(torch.isfinite(far))
+    if name == "denoise" or size == 30.0:
+        assert solution.all_converged, solution.summary()
+    else:  # deblurring spreads outliers over the image
+        assert solution.all_converged or "mask outliers" in solution.reason(0)
     if name == "denoise":  # the rest is as near the picture as without outliers
         rest = torch.ones(y.numel(), dtype=torch.bool)
         rest[places[: y.numel() // 100]] = False
@@ -306,34 +304,81 @@ def test_residuals_and_bounds_hold_in_float64(tolerance: float) -> None:
 
 
 def test_rounding_is_what_the_jacobian_makes_of_it() -> None:
-    """Measured at a first point, where no secant is known, and not replaced by flatter secants."""
+    """Measured by a difference where there is no higher precision, and anew at every point."""
     equation = Equation(Denoising(), 1.0 + normal(2, *SHAPE), build("tikhonov"), 999.0)
     solver = FixedPoint(step_size=1e-9)
     state = solver.start(equation, equation.y)
     rounding, gauge = Rounding.at(state), equation.gauge
     eps = UNITS * torch.finfo(torch.float64).eps
-    torch.testing.assert_close(rounding.slack(gauge), eps * gauge.terms)
+    torch.testing.assert_close(rounding.slack(gauge), STEEP * eps * gauge.terms)
     rounding.measure(equation, state, gauge, torch.tensor([True, False]))
     bend = 1000.0 * norm(equation.y)  # J = 1 + alpha
-    expected = eps * (gauge.terms + torch.tensor([1.0, 0.0]) * bend)
-    torch.testing.assert_close(rounding.slack(gauge), expected, rtol=1e-6, atol=0.0)
-    assert state.evaluations.tolist() == [2, 2]
+    expected = torch.stack([(gauge.terms + bend)[0], STEEP * gauge.terms[1]])
+    torch.testing.assert_close(rounding.slack(gauge), eps * expected, rtol=1e-6, atol=0.0)
+    assert state.evaluations.tolist() == [2, 1]
     state = solver.step(equation, state)
-    rounding.steepest.fill_(1.0)
-    rounding.x = state.x
+    rounding.see(state, gauge)
+    assert not bool(rounding.measured.any())
+    expected = gauge.terms + 1000.0 * norm(state.x)
+    torch.testing.assert_close(rounding.slack(gauge), eps * expected, rtol=1e-4, atol=0.0)
+    assert rounding.select(torch.tensor([0])).tries.tolist() == [1]
+
+
+def test_rounding_is_measured_in_float64() -> None:
+    """TV with a large alpha: random signs would make fifty times as much of rounding."""
+    y = (picture() + 0.1 * normal(1, *SHAPE)).float()
+    equation = Equation(Denoising(), y, blind("tv"), 30.0)
+    exact = Equation(Denoising(), y.double(), blind("tv"), 30.0)
+    state = FixedPoint(step_size=1e-9).start(equation, y)
+    rounding, gauge = Rounding.at(state), equation.gauge
+    guess = rounding.slack(gauge)
+    rounding.measure(equation, state, gauge, torch.tensor([True]))
     slack = rounding.slack(gauge)
-    torch.testing.assert_close(slack[:1], expected[:1], rtol=1e-6, atol=0.0)
-    torch.testing.assert_close(slack[1], eps * (gauge.terms + norm(state.x))[1])
+    above = norm(exact.residual(y.double())) - gauge.size(state.e).double()
+    unit = UNITS * torch.finfo(torch.float32).eps * gauge.terms
+    torch.testing.assert_close(slack, above.clamp_min(0.0).float() + unit, rtol=1e-3, atol=0.0)
+    assert float(slack) < 0.2 * float(guess)
+    found = equation.exact_residual(y)
+    assert found is not None
+    assert torch.equal(found, exact.residual(y.double()))
+    assert exact.exact_residual(y.double()) is None
 
 
-def test_a_first_point_leaves_room_for_a_steep_jacobian() -> None:
-    equation = Equation(Denoising(), 1.0 + normal(1, *SHAPE).float(), build("tikhonov"), 1.0)
-    exact = solved(equation, 1e-6).x
-    solution = solve(equation, exact, tolerance=1e-3)
-    assert solution.evaluations.tolist() == [1]
-    slack = UNITS * torch.finfo(torch.float32).eps * equation.gauge.terms
-    assert solution.rounding is not None
-    torch.testing.assert_close(solution.rounding, STEEP * slack)
+class OnlyFloat32(LinearPhysics):
+    """An operator whose function holds a float32 tensor where nobody can reach it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        mask = torch.ones(1, *SHAPE)
+
+        def masked(x: Tensor) -> Tensor:
+            return (mask * x.float()).float()
+
+        self.masked = masked
+
+    def A(self, x: Tensor, **kwargs: object) -> Tensor:
+        return self.masked(x)
+
+    def A_adjoint(self, y: Tensor, **kwargs: object) -> Tensor:
+        return self.masked(y)
+
+
+def test_operators_of_float32_alone_have_no_exact_residual() -> None:
+    y = normal(1, *SHAPE).float()
+    equation = Equation(OnlyFloat32(), y, build("tikhonov"), 1.0)
+    assert equation.exact_residual(y) is None
+    assert solved(equation, 1e-6).all_converged
+
+
+def test_near_the_end_of_float32_a_claim_is_true_or_its_failure_is_named() -> None:
+    y = (picture() + 0.1 * normal(1, *SHAPE)).float() + 1000.0
+    solution = solved(Equation(Denoising(), y, blind("tv"), 0.1), 5e-3)
+    exact = Equation(Denoising(), y.double(), blind("tv"), 0.1)
+    true = norm(exact.residual(solution.x.double())) / solution.scale
+    if solution.all_converged:
+        assert float(true) <= 5e-3
+    else:
+        assert "Rounding in float32" in solution.reason(0)
 
 
 def test_a_scale_of_rounding_alone_is_none() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from numbers import Real
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from equipoise.adjointness import Checked
 from equipoise.bounds import Bound
 from equipoise.circulant import FLOOR, LocalInverse, LocalKernels, local_inverse
+from equipoise.conversion import in_double, in_precision
 from equipoise.data_term import DataTerm
 from equipoise.errors import InputError, UsageError
 from equipoise.gauge import Gauge
@@ -231,6 +233,31 @@ class Equation:
         """``E(x)``, shape of x."""
         with torch.no_grad():
             return self.data.gradient(x) + self._weighted(self.frozen.field(x))
+
+    def exact_residual(self, x: Tensor) -> Tensor | None:
+        """``E(x)`` of the same numbers in float64, which tells what rounding makes of it.
+
+        None in float64, and where the physics, R or the data fidelity know no other precision.
+        """
+        twin = None if x.dtype == torch.float64 else self._in_double
+        return None if twin is None else twin.residual(x.double())
+
+    @cached_property
+    def _in_double(self) -> Equation | None:
+        shape = tuple(self.image_shape[1:])
+        alpha, fidelity = self.alpha, self.data_fidelity
+        try:
+            twin = Equation(
+                in_precision(self.physics, torch.float64, shape),
+                in_double(self.y.detach()),
+                deepcopy(self.regularizer).double(),
+                alpha.detach().double() if isinstance(alpha, Tensor) else alpha,
+                None if fidelity is None else deepcopy(fidelity).double(),
+            )
+            twin.residual(torch.zeros_like(twin.adjoint_data))
+        except Exception:  # an operator of float32 alone may raise anything
+            return None
+        return twin
 
     @in_own_precision
     def potential_and_residual(self, x: Tensor) -> tuple[Tensor, Tensor]:

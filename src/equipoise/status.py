@@ -16,7 +16,7 @@ OnFailure = Literal["ignore", "warn", "error"]
 
 #: A residual that stopped within this factor of its rounding error stopped there because of it.
 NEAR_ROUNDING = 30.0
-#: Ratio of the terms of an equation to its scale beyond which values, not precision, are to blame.
+#: Ratio of the terms of an equation to its scale beyond which the values of the data are to blame.
 LARGE_TERMS = 30.0
 
 
@@ -182,14 +182,14 @@ class Solution(Outcome):
                 f"Squares of numbers of the size {size:.0e} are out of the range of the dtype: "
                 "multiply the data by a number so that their values are near 1."
             )
-        if not residual <= NEAR_ROUNDING * rounding:
-            return status.advice
-        ratio = float(self.terms[sample]) / size
         kind, least = str(self.x.dtype).removeprefix("torch."), rounding / size
-        text = (
-            f"Rounding in {kind} alone makes a relative residual of about {least:.0e}: use float64 "
-            "or a looser tolerance."
-        )
+        text = status.advice
+        if residual <= NEAR_ROUNDING * rounding:
+            text = (
+                f"Rounding in {kind} alone makes a relative residual of about {least:.0e}: use "
+                "float64 or a looser tolerance."
+            )
+        ratio = float(self.terms[sample]) / size
         if ratio > LARGE_TERMS:
             text += (
                 f" The values are {ratio:.0f} times larger than what varies in them: subtract an "

@@ -10,8 +10,8 @@ from deepinv.physics import BlurFFT, Denoising, Inpainting, LinearPhysics
 from torch import Tensor
 
 from equipoise.bounds import Bound, estimated, proved
+from equipoise.conversion import in_precision
 from equipoise.equation import Equation
-from equipoise.problems.precision import in_precision
 from equipoise.regularizers import Residual, Tikhonov, build
 from equipoise.regularizers.base import Constants, Linearization, Regularizer
 

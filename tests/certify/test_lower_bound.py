@@ -27,9 +27,9 @@ from instances import (
 
 from equipoise.bounds import Kind
 from equipoise.certify import error_floor, error_lower_bound, kernel_component
+from equipoise.conversion import in_precision
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
-from equipoise.problems.precision import in_precision
 from equipoise.vectors import norm
 
 #: Fields with a proved Lipschitz constant, monotone or not.

@@ -29,9 +29,9 @@ from torch import Tensor
 from equipoise.bounds import Kind
 from equipoise.certify import PairBounds, bregman_pairing, pair_bounds, stability_bounds
 from equipoise.certify.hypotheses import Hypotheses
+from equipoise.conversion import in_precision
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError, UsageError
-from equipoise.problems.precision import in_precision
 from equipoise.vectors import norm
 
 

@@ -29,9 +29,9 @@ from torch import Tensor
 
 from equipoise.certify import error_at_least, error_bound
 from equipoise.certify.hypotheses import Hypotheses
+from equipoise.conversion import in_precision
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
-from equipoise.problems.precision import in_precision
 from equipoise.vectors import norm
 
 

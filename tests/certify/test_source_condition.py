@@ -11,9 +11,9 @@ from instances import EXACT, IMAGE, PHYSICS, PIXELS, Matrix, dense_physics, make
 from torch import Tensor
 
 from equipoise.certify import SourceSolver, least_norm_element, source_element, source_loss
+from equipoise.conversion import in_precision
 from equipoise.errors import InputError
 from equipoise.linear import ConjugateGradients
-from equipoise.problems.precision import in_precision
 from equipoise.vectors import dot, norm
 
 TIGHT = ConjugateGradients(tolerance=1e-14, max_products=500)

@@ -11,9 +11,9 @@ from torch import Tensor
 from equipoise import Equation
 from equipoise.certify.setting import setting
 from equipoise.certify.stability import bregman_constant, data_constant, norm_constant
+from equipoise.conversion import in_precision
 from equipoise.differentiate import attach_gradient, default_adjoint
 from equipoise.errors import HypothesisError, InputError
-from equipoise.problems.precision import in_precision
 from equipoise.regularizers import Regularizer, Residual, build
 from equipoise.solve import solve
 from equipoise.status import Status

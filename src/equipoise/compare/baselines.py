@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from equipoise.conversion import in_double
 from equipoise.learn.strength import Tuned, tune_alpha
 from equipoise.learn.validation import Validation
-from equipoise.problems.precision import in_double
 from equipoise.regularizers import Regularizer
 
 

@@ -12,10 +12,10 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from equipoise.certify import Certificate, Uniqueness, certify, symmetry_defect, uniqueness
 from equipoise.compare.records import Array, ImageScore
+from equipoise.conversion import in_double
 from equipoise.equation import Equation
 from equipoise.learn.validation import psnr
 from equipoise.problems import Problem
-from equipoise.problems.precision import in_double
 from equipoise.regularizers import Regularizer
 from equipoise.solve import solve
 

@@ -13,11 +13,11 @@ from deepinv.physics import Blur, BlurFFT, Denoising, GaussianNoise, Inpainting,
 from torch import Tensor
 
 from equipoise.adjointness import check_adjoint
+from equipoise.conversion import in_precision
 from equipoise.errors import InputError, UsageError
 from equipoise.problems.filling import fill_missing
 from equipoise.problems.kernels import Kernel, kernel_from_tensor, kernel_from_text
 from equipoise.problems.masks import FixedMask, Mask, RandomPixels, mask_from_text
-from equipoise.problems.precision import in_precision
 from equipoise.problems.problem import (
     Problem,
     Rebuild,
@@ -184,7 +184,7 @@ def from_physics(
     Args:
         physics: a deepinv linear physics, or a function of the image shape that returns one; only
             the function lets the problem be posed for other shapes. What it holds is converted to
-            ``dtype`` (:func:`~equipoise.problems.precision.in_precision`); what its functions hold
+            ``dtype`` (:func:`~equipoise.conversion.in_precision`); what its functions hold
             inside cannot be. Measurements in several parts become one tensor
             (:class:`~equipoise.stacked.JoinedPhysics`).
         image_shape: (C, *spatial).

@@ -25,11 +25,12 @@ from equipoise.vectors import norm, where
 DIVERGENCE, GROWTH = 1e4, 2.0
 #: A residual that has not fallen by this factor within the patience counts as stagnation.
 PROGRESS = 0.99
-#: At the first point nothing is known of the Jacobian; it may multiply rounding by so much.
-STEEP = 100.0
 #: Share of the tolerance below which rounding is not worth an evaluation: the next steps lower the
 #: residual by more.
 DOUBT = 0.01
+#: Points at which that may be tried: a sample whose residual meets the tolerance in vain so often
+#: has stagnated.
+TRIES = 8
 
 
 @verb
@@ -191,7 +192,6 @@ class _Run:
     def _slack(self, residual: Tensor) -> Tensor:
         """What rounding may add to the residuals; measured where they would pass without it."""
         goal, slack = self.tolerance * self.gauge.scale, self.rounding.slack(self.gauge)
-        slack = torch.where(self.state.evaluations <= 1, STEEP * slack, slack)
         running = self.book.status[self.rows] == Status.RUNNING
         short = (residual <= goal) & (residual + slack > goal) & (slack > DOUBT * goal)
         doubt = running & short & ~self.rounding.measured
@@ -213,8 +213,8 @@ class _Run:
 
         spent = state.evaluations >= self.max_evaluations
         tired = state.evaluations - self.marker_at > self.patience
-        # Rounding alone exceeds the goal: no residual could be believed to meet it.
-        blurred = (residual <= goal) & (slack >= goal) & self.rounding.measured
+        # What rounding adds keeps the residual above the goal.
+        blurred = self.rounding.measured & ((slack >= goal) | (self.rounding.tries >= TRIES))
         mark(spent, Status.ITERATION_LIMIT)
         mark(state.failed | tired | blurred, Status.STAGNATED)
         mark((spent | tired) & (residual > GROWTH * self.large), Status.DIVERGED)

@@ -1,4 +1,4 @@
-"""How far a computed residual may be from the exact one, learned from the points of a solve."""
+"""How far a computed residual may be from the exact one."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from equipoise.gauge import Gauge
+from equipoise.gauge import Gauge, weighted_norm
 from equipoise.solve.solver import State
-from equipoise.solve.system import System
+from equipoise.solve.system import System, Verifiable
 from equipoise.vectors import norm
 
 #: Units of rounding that evaluations of E lose, relative to their terms and to what the Jacobian
 #: makes of x with random signs: at most 0.47 was seen of ``terms + size(J (x signs))``.
 UNITS = 0.6
+#: Nothing is known of the Jacobian at the first point; it may multiply rounding by so much.
+STEEP = 100.0
 #: Relative step of the difference that measures the latter, as a power of the unit of rounding.
 STEP = 0.5
 
@@ -24,29 +26,37 @@ class Rounding:
     """An estimate of the rounding error of E(x) for each sample.
 
     Formula: ``eps (terms + b)``, with b the size of ``J (x signs)`` for random signs where that was
-    measured, else ``||x|| max size(E(x') - E(x)) / ||x' - x||`` over the points seen so far.
+    measured, else ``||x|| max size(E(x') - E(x)) / ||x' - x||`` over the points seen so far; at the
+    first point ``STEEP`` times as much. Where the system can be evaluated in float64, the error
+    itself in place of ``eps b``.
 
     Args:
         x: the latest point, shape (B, ...).
         e: E there.
         steepest: the largest quotient so far, (B,).
-        bend: ``size(J (x signs))``, infinite where it was not measured, (B,).
+        bend: b where it was measured at this point, else infinite, (B,).
+        first: boolean (B,): only one point was seen.
+        tries: points at which it was measured, integer (B,).
     """
 
     x: Tensor
     e: Tensor
     steepest: Tensor
     bend: Tensor
+    first: Tensor
+    tries: Tensor
 
     @classmethod
     def at(cls, state: State) -> Rounding:
         """Nothing is known but the starting point."""
         zero = torch.zeros(len(state.x), dtype=state.e.dtype, device=state.e.device)
-        return cls(state.x, state.e, zero, torch.full_like(zero, torch.inf))
+        unknown = torch.full_like(zero, torch.inf)
+        tries = torch.zeros_like(state.evaluations)
+        return cls(state.x, state.e, zero, unknown, torch.ones_like(state.failed), tries)
 
     @property
     def measured(self) -> Tensor:
-        """Boolean (B,)."""
+        """Whether the error at the present point was measured, boolean (B,)."""
         return torch.isfinite(self.bend)
 
     def see(self, state: State, gauge: Gauge) -> None:
@@ -57,23 +67,42 @@ class Rounding:
         quotient = gauge.size(state.e - self.e) / way
         better = (way > 0) & torch.isfinite(quotient)
         self.steepest = torch.where(better, torch.maximum(self.steepest, quotient), self.steepest)
+        self.first = self.first & ~better
+        self.bend = torch.where(way > 0, torch.inf, self.bend)
         self.x, self.e = state.x, state.e
 
     def slack(self, gauge: Gauge) -> Tensor:
         """The estimate, (B,)."""
-        bend = torch.where(self.measured, self.bend, self.steepest * norm(self.x))
-        return UNITS * torch.finfo(self.e.dtype).eps * (gauge.terms + bend)
+        unit = UNITS * torch.finfo(self.e.dtype).eps
+        guess = gauge.terms + self.steepest * norm(self.x)
+        guess = torch.where(self.first, STEEP * guess, guess)
+        return unit * torch.where(self.measured, gauge.terms + self.bend, guess)
 
     def measure(self, system: System, state: State, gauge: Gauge, chosen: Tensor) -> None:
-        """Measure the bend of the chosen samples, boolean (B,); one evaluation of all."""
-        generator = torch.Generator().manual_seed(0)
-        signs = torch.randint(0, 2, state.x.shape[1:], generator=generator).to(state.x)
-        step = torch.finfo(state.e.dtype).eps ** STEP
-        change = system.residual(state.x + step * (2.0 * signs - 1.0) * state.x) - state.e
-        bend = torch.nan_to_num(gauge.size(change) / step, nan=torch.finfo(change.dtype).max)
+        """Measure the error or the bend of the chosen samples, boolean (B,); one evaluation."""
+        exact = system.exact_residual(state.x) if isinstance(system, Verifiable) else None
+        if exact is None:
+            bend = _bend(system, state, gauge)
+        else:
+            weights = None if gauge.weights is None else gauge.weights.to(exact.dtype)
+            excess = weighted_norm(exact, weights) - gauge.size(state.e)
+            bend = excess.to(state.e.dtype).clamp_min(0.0)
+            bend = bend / (UNITS * torch.finfo(state.e.dtype).eps)
+        bend = torch.nan_to_num(bend, nan=torch.finfo(bend.dtype).max)
         self.bend = torch.where(chosen, bend, self.bend)
-        state.evaluations = state.evaluations + 1
+        self.tries = self.tries + chosen
+        state.evaluations = state.evaluations + chosen
 
     def select(self, keep: Tensor) -> Rounding:
         """The estimate of the samples ``keep`` (indices)."""
-        return Rounding(self.x[keep], self.e[keep], self.steepest[keep], self.bend[keep])
+        kept = self.x, self.e, self.steepest, self.bend, self.first, self.tries
+        return Rounding(*(part[keep] for part in kept))
+
+
+def _bend(system: System, state: State, gauge: Gauge) -> Tensor:
+    """``size(J (x signs))`` by a difference, (B,)."""
+    generator = torch.Generator().manual_seed(0)
+    signs = torch.randint(0, 2, state.x.shape[1:], generator=generator).to(state.x)
+    step = torch.finfo(state.e.dtype).eps ** STEP
+    change = system.residual(state.x + step * (2.0 * signs - 1.0) * state.x) - state.e
+    return gauge.size(change) / step

@@ -59,6 +59,14 @@ class Guarded(Protocol):
 
 
 @runtime_checkable
+class Verifiable(Protocol):
+    """A system that can be evaluated in a higher precision than its own."""
+
+    def exact_residual(self, x: Tensor) -> Tensor | None:
+        """``E(x)`` of the same numbers in float64; None where it has no such precision."""
+
+
+@runtime_checkable
 class System(Protocol):
     """A batch of nonlinear equations ``E_i(x_i) = 0``, one per sample.
 

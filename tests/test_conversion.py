@@ -13,10 +13,10 @@ from deepinv.physics.forward import adjoint_function
 from torch import Tensor
 
 from equipoise.adjointness import check_adjoint
+from equipoise.conversion import in_double, in_precision
 from equipoise.errors import InputError
 from equipoise.learn import TrainSettings, learn
 from equipoise.problems import from_physics
-from equipoise.problems.precision import in_double, in_precision
 
 SHAPE = (1, 12, 12)
 KERNEL = torch.tensor([[1.0, 2.0, 1.0], [2.0, 5.0, 3.0], [0.0, 1.0, 2.0]])[None, None] / 17
