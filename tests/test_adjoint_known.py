@@ -162,7 +162,8 @@ def test_true_adjoints_pass_and_are_asked_once(
     asked: list[int] = []
 
     def watch(physics: LinearPhysics, image: Tensor, pairs: int) -> tuple[Pairings, State]:
-        asked.append(pairs)
+        if image.dtype is dtype:  # a solve may ask its copy in float64
+            asked.append(pairs)
         return pairings(physics, image, pairs)
 
     pairings = adjointness.pairings

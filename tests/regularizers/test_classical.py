@@ -5,16 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from deepinv.physics import BlurFFT
 
+from equipoise.circulant import transfer
+from equipoise.equation import Equation
 from equipoise.errors import InputError, UnknownNameError, UsageError
 from equipoise.regularizers.base import Regularizer
 from equipoise.regularizers.classical import (
+    Operator,
     SmoothedTotalVariation,
     Tikhonov,
     differences,
     differences_adjoint,
 )
+from equipoise.solve import LBFGS, solve
 from equipoise.testing.oracles import dense_jacobian, dense_products, directional_difference
+from equipoise.testing.requirements import random_image
 
 REGULARIZERS = {
     "tikhonov": Tikhonov(),
@@ -124,3 +130,35 @@ def test_bad_arguments_are_refused() -> None:
         Tikhonov("gradeint")
     with pytest.raises(InputError, match="spatial axes"):
         SmoothedTotalVariation().field(torch.zeros(1, 1, 5))
+
+
+@pytest.mark.parametrize("sizes", [(9,), (8, 11), (5, 6, 7)])
+@pytest.mark.parametrize("operator", ["identity", "gradient"])
+def test_the_convolution_near_tikhonov(operator: Operator, sizes: tuple[int, ...]) -> None:
+    dims = len(sizes)
+    tikhonov = Tikhonov(operator, dims)
+    x = random_image((2, 3, *sizes), 0)
+    frozen = tikhonov.frozen()
+    local = frozen.local_kernels(x)
+    assert local is not None
+    assert local.windows.shape == (6, 1, *sizes)
+    assert torch.equal(local.windows, torch.ones_like(local.windows))
+    waves = torch.fft.rfftn(x.flatten(0, 1), dim=tuple(range(1, dims + 1)))
+    product = transfer(local.kernels, sizes)[:, 0, 0, 0] * waves
+    periodic = torch.fft.irfftn(product, s=sizes, dim=tuple(range(1, dims + 1))).reshape(x.shape)
+    inside = (..., *[slice(1, -1)] * dims)
+    torch.testing.assert_close(periodic[inside], frozen.field(x)[inside])
+    if operator == "identity":
+        torch.testing.assert_close(periodic, x)
+
+
+def test_tikhonov_is_solved_in_few_evaluations_where_the_physics_says_little() -> None:
+    kernel = torch.ones(1, 1, 5, 5, dtype=torch.float64) / 25
+    physics = BlurFFT((1, 32, 32), filter=kernel)
+    y = physics.A(random_image((1, 1, 32, 32), 0))
+    equation = Equation(physics, y, Tikhonov("gradient"), 1e-3)
+    needed = [
+        int(solve(equation, y, solver=LBFGS(preconditioned=p), tolerance=1e-5).evaluations)
+        for p in (True, False)
+    ]
+    assert needed[0] < 0.5 * needed[1]

@@ -11,6 +11,7 @@ from equipoise.bounds import Bound, proved
 from equipoise.checks import require_positive
 from equipoise.errors import UnknownNameError, UsageError
 from equipoise.regularizers.base import Constants, Regularizer
+from equipoise.regularizers.frozen_quadratic import FrozenQuadratic
 from equipoise.regularizers.linearization import Linearization
 from equipoise.vectors import dot
 
@@ -76,6 +77,9 @@ class Tikhonov(Regularizer):
             return self._field(v, constants)
 
         return Linearization(product, product)
+
+    def _frozen(self, constants: Constants) -> FrozenQuadratic:
+        return FrozenQuadratic(self, constants)
 
     def modulus(self) -> Bound:
         """1 for the identity, 0 for the gradient."""
