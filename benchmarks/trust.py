@@ -3,9 +3,11 @@
 Of every sample that is called CONVERGED the residual is computed again in float64; where the
 solution is unique, the distance to a float64 reference, which Newton's method finds with dense
 Jacobians, is held against the claimed bound and against ``ALLOWED`` times tolerance times the
-reference's standard deviation. A residual says little of directions in which the equation is weak:
-where the Jacobian, scaled by its diagonal, has a singular value below ``1 / ALLOWED``, the
-distance may be larger by as much.
+reference's standard deviation. Where the reference varies less than a tenth of what varies in the
+data, it is held against tolerance times that; where nothing varies in the data, against ``ALLOWED``
+times tolerance times the reference's root mean square. A residual says little of directions in
+which the equation is weak: the distance may be larger by as much as the smallest singular value of
+the Jacobian, its rows brought to the same diagonal, is below the data term's largest curvature.
 """
 
 from __future__ import annotations
@@ -41,8 +43,9 @@ FULL, SHORT = 10_000, 2_000
 ALLOWED = 10.0
 #: Units of rounding of the largest value below which distances are not resolved.
 UNITS = 10.0
-#: Newton steps for a reference, and the share of the allowed distance that it may be off by.
-NEWTON, SHARE = 60, 1e-2
+#: Newton steps for a reference, the share of a residual below which a step keeps its Jacobian, and
+#: the share of the allowed distance that it may be off by.
+NEWTON, FAST, SHARE = 60, 1e-2, 1e-2
 #: Share of samples at usual scales that may fail by name.
 FAILURES = 0.05
 #: What is held against float64, and what each ratio is of: above 1 the claim is false.
@@ -113,7 +116,8 @@ def _judge(problem: Problem, solution: Solution, found: Findings) -> None:
         return
 
     def hold(name: str, i: int, value: float, limit: float, off: float = 0.0) -> None:
-        ratio = max(0.0, value - off) / limit if limit > 0 else math.inf
+        over = max(0.0, value - off)
+        ratio = over / limit if limit > 0 else (math.inf if over > 0 else 0.0)
         found.samples[name] += 1
         found.ratios[name].append(ratio)
         if not ratio <= 1.0:
@@ -135,12 +139,15 @@ def _judge(problem: Problem, solution: Solution, found: Findings) -> None:
         if reference is None:
             found.samples["no reference"] += 1
             continue
-        point, off, least = reference
+        point, off, least, top = reference
+        root = math.sqrt(point.numel())
         distance = float((x[i] - point).norm())
-        spread = float(point.std(correction=0)) * math.sqrt(point.numel())
         resolved = UNITS * torch.finfo(solution.x.dtype).eps * float(point.abs().max())
-        allowed = ALLOWED * problem.tolerance * spread * max(1.0, 1.0 / (ALLOWED * least))
-        allowed += resolved * math.sqrt(point.numel())
+        constant = not bool(gauge.scale[i] < gauge.terms[i])
+        varied = float(point.square().mean().sqrt() if constant else point.std(correction=0))
+        varied = max(varied, float(gauge.scale[i]) / (root * ALLOWED * top))
+        allowed = ALLOWED * problem.tolerance * varied * max(1.0, 1.0 / least)
+        allowed = root * (allowed + resolved)
         if off > SHARE * allowed:
             found.samples["no reference"] += 1
             continue
@@ -162,13 +169,13 @@ def _certified(problem: Problem, solution: Solution) -> Tensor | None:
         return None
 
 
-def _reference(problem: Problem, x: Tensor, i: int) -> tuple[Tensor, float, float] | None:
-    """The unique solution of sample i, how far it may be off, and the smallest singular value.
+def _reference(problem: Problem, x: Tensor, i: int) -> tuple[Tensor, float, float, float] | None:
+    """The unique solution of sample i, how far it may be off, and how weak the equation is there.
 
     Returns:
-        The point (C, H, W), a bound on its distance to the solution, and the smallest singular
-        value of the Jacobian scaled by its diagonal; None where that is not positive definite or
-        Newton's method fails.
+        The point (C, H, W), a bound on its distance to the solution, the smallest singular value of
+        the Jacobian, its rows brought to the same diagonal, over the data term's largest curvature,
+        and that; None where the Jacobian is not positive definite or Newton's method fails.
     """
     n = x[0].numel()
     one, many = problem.copies(i, 1), problem.copies(i, n)
@@ -182,8 +189,7 @@ def _reference(problem: Problem, x: Tensor, i: int) -> tuple[Tensor, float, floa
         return product(basis).flatten(1).mT
 
     z = x[i]
-    e = residual(z)
-    matrix = jacobian(z)
+    e, matrix = residual(z), jacobian(z)
     for _ in range(NEWTON):
         try:
             step = torch.linalg.solve(matrix, e)
@@ -197,18 +203,30 @@ def _reference(problem: Problem, x: Tensor, i: int) -> tuple[Tensor, float, floa
             length *= 0.5
         if not better:
             break
+        slow = bool(new.norm() > FAST * e.norm())
         z, e = trial, new
         if bool(step.norm() <= 1e-13 * z.norm()):
             break
-        matrix = jacobian(z)
-    sides = matrix.diagonal().clamp_min(1e-300).rsqrt()
-    scaled = sides[:, None] * matrix * sides
-    least = float(torch.linalg.eigvalsh(0.5 * (scaled + scaled.mT))[0])
-    if not least > 1e-9:
+        if slow:
+            matrix = jacobian(z)
+    diagonal = matrix.diagonal()
+    if not bool(diagonal.min() > 0) or not bool(_symmetric_part(matrix, diagonal)[0] > 1e-9):
         return None
-    low = float(torch.linalg.eigvalsh(0.5 * (matrix + matrix.mT))[0])
-    off = float(torch.linalg.solve(matrix, e).norm()) if low > 0 else math.inf
-    return z, 2.0 * off, least
+    curve = many.data.hessian(z.expand(n, *z.shape))(basis).flatten(1)
+    balanced = matrix * (diagonal.max() / diagonal)[:, None]
+    top = float(torch.linalg.eigvalsh(curve)[-1])
+    if not top > 0:
+        return None
+    least = float(torch.linalg.svdvals(balanced)[-1]) / top
+    off = float(torch.linalg.solve(matrix, e).norm())
+    return z, 2.0 * off, least, top
+
+
+def _symmetric_part(matrix: Tensor, diagonal: Tensor) -> Tensor:
+    """Eigenvalues of the symmetric part between the roots of the inverse diagonal."""
+    sides = diagonal.rsqrt()
+    scaled = sides[:, None] * matrix * sides
+    return torch.linalg.eigvalsh(0.5 * (scaled + scaled.mT))
 
 
 def run(short: bool, say: Callable[[str], None]) -> Record:

@@ -45,6 +45,8 @@ PHYSICS = (
     "matrix",
     "rows of many sizes",
 )
+#: Of counts.
+BACKGROUND = 0.5
 
 
 class Matrix(LinearPhysics):
@@ -140,6 +142,10 @@ class Draw:
         """``10**u`` with u uniform."""
         return 10.0 ** self.uniform(low, high)
 
+    def side(self) -> int:
+        """Of an image, from 4 to 24 pixels, as many small ones as large ones by ratio."""
+        return int(self.decades(math.log10(4.0), math.log10(24.99)))
+
     def whole(self, low: int, high: int) -> int:
         """A whole number from low to high."""
         return int(torch.randint(low, high + 1, (), generator=self.generator))
@@ -165,9 +171,9 @@ class Draw:
 def draw_problem(seed: int) -> Problem:
     """Make the problem of a seed."""
     draw = Draw(seed)
-    dtype = torch.float32 if draw.chance(0.6) else torch.float64
+    dtype = torch.float32 if draw.chance(0.5) else torch.float64
     batch, channels = draw.whole(1, 3), 1 if draw.chance(0.8) else draw.whole(2, 3)
-    shape = (channels, draw.whole(4, 24), draw.whole(4, 24))
+    shape = (channels, draw.side(), draw.side())
     field, regularizer = _field(draw, seed)
     name = draw.of(PHYSICS)
     build_physics, alone = _physics(draw, name, batch, shape, dtype)
@@ -180,13 +186,14 @@ def draw_problem(seed: int) -> Problem:
     y = clean + draw.of((0.0, 0.01, 0.1)) * draw.normal(*clean.shape)
     offset = 0.0
     if fidelity_name == "poisson":
-        y = torch.poisson(30.0 * clean.clamp_min(0.0), generator=draw.generator) / 30.0
-    elif draw.chance(0.25):
-        offset = draw.of((-1.0, 1.0)) * draw.decades(0, 4)
+        counts = 30.0 * (clean.clamp_min(0.0) + BACKGROUND)  # none is 0: then there is no solution
+        y = torch.poisson(counts, generator=draw.generator) / 30.0
+    elif draw.chance(0.08):
+        offset = draw.of((-1.0, 1.0)) * draw.decades(-0.5, 3.5)
         y = y + offset * build_physics(torch.float64).A(torch.ones_like(truth))
     outliers = "none"
-    if fidelity_name != "poisson" and y[0].numel() >= 100 and draw.chance(0.15):
-        size = draw.decades(0, 6)
+    if fidelity_name != "poisson" and y[0].numel() >= 100 and draw.chance(0.1):
+        size = draw.decades(0, 4)
         outliers = f"{size:.0e}"
         for one in y:
             places = torch.randperm(one.numel(), generator=draw.generator)[: one.numel() // 100]
@@ -205,9 +212,8 @@ def draw_problem(seed: int) -> Problem:
     start = None
     if fidelity_name != "poisson" and draw.chance(0.3):
         start = (scale * draw.normal(batch, *shape)).to(dtype)
-    tolerance = 2e-4 if draw.chance(0.6) else draw.decades(-6, -2)
-    if dtype == torch.float32:
-        tolerance = max(tolerance, 1e-5)
+    least = -4 if dtype == torch.float32 else -6
+    tolerance = 2e-4 if draw.chance(0.6) else draw.decades(least, -2)
     words = {
         "field": field,
         "physics": name,
@@ -225,12 +231,12 @@ def _field(draw: Draw, seed: int) -> tuple[str, Regularizer]:
     label = draw.of(FIELDS)
     arguments = {"name": label, **FIELDS[label]}
     if label == "tv":
-        arguments["epsilon"] = draw.decades(-3, -1)
+        arguments["epsilon"] = draw.decades(-2.5, -1)
     torch.manual_seed(seed)
     regularizer = build(**arguments).double()
     with torch.no_grad():
         for parameter in regularizer.parameters():
-            parameter.add_(draw.of((0.0, 0.1, 0.3)) * draw.normal(*parameter.shape))
+            parameter.add_(draw.of((0.0, 0.03, 0.1)) * draw.normal(*parameter.shape))
     return label, regularizer
 
 
@@ -263,7 +269,7 @@ def _physics(
         p = max(2, int(n * draw.uniform(0.4, 1.5)))
         matrix = draw.normal(p, n) / math.sqrt(p)
         if name.startswith("rows"):
-            matrix = matrix * 10.0 ** (-2.0 * torch.rand(p, 1, generator=draw.generator).double())
+            matrix = matrix * 10.0 ** (-1.5 * torch.rand(p, 1, generator=draw.generator).double())
         tensors = [matrix]
     rounded = [tensor.to(dtype) for tensor in tensors]
 
@@ -296,7 +302,7 @@ def _fidelity(draw: Draw, physics: str, scale: float) -> tuple[str, DataFidelity
     if kind == "huber":
         return kind, Huber(scale * 0.3)
     if kind == "poisson" and scale == 1.0 and physics in ("denoise", "periodic blur"):
-        return kind, PoissonLikelihood(gain=1 / 30, bkg=0.1)
+        return kind, PoissonLikelihood(gain=1 / 30, bkg=BACKGROUND)
     return "none", None
 
 
