@@ -324,7 +324,7 @@ def test_unrolled_gradients_keep_their_precision() -> None:
     assert same(gradients(autocast), gradients(nullcontext))
 
 
-def test_attached_fields_keep_their_precision_in_backward_passes() -> None:
+def test_fields_keep_their_precision_in_backward_passes() -> None:
     regularizer, x = field("crr"), images().requires_grad_()
 
     def gradient(mode: Mode) -> list[Tensor]:

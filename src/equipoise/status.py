@@ -65,6 +65,13 @@ _ADVICE = {
     ),
 }
 
+#: Advice for samples that stagnate at the edge of the domain.
+EDGE_ADVICE = (
+    "The solve ran into the edge of the domain of the data fidelity, where the equation has no"
+    " solution (for a Poisson likelihood pixels without counts pull A x down to minus the"
+    " background): use a larger background or alpha, or leave such pixels out of the physics."
+)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -160,6 +167,8 @@ class Solution(Outcome):
             or None where the equation is not known to be strongly monotone.
         rounding: estimated size of the rounding error of the residual at ``x``, shape (B,).
         terms: size of the terms whose sum the equation is, shape (B,).
+        edge: boolean (B,), where the domain of the data fidelity ends next to ``x``, on the side to
+            which the residual leads; None where nothing stagnated in a domain.
         history: relative residual after each check, shape (checks, B), where it was asked for.
         history_evaluations: evaluations spent at each check, shape (checks, B).
     """
@@ -167,14 +176,18 @@ class Solution(Outcome):
     error_bound: Tensor | None = None
     rounding: Tensor | None = None
     terms: Tensor | None = None
+    edge: Tensor | None = None
     history: Tensor | None = field(default=None, repr=False)
     history_evaluations: Tensor | None = field(default=None, repr=False)
 
     def reason(self, sample: int) -> str:
-        """Why the solve of a sample stopped, and what to do; names rounding where that is it."""
+        """Why the solve of a sample stopped, and what to do; names rounding where that is it, and
+        the domain of the data fidelity."""
         status = self.statuses[sample]
         if status is not Status.STAGNATED or self.rounding is None or self.terms is None:
             return status.advice
+        if self.edge is not None and bool(self.edge[sample]):
+            return EDGE_ADVICE
         residual, rounding = float(self.residual[sample]), float(self.rounding[sample])
         numbers, size = torch.finfo(self.x.dtype), float(self.scale[sample])
         if not (numbers.tiny / numbers.eps) ** 0.5 < size < numbers.max**0.5:

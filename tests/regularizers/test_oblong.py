@@ -115,7 +115,7 @@ def test_sandwiches_and_their_samples(
 @pytest.mark.parametrize("budget", BUDGETS)
 @paddings
 @oblong
-def test_derivatives_of_attached_fields(
+def test_derivatives_of_fields(
     kernel: tuple[int, ...],
     size: tuple[int, ...],
     padding: Padding,

@@ -287,8 +287,8 @@ class Regularizer(Prior):
         Args:
             x: images of shape (B, C, *spatial).
             gamma: positive step size.
-            tolerance: on the residual relative to ``||x||``; by default 1e-5 in float32 and 1e-9
-                in float64.
+            tolerance: on the residual relative to what varies in x (``Solution.scale``); by
+                default 1e-5 in float32 and 1e-9 in float64.
         """
         return solve_prox(self, x, gamma, tolerance)
 

@@ -18,7 +18,7 @@ from equipoise.solve.rounding import Rounding
 from equipoise.solve.solver import Solver, State, select_state
 from equipoise.solve.system import Guarded, System
 from equipoise.status import Solution, Status
-from equipoise.vectors import norm, where
+from equipoise.vectors import expand, norm, where
 
 #: A residual this many times larger than at the start (or than the scale) counts as divergence,
 #: at once or when the patience or the evaluations run out.
@@ -31,6 +31,8 @@ DOUBT = 0.01
 #: Points at which that may be tried: a sample whose residual meets the tolerance in vain so often
 #: has stagnated.
 TRIES = 8
+#: Length of the step, in shares of the largest value, that finds the edge of a domain nearby.
+EDGE = 1e-3
 
 
 @verb
@@ -39,7 +41,7 @@ def solve(
     x0: Tensor,
     solver: Solver | None = None,
     *,
-    tolerance: float = 1e-4,
+    tolerance: float = 2e-4,
     max_evaluations: int = 1000,
     patience: int = 250,
     check_every: int | None = None,
@@ -93,6 +95,7 @@ def solve(
                 run.state = chosen.step(run.system, run.state)
             run.check()
         book = run.book
+        edge = _at_edge(system, book)
     return Solution(
         x=book.x,
         residual=book.residual,
@@ -105,6 +108,7 @@ def solve(
         error_bound=_error_bound(system, book.length + book.rounding),
         rounding=book.rounding,
         terms=run.full_gauge.terms,
+        edge=edge,
         history=torch.stack(run.residuals) if history else None,
         history_evaluations=torch.stack(run.spent) if history else None,
     )
@@ -241,6 +245,18 @@ class _Run:
         self.rows, self.large = self.rows[keep], self.large[keep]
         self.gauge, self.rounding = self.gauge.select(keep), self.rounding.select(keep)
         self.marker, self.marker_at = self.marker[keep], self.marker_at[keep]
+
+
+def _at_edge(system: System, book: _Book) -> Tensor | None:
+    """Where a small step against the residual leaves the domain, of samples that stagnated."""
+    stagnated = book.status == Status.STAGNATED
+    x = book.x
+    if system.in_domain(x) is None or not bool(stagnated.any()):
+        return None
+    e = system.residual(x)
+    large, steep = (v.abs().flatten(1).amax(1) for v in (x, e))
+    inside = system.in_domain(x - expand(EDGE * large / steep, e) * e)
+    return None if inside is None else stagnated & ~inside
 
 
 def _error_bound(system: System, residual: Tensor) -> Tensor | None:
