@@ -151,7 +151,8 @@ def _judge(problem: Problem, solution: Solution, found: Findings) -> None:
         if off > SHARE * allowed:
             found.samples["no reference"] += 1
             continue
-        hold("distances", i, distance, allowed, off)
+        if bool(exact.y[i].any()):  # of nothing no distance is a share
+            hold("distances", i, distance, allowed, off)
         for name, bounds in (("bounds", solution.error_bound), ("certified bounds", certified)):
             if bounds is not None:
                 hold(name, i, distance, float(bounds[i]), off)

@@ -31,6 +31,8 @@ DOUBT = 0.01
 #: Points at which that may be tried: a sample whose residual meets the tolerance in vain so often
 #: has stagnated.
 TRIES = 8
+#: Bounds allow so many times the estimate of rounding, which is statistical.
+CAUTION = 2.0
 #: Length of the step, in shares of the largest value, that finds the edge of a domain nearby.
 EDGE = 1e-3
 
@@ -105,7 +107,7 @@ def solve(
         status=book.status,
         seconds=time.perf_counter() - started,
         solver=chosen.describe(run.state),
-        error_bound=_error_bound(system, book.length + book.rounding),
+        error_bound=_error_bound(system, book.length + CAUTION * book.rounding),
         rounding=book.rounding,
         terms=run.full_gauge.terms,
         edge=edge,
