@@ -50,7 +50,7 @@ def test_the_bound_of_a_proximal_map_goes_with_one_plus_gamma_mu(
     assert solution.error_bound is not None
     distance = norm(solution.x - exact)
     assert bool((distance <= solution.error_bound + 1e-15).all())
-    total = solution.residual + solution.rounding
+    total = solution.residual + CAUTION * solution.rounding
     expected = total * (1 + ROUNDING) / (1 + gamma * factor)
     torch.testing.assert_close(solution.error_bound, expected, rtol=1e-12, atol=0)
 
