@@ -9,6 +9,7 @@ from torch import Tensor
 from equipoise.bounds import ROUNDING, Bound, proved
 from equipoise.regularizers.base import Constants, Regularizer
 from equipoise.regularizers.proximal import ProximalSystem
+from equipoise.solve.loop import CAUTION
 from equipoise.vectors import norm
 
 
