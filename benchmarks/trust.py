@@ -7,8 +7,7 @@ reference's standard deviation. Where the reference varies less than a tenth of 
 data, it is held against tolerance times that; where nothing varies in the data, against ``ALLOWED``
 times tolerance times the reference's root mean square. A residual says little of directions in
 which the equation is weak: the distance may be larger by as much as the smallest singular value of
-the Jacobian, its rows divided by what they have on the diagonal of the data term's and on average
-on that of R's, is below the data term's largest curvature.
+the Jacobian, its rows brought to the same diagonal, is below the data term's largest curvature.
 """
 
 from __future__ import annotations
@@ -152,8 +151,7 @@ def _judge(problem: Problem, solution: Solution, found: Findings) -> None:
         if off > SHARE * allowed:
             found.samples["no reference"] += 1
             continue
-        if bool(exact.y[i].any()):  # of nothing no distance is a share
-            hold("distances", i, distance, allowed, off)
+        hold("distances", i, distance, allowed, off)
         for name, bounds in (("bounds", solution.error_bound), ("certified bounds", certified)):
             if bounds is not None:
                 hold(name, i, distance, float(bounds[i]), off)
@@ -176,8 +174,8 @@ def _reference(problem: Problem, x: Tensor, i: int) -> tuple[Tensor, float, floa
 
     Returns:
         The point (C, H, W), a bound on its distance to the solution, the smallest singular value of
-        the balanced Jacobian over the data term's largest curvature, and that; None where the
-        Jacobian is not positive definite or Newton's method fails.
+        the Jacobian, its rows brought to the same diagonal, over the data term's largest curvature,
+        and that; None where the Jacobian is not positive definite or Newton's method fails.
     """
     n = x[0].numel()
     one, many = problem.copies(i, 1), problem.copies(i, n)
@@ -215,9 +213,7 @@ def _reference(problem: Problem, x: Tensor, i: int) -> tuple[Tensor, float, floa
     if not bool(diagonal.min() > 0) or not bool(_symmetric_part(matrix, diagonal)[0] > 1e-9):
         return None
     curve = many.data.hessian(z.expand(n, *z.shape))(basis).flatten(1)
-    seen = curve.diagonal()
-    weights = seen + (diagonal - seen).mean()
-    balanced = matrix * (weights.max() / weights)[:, None]
+    balanced = matrix * (diagonal.max() / diagonal)[:, None]
     top = float(torch.linalg.eigvalsh(curve)[-1])
     if not top > 0:
         return None
