@@ -1,0 +1,161 @@
+"""The solution of a small equation by Newton's method, and how much of a distance to it is felt."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from benchmarks.trust_problems import Problem
+
+#: Distances may be so many times tolerance times standard deviation.
+ALLOWED = 10.0
+#: Entries of ``A 1`` below this share of the largest tell nothing of the level of an image, and
+#: distances of data to that level are cut to this quantile.
+SEEN, QUANTILE = 0.1, 0.95
+#: Units of rounding of the largest value below which distances are not resolved.
+UNITS = 10.0
+#: Newton steps for a reference, and the share of a residual below which a step keeps its Jacobian.
+NEWTON, FAST = 60, 1e-2
+#: Least eigenvalue of the Jacobian, divided by the roots of its diagonal from both sides.
+UNIQUE = 1e-9
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The unique solution of one sample.
+
+    Args:
+        point: the solution, shape (C, H, W).
+        off: a bound on the distance of ``point`` to it.
+        balanced: the Jacobian (n, n) there, each row divided by how much A sees of the pixel and R
+            bends on average, relative to the largest of these, over ``top``.
+        top: largest curvature of the data term there.
+    """
+
+    point: Tensor
+    off: float
+    balanced: Tensor
+    top: float
+
+    def felt(self, difference: Tensor) -> float:
+        """The size of a difference (C, H, W), of which residuals feel weak directions less.
+
+        Formula: ``min(||d||^2, sum_k 2 s_k^2 / (s_k^2 + 1) (v_k . d)^2)^(1/2)`` with singular
+        values s and right singular vectors v of the balanced Jacobian.
+        """
+        d, matrix = difference.flatten(), self.balanced
+        whole = float(d.norm())
+        if whole == 0 or not math.isfinite(whole):
+            return whole
+        normal = matrix.mT @ matrix
+        normal.diagonal().add_(1.0)
+        inner = torch.cholesky_solve(d[:, None] / whole, torch.linalg.cholesky(normal))
+        square = 2.0 * float((matrix @ d / whole) @ (matrix @ inner[:, 0]))
+        return whole * math.sqrt(min(1.0, max(0.0, square)))
+
+
+def find(problem: Problem, x: Tensor, i: int) -> Reference | None:
+    """The solution of sample i by Newton's method with dense Jacobians, from x.
+
+    Returns:
+        None where the Jacobian is not positive definite or Newton's method fails.
+    """
+    n = x[0].numel()
+    one, many = problem.copies(i, 1), problem.copies(i, n)
+    basis = torch.eye(n, dtype=torch.float64).reshape(n, *x.shape[1:])
+
+    def residual(z: Tensor) -> Tensor:
+        return one.residual(z[None]).flatten()
+
+    def jacobian(z: Tensor) -> Tensor:
+        product = many.linearize(z.expand(n, *z.shape)).jvp
+        return product(basis).flatten(1).mT
+
+    z = x[i]
+    e, matrix = residual(z), jacobian(z)
+    for _ in range(NEWTON):
+        try:
+            step = torch.linalg.solve(matrix, e)
+        except torch.linalg.LinAlgError:
+            return None
+        length, better = 1.0, False
+        while length > 1e-4 and not better:
+            trial = z - length * step.reshape(z.shape)
+            new = residual(trial)
+            better = bool(new.norm() < e.norm())
+            length *= 0.5
+        if not better:
+            break
+        slow = bool(new.norm() > FAST * e.norm())
+        z, e = trial, new
+        if bool(step.norm() <= 1e-13 * z.norm()):
+            break
+        if slow:
+            matrix = jacobian(z)
+    diagonal = matrix.diagonal()
+    if not bool(diagonal.min() > 0) or not _least(matrix, diagonal) > UNIQUE:
+        return None
+    curve = many.data.hessian(z.expand(n, *z.shape))(basis).flatten(1)
+    seen = curve.diagonal() + (diagonal - curve.diagonal()).mean()
+    top = float(torch.linalg.eigvalsh(curve)[-1])
+    if not (top > 0 and bool(seen.min() > 0)):
+        return None
+    balanced = matrix * (seen.max() / seen)[:, None] / top
+    off = float(torch.linalg.solve(matrix, e).norm())
+    return Reference(z, 2.0 * off, balanced, top)
+
+
+def _least(matrix: Tensor, diagonal: Tensor) -> float:
+    """Least eigenvalue of the symmetric part between the roots of the inverse diagonal."""
+    sides = diagonal.rsqrt()
+    scaled = sides[:, None] * matrix * sides
+    return float(torch.linalg.eigvalsh(0.5 * (scaled + scaled.mT))[0])
+
+
+def limits(problem: Problem, reference: Reference, i: int) -> tuple[float, float, str]:
+    """How far sample i may be from its reference.
+
+    Returns:
+        ``ALLOWED`` times tolerance times the reference's standard deviation; the same where no
+        residual can tell that, as :mod:`benchmarks.trust` says; and what excuses a distance above
+        the first one. All with what the dtype resolves.
+    """
+    point = reference.point
+    root = math.sqrt(point.numel())
+    eps = torch.finfo(problem.equation.y.dtype).eps
+    resolved = root * UNITS * eps * float(point.abs().max())
+    factor = root * ALLOWED * problem.tolerance
+    deviation, size = float(point.std(correction=0)), float(point.square().mean().sqrt())
+    slope, terms = _contrast(problem, i)
+    contrast = slope / reference.top
+    if slope <= UNITS * eps * terms:
+        excuse, varied = "constant data", size if size > 0 else 1.0 / (root * reference.top)
+    elif deviation < contrast / ALLOWED:
+        excuse, varied = "strong smoothing", contrast / ALLOWED
+    else:
+        excuse, varied = "weak directions", deviation
+    return factor * deviation + resolved, factor * varied + resolved, excuse
+
+
+def _contrast(problem: Problem, i: int) -> tuple[float, float]:
+    """What varies in the data of sample i, but for outliers, and what that is a difference of.
+
+    Returns:
+        Root mean squares of ``grad f(c)`` at the median constant image c, of data whose distances
+        to A c are cut to their 95 % quantile, and of ``f''(c) c``.
+    """
+    one = problem.copies(i, 1)
+    ones = torch.ones_like(one.adjoint_data)
+    u, y = one.physics.A(ones), one.y
+    seen = u.abs() >= SEEN * u.abs().max()
+    level = float((y[seen] / u[seen]).median())
+    rest = y - level * u
+    top = float(rest.abs().flatten().quantile(QUANTILE))
+    cut = replace(one, y=level * u + rest.clamp(-top, top))
+    slope = cut.data.gradient(level * ones)
+    terms = cut.data.hessian(level * ones)(level * ones)
+    root = math.sqrt(ones.numel())
+    return float(slope.norm()) / root, float(terms.norm()) / root
