@@ -8,7 +8,8 @@ limit, it is counted:
 
 * weak directions: of a difference the part along each right singular vector of the Jacobian, its
   rows balanced as A sees the pixels, counts by its singular value over the data term's largest
-  curvature, where that is below 1;
+  curvature, where that is below 1 (at the reference or, where that does not excuse it, on average
+  between both);
 * strong smoothing: where the reference varies less than a tenth of what varies in the data, the
   distance is held against tolerance times the latter;
 * constant data: where nothing varies in them, against ten times tolerance times the reference's
@@ -149,7 +150,7 @@ def _judge(problem: Problem, solution: Solution, found: Findings) -> None:
             continue
         if distance > plain + off:
             found.excused[excuse] += 1
-        hold("distances", i, reference.felt(x[i] - point), allowed, off)
+        hold("distances", i, reference.felt(x[i], allowed), allowed, off)
         for name, bounds in (("bounds", solution.error_bound), ("certified bounds", certified)):
             if bounds is not None:
                 hold(name, i, distance, float(bounds[i]), off)

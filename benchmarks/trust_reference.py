@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +21,8 @@ SEEN, QUANTILE = 0.1, 0.95
 UNITS = 10.0
 #: Newton steps for a reference, and the share of a residual below which a step keeps its Jacobian.
 NEWTON, FAST = 60, 1e-2
+#: Points between a solution and its reference at which Jacobians are averaged.
+NODES = 8
 #: Least eigenvalue of the Jacobian, divided by the roots of its diagonal from both sides.
 UNIQUE = 1e-9
 
@@ -30,26 +34,39 @@ class Reference:
     Args:
         point: the solution, shape (C, H, W).
         off: a bound on the distance of ``point`` to it.
-        balanced: the Jacobian (n, n) there, each row divided by how much A sees of the pixel and R
-            bends on average, relative to the largest of these, over ``top``.
-        top: largest curvature of the data term there.
+        jacobian: z -> Jacobian (n, n) at z, shape (C, H, W).
+        seen: how much A sees of each pixel and R bends on average, (n,).
+        top: largest curvature of the data term at the solution.
     """
 
     point: Tensor
     off: float
-    balanced: Tensor
+    jacobian: Callable[[Tensor], Tensor]
+    seen: Tensor
     top: float
 
-    def felt(self, difference: Tensor) -> float:
-        """The size of a difference (C, H, W), of which residuals feel weak directions less.
+    def felt(self, x: Tensor, limit: float) -> float:
+        """The size of ``d = x - point``, of which residuals feel weak directions less.
 
         Formula: ``min(||d||^2, sum_k 2 s_k^2 / (s_k^2 + 1) (v_k . d)^2)^(1/2)`` with singular
-        values s and right singular vectors v of the balanced Jacobian.
+        values s and right singular vectors v of the balanced Jacobian over ``top``: that at the
+        solution, and where this is above the limit, its mean on the way to x, which turns d into
+        ``E(x)``.
         """
-        d, matrix = difference.flatten(), self.balanced
+        d = x - self.point
+        found = self._felt(d.flatten(), self.jacobian(self.point))
+        if found <= limit:
+            return found
+        nodes, weights = np.polynomial.legendre.leggauss(NODES)
+        places = [self.point + 0.5 * (1.0 + node) * d for node in nodes.tolist()]
+        parts = [w * self.jacobian(z) for w, z in zip(weights.tolist(), places, strict=True)]
+        return min(found, self._felt(d.flatten(), 0.5 * sum(parts, torch.zeros(()))))
+
+    def _felt(self, d: Tensor, matrix: Tensor) -> float:
         whole = float(d.norm())
         if whole == 0 or not math.isfinite(whole):
             return whole
+        matrix = matrix * (self.seen.max() / self.seen / self.top)[:, None]
         normal = matrix.mT @ matrix
         normal.diagonal().add_(1.0)
         inner = torch.cholesky_solve(d[:, None] / whole, torch.linalg.cholesky(normal))
@@ -103,9 +120,8 @@ def find(problem: Problem, x: Tensor, i: int) -> Reference | None:
     top = float(torch.linalg.eigvalsh(curve)[-1])
     if not (top > 0 and bool(seen.min() > 0)):
         return None
-    balanced = matrix * (seen.max() / seen)[:, None] / top
     off = float(torch.linalg.solve(matrix, e).norm())
-    return Reference(z, 2.0 * off, balanced, top)
+    return Reference(z, 2.0 * off, jacobian, seen, top)
 
 
 def _least(matrix: Tensor, diagonal: Tensor) -> float:
