@@ -7,13 +7,13 @@ standard deviation. Three things no residual tells; where one of them excuses a 
 limit, it is counted:
 
 * weak directions: of a difference the part along each right singular vector of the Jacobian, its
-  rows balanced as A sees the pixels, counts by its singular value over the data term's largest
-  curvature, where that is below 1 (at the reference or, where that does not excuse it, on average
-  between both);
+  rows balanced as A sees the pixels, counts by its singular value over the change of E between a
+  constant image and the solution, or the data term's largest curvature, where it is below that (at
+  the reference or, where that does not excuse it, on average between both);
 * strong smoothing: where the reference varies less than a tenth of what varies in the data, the
   distance is held against tolerance times the latter;
-* constant data: where nothing varies in them, against ten times tolerance times the reference's
-  root mean square, or, of data that are zero, times the scale of the residual.
+* constant data: where nothing varies in them, the distance is held against ten times tolerance
+  times the reference's root mean square, or, of data that are zero, times the scale.
 """
 
 from __future__ import annotations
@@ -175,11 +175,11 @@ def run(short: bool, say: Callable[[str], None]) -> Record:
     total = Findings()
     for done, found in enumerate(_all(range(count)), 1):
         total.add(found)
+        for line in found.false:
+            say(line)
         if time.perf_counter() - said > PROGRESS:
             said = time.perf_counter()
             say(f"{done} of {count} problems, {len(total.false)} false")
-    for line in total.false:
-        say(line)
     return Record(
         "trust",
         "Is what a solve says of itself true?",

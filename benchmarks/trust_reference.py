@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.trust_problems import Problem
+from equipoise.equation import Equation
 
 #: Distances may be so many times tolerance times standard deviation.
 ALLOWED = 10.0
@@ -36,20 +37,21 @@ class Reference:
         off: a bound on the distance of ``point`` to it.
         jacobian: z -> Jacobian (n, n) at z, shape (C, H, W).
         seen: how much A sees of each pixel and R bends on average, (n,).
-        top: largest curvature of the data term at the solution.
+        bend: how much E changes, rows balanced, from a constant image to the solution, over their
+            distance; at least the largest curvature of the data term.
     """
 
     point: Tensor
     off: float
     jacobian: Callable[[Tensor], Tensor]
     seen: Tensor
-    top: float
+    bend: float
 
     def felt(self, x: Tensor, limit: float) -> float:
         """The size of ``d = x - point``, of which residuals feel weak directions less.
 
         Formula: ``min(||d||^2, sum_k 2 s_k^2 / (s_k^2 + 1) (v_k . d)^2)^(1/2)`` with singular
-        values s and right singular vectors v of the balanced Jacobian over ``top``: that at the
+        values s and right singular vectors v of the balanced Jacobian over ``bend``: that at the
         solution, and where this is above the limit, its mean on the way to x, which turns d into
         ``E(x)``.
         """
@@ -66,7 +68,7 @@ class Reference:
         whole = float(d.norm())
         if whole == 0 or not math.isfinite(whole):
             return whole
-        matrix = matrix * (self.seen.max() / self.seen / self.top)[:, None]
+        matrix = matrix * (self.seen.max() / self.seen / self.bend)[:, None]
         normal = matrix.mT @ matrix
         normal.diagonal().add_(1.0)
         inner = torch.cholesky_solve(d[:, None] / whole, torch.linalg.cholesky(normal))
@@ -121,7 +123,10 @@ def find(problem: Problem, x: Tensor, i: int) -> Reference | None:
     if not (top > 0 and bool(seen.min() > 0)):
         return None
     off = float(torch.linalg.solve(matrix, e).norm())
-    return Reference(z, 2.0 * off, jacobian, seen, top)
+    constant = torch.full_like(z, _level(one))
+    way = float((z - constant).norm())
+    change = float((residual(constant) * (seen.max() / seen)).norm())
+    return Reference(z, 2.0 * off, jacobian, seen, max(top, change / way if way > 0 else 0.0))
 
 
 def _least(matrix: Tensor, diagonal: Tensor) -> float:
@@ -132,7 +137,7 @@ def _least(matrix: Tensor, diagonal: Tensor) -> float:
 
 
 def limits(problem: Problem, reference: Reference, i: int) -> tuple[float, float, str]:
-    """How far sample i may be from its reference.
+    """How far sample i may be from its reference: by the letter, and as can be asked.
 
     Returns:
         ``ALLOWED`` times tolerance times the reference's standard deviation; the same where no
@@ -143,12 +148,12 @@ def limits(problem: Problem, reference: Reference, i: int) -> tuple[float, float
     root = math.sqrt(point.numel())
     eps = torch.finfo(problem.equation.y.dtype).eps
     resolved = root * UNITS * eps * float(point.abs().max())
-    factor = root * ALLOWED * problem.tolerance
-    deviation, size = float(point.std(correction=0)), float(point.square().mean().sqrt())
-    slope, terms = _contrast(problem, i)
-    contrast = slope / reference.top
-    if slope <= UNITS * eps * terms:
-        excuse, varied = "constant data", size if size > 0 else 1.0 / (root * reference.top)
+    factor = ALLOWED * problem.tolerance
+    deviation, size = root * float(point.std(correction=0)), float(point.norm())
+    change, terms = _beside_a_constant(problem.copies(i, 1))
+    contrast = change / reference.bend
+    if change <= UNITS * eps * terms:
+        excuse, varied = "constant data", size if size > 0 else 1.0 / reference.bend
     elif deviation < contrast / ALLOWED:
         excuse, varied = "strong smoothing", contrast / ALLOWED
     else:
@@ -156,22 +161,25 @@ def limits(problem: Problem, reference: Reference, i: int) -> tuple[float, float
     return factor * deviation + resolved, factor * varied + resolved, excuse
 
 
-def _contrast(problem: Problem, i: int) -> tuple[float, float]:
-    """What varies in the data of sample i, but for outliers, and what that is a difference of.
+def _level(one: Equation) -> float:
+    """The constant image that fits the data of one sample in the median."""
+    u = one.physics.A(torch.ones_like(one.adjoint_data))
+    seen = u.abs() >= SEEN * u.abs().max()
+    return float((one.y[seen] / u[seen]).median())
+
+
+def _beside_a_constant(one: Equation) -> tuple[float, float]:
+    """What is to be solved beside a constant, outliers of the data aside.
 
     Returns:
-        Root mean squares of ``grad f(c)`` at the median constant image c, of data whose distances
-        to A c are cut to their 95 % quantile, and of ``f''(c) c``.
+        The size of ``grad f(c) + alpha (R(0) - mean)`` at the constant image c, and of the terms
+        that it is a difference of.
     """
-    one = problem.copies(i, 1)
     ones = torch.ones_like(one.adjoint_data)
-    u, y = one.physics.A(ones), one.y
-    seen = u.abs() >= SEEN * u.abs().max()
-    level = float((y[seen] / u[seen]).median())
-    rest = y - level * u
+    level, u = _level(one), one.physics.A(ones)
+    rest = one.y - level * u
     top = float(rest.abs().flatten().quantile(QUANTILE))
-    cut = replace(one, y=level * u + rest.clamp(-top, top))
-    slope = cut.data.gradient(level * ones)
-    terms = cut.data.hessian(level * ones)(level * ones)
-    root = math.sqrt(ones.numel())
-    return float(slope.norm()) / root, float(terms.norm()) / root
+    slope = replace(one, y=level * u + rest.clamp(-top, top)).data.gradient(level * ones)
+    pull = one.residual(0.0 * ones) - one.data.gradient(0.0 * ones)
+    terms = one.data.hessian(level * ones)(level * ones).norm() + pull.norm()
+    return float((slope + pull - pull.mean()).norm()), float(terms)

@@ -11,7 +11,6 @@ from deepinv.optim.data_fidelity import PoissonLikelihood
 from deepinv.physics import BlurFFT, Denoising, Inpainting, LinearPhysics
 from torch import Tensor
 
-from equipoise.bounds import ROUNDING
 from equipoise.equation import Equation
 from equipoise.gauge import Gauge, clipped, level_and_spread, scale_above_rounding
 from equipoise.regularizers import Regularizer, build
@@ -315,7 +314,7 @@ def test_rounding_is_what_the_jacobian_makes_of_it() -> None:
     rounding.measure(equation, state, gauge, torch.tensor([True, False]))
     bend = 1000.0 * norm(equation.y)  # J = 1 + alpha
     expected = torch.stack([(gauge.terms + bend)[0], STEEP * gauge.terms[1]])
-    torch.testing.assert_close(rounding.slack(gauge), eps * expected, rtol=1e-5, atol=0.0)
+    torch.testing.assert_close(rounding.slack(gauge), eps * expected, rtol=1e-6, atol=0.0)
     assert state.evaluations.tolist() == [2, 1]
     state = solver.step(equation, state)
     rounding.see(state, gauge)
@@ -343,19 +342,6 @@ def test_rounding_is_measured_in_float64() -> None:
     assert found is not None
     assert torch.equal(found, exact.residual(y.double()))
     assert exact.exact_residual(y.double()) is None
-
-
-def test_bounds_are_computed_in_float64_where_rounding_counts() -> None:
-    y = (picture() + 0.1 * normal(1, *SHAPE)).float() + 300.0
-    equation = Equation(Denoising(), y, blind("tikhonov"), 0.1)
-    solution = solved(equation, 5e-3)
-    solution.check()
-    exact = equation.exact_residual(solution.x)
-    assert exact is not None
-    assert solution.error_bound is not None
-    assert float(solution.rounding) > 0.05 * float(norm(exact))
-    expected = norm(exact).float() * (1.0 + ROUNDING)  # m = 1
-    torch.testing.assert_close(solution.error_bound, expected, rtol=1e-5, atol=0.0)
 
 
 class OnlyFloat32(LinearPhysics):

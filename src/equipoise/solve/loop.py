@@ -16,7 +16,7 @@ from equipoise.modes import verb
 from equipoise.solve.choice import default_solver
 from equipoise.solve.rounding import Rounding
 from equipoise.solve.solver import Solver, State, select_state
-from equipoise.solve.system import Guarded, System, Verifiable
+from equipoise.solve.system import Guarded, System
 from equipoise.status import Solution, Status
 from equipoise.vectors import expand, norm, where
 
@@ -31,8 +31,7 @@ DOUBT = 0.01
 #: Points at which that may be tried: a sample whose residual meets the tolerance in vain so often
 #: has stagnated.
 TRIES = 8
-#: Bounds allow so many times the estimate of rounding, which is statistical; where that is more
-#: than the share ``DOUBT`` of the residual, it is computed in float64.
+#: Bounds allow so many times the estimate of rounding, which is statistical.
 CAUTION = 2.0
 #: Length of the step, in shares of the largest value, that finds the edge of a domain nearby.
 EDGE = 1e-3
@@ -108,7 +107,7 @@ def solve(
         status=book.status,
         seconds=time.perf_counter() - started,
         solver=chosen.describe(run.state),
-        error_bound=_error_bound(system, book),
+        error_bound=_error_bound(system, book.length + CAUTION * book.rounding),
         rounding=book.rounding,
         terms=run.full_gauge.terms,
         edge=edge,
@@ -262,17 +261,14 @@ def _at_edge(system: System, book: _Book) -> Tensor | None:
     return None if inside is None else stagnated & ~inside
 
 
-def _error_bound(system: System, book: _Book) -> Tensor | None:
-    """``||E(x)|| / m`` where E is proved to be strongly monotone (theory, section 2)."""
+def _error_bound(system: System, residual: Tensor) -> Tensor | None:
+    """``||E(x)|| / m`` where E is proved to be strongly monotone (theory, section 2).
+
+    Args:
+        system: the equation.
+        residual: norm of E(x), with an allowance for its rounding, shape (B,).
+    """
     modulus = system.modulus
     if modulus is None or not modulus.proved or not modulus.value > 0:
         return None
-    length, slack = book.length, CAUTION * book.rounding
-    bound = length + slack
-    doubt = torch.isfinite(length) & (slack > DOUBT * length)
-    if bool(doubt.any()) and isinstance(system, Verifiable):
-        exact = system.exact_residual(book.x)
-        if exact is not None:
-            left = torch.finfo(exact.dtype).eps / torch.finfo(length.dtype).eps
-            bound = torch.where(doubt, (norm(exact) + left * slack).to(bound.dtype), bound)
-    return bound * (inflate(1.0) / modulus.value)
+    return residual * (inflate(1.0) / modulus.value)
