@@ -60,6 +60,26 @@ def test_the_solution_is_that_of_all_rows_together() -> None:
     assert found.value == pytest.approx(float(torch.linalg.matrix_norm(rows, 2)))
 
 
+@pytest.mark.parametrize(
+    ("names", "proved"), [(("circular", "denoise"), True), (("denoise", "valid"), False)]
+)
+def test_the_ends_of_the_spectrum_are_between_those_of_the_parts(
+    names: tuple[str, ...], proved: bool
+) -> None:
+    y = measurements(names)
+    equation = Equation(stacked(*names), TensorList(y), Tikhonov().double(), 0.3)
+    rows = torch.cat([dense_physics(physics(name), normal(1, *SHAPE)) for name in names])
+    exact = torch.linalg.svdvals(rows).square()
+    low, high = equation.data.spectrum
+    assert low.proved
+    assert 0 < low.value <= float(exact[-1])
+    assert high.proved == proved
+    if proved:
+        assert high.value >= float(exact[0])
+    assert equation.modulus is not None
+    assert equation.modulus.value == pytest.approx(low.value + 0.3)
+
+
 def test_derivatives_reach_every_part() -> None:
     y = [part.requires_grad_() for part in measurements(PARTS)]
     options = SolveOptions(tolerance=1e-12)

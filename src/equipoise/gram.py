@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
+from typing import Protocol, runtime_checkable
 
 import torch
 from deepinv.physics import DecomposablePhysics, LinearPhysics
@@ -22,6 +25,15 @@ CAUTION = 0.3
 PROBES, ALIKE = 6, 0.1
 #: Units of rounding by which results that should agree may differ.
 ROUNDING = 1e3
+
+
+@runtime_checkable
+class Summed(Protocol):
+    """A physics whose ``A^T A`` is the sum of those of others."""
+
+    @property
+    def summands(self) -> Sequence[LinearPhysics]:
+        """The others; none where they are not known."""
 
 
 def singular_values(physics: DecomposablePhysics) -> Tensor:
@@ -49,7 +61,8 @@ def diagonalises(physics: DecomposablePhysics, image: Tensor) -> bool:
 def gram_bounds(physics: LinearPhysics, image: Tensor) -> tuple[Bound, Bound]:
     """Smallest and largest eigenvalue of ``A^T A``.
 
-    Exact (proved) for decomposable physics whose decomposition holds; otherwise 0 (proved) and a
+    Exact (proved) for decomposable physics whose decomposition holds. Of a sum, between the sums
+    of the ends of its parts (Weyl), the upper one where all are proved. Otherwise 0 (proved) and a
     power-iteration estimate, which is a lower bound of the norm.
 
     Args:
@@ -63,12 +76,18 @@ def gram_bounds(physics: LinearPhysics, image: Tensor) -> tuple[Bound, Bound]:
         bottom = max(0.0, float(values.min()) - 8 * torch.finfo(values.dtype).eps * top)
         low, high = bottom**2 / inflate(1.0), inflate(top**2)
         return proved(low, "decomposition"), proved(high, "decomposition")
+    bottom_of_all = proved(0.0, "any linear A")
+    if isinstance(physics, Summed) and physics.summands:
+        lows, highs = zip(*(gram_bounds(part, image) for part in physics.summands), strict=True)
+        bottom_of_all, top_of_all = reduce(add, lows), reduce(add, highs)
+        if top_of_all.proved:
+            return bottom_of_all, top_of_all
     v = _random_like(image)
     size = norm(v)
     for _ in range(POWER_STEPS):
         v = physics.A_adjoint(physics.A(v / expand(size, v)))
         size = norm(v).clamp_min(torch.finfo(v.dtype).tiny)
-    return proved(0.0, "any linear A"), estimated(float(size.max()), "power iteration")
+    return bottom_of_all, estimated(float(size.max()), "power iteration")
 
 
 def cautious_multiplier(product: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:

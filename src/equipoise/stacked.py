@@ -53,6 +53,11 @@ class JoinedPhysics(LinearPhysics):
         """The physics with several measurements."""
         return self._whole[0]
 
+    @property
+    def summands(self) -> tuple[LinearPhysics, ...]:
+        """The physics whose ``A^T A`` add up to this one's; none of one that is not stacked."""
+        return tuple(self.parts) if self.stacked else ()
+
     def join(self, y: TensorList | Sequence[Tensor]) -> Tensor:
         """Measurements in parts as one tensor, shape (B, n).
 
