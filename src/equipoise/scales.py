@@ -13,8 +13,11 @@ from equipoise.gauge import Gauge, scale_above_rounding, weighted_norm
 from equipoise.regularizers.frozen import FrozenField
 from equipoise.vectors import expand, norm
 
+#: The mean of the diagonal of R's Jacobian is taken to be at least this share of the mean norm of
+#: its rows: of a field that mostly turns images the diagonal says little.
+ROWS = 0.1
 #: Pixels that A sees less than others may be solved less accurately by up to this factor.
-LENIENCE = 4.0
+LENIENCE = 4.5
 
 
 def gauge_of(
@@ -28,8 +31,8 @@ def gauge_of(
     The scale is the size of ``E`` at the constant image nearest to the data, which is what there is
     to solve: outliers of the data are cut, and of the regulariser there is its field at zero beside
     a constant. Where A sees pixels differently, all sizes are those of ``e_i / w_i`` with w like
-    the diagonal of the Jacobian: norms of the rows of ``D''`` plus alpha times that of a row of R's
-    Jacobian, over the largest, ``LENIENCE`` times it for pixels that are seen less.
+    the diagonal of the Jacobian: norms of the rows of ``D''`` plus alpha times the mean of R's
+    diagonal, over the largest, ``LENIENCE`` times it for pixels that are seen less.
 
     Args:
         data: the data part.
@@ -69,7 +72,8 @@ def _weights(
     bits = torch.randint(0, 2, like.shape[1:], generator=generator).to(like)
     signs = 2.0 * bits - 1.0
     change = field.field(expand(height, like) * signs) - pull
-    bend = norm(change) / (height * math.sqrt(signs.numel()))
+    least = ROWS * norm(change) / math.sqrt(signs.numel())
+    bend = torch.maximum((signs * change).flatten(1).mean(1), least) / height
     total = rows + expand(alpha(bend) * bend, like)
     top = total.flatten(1).amax(1)
     if not bool(torch.isfinite(top).all() & (total > 0).all()):
