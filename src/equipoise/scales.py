@@ -17,7 +17,7 @@ from equipoise.vectors import expand, norm
 #: its rows: of a field that mostly turns images the diagonal says little.
 ROWS = 0.1
 #: Pixels that A sees less than others may be solved less accurately by up to this factor.
-LENIENCE = 4.5
+LENIENCE = 4.0
 
 
 def gauge_of(
