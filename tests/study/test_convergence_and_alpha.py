@@ -69,7 +69,7 @@ def test_the_unconstrained_network_has_several_equilibria() -> None:
 
 def test_solves_that_fail_are_counted_and_named() -> None:
     case, settings = one("inpaint", "network", 12)
-    starved = settings.model_copy(update={"max_evaluations": 4, "noise_levels": (1e-1,)})
+    starved = settings.model_copy(update={"max_evaluations": 3, "noise_levels": (1e-1,)})
     record = run_case(case, starved)
     assert record.unsolved > 0
     assert any("did not converge" in line and "ITERATION_LIMIT" in line for line in record.findings)
