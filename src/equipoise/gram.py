@@ -32,7 +32,7 @@ class Summed(Protocol):
     """A physics whose ``A^T A`` is the sum of those of others."""
 
     @property
-    def summands(self) -> Sequence[LinearPhysics]:
+    def gram_summands(self) -> Sequence[LinearPhysics]:
         """The others; none where they are not known."""
 
 
@@ -77,8 +77,10 @@ def gram_bounds(physics: LinearPhysics, image: Tensor) -> tuple[Bound, Bound]:
         low, high = bottom**2 / inflate(1.0), inflate(top**2)
         return proved(low, "decomposition"), proved(high, "decomposition")
     bottom_of_all = proved(0.0, "any linear A")
-    if isinstance(physics, Summed) and physics.summands:
-        lows, highs = zip(*(gram_bounds(part, image) for part in physics.summands), strict=True)
+    if isinstance(physics, Summed) and physics.gram_summands:
+        lows, highs = zip(
+            *(gram_bounds(part, image) for part in physics.gram_summands), strict=True
+        )
         bottom_of_all, top_of_all = reduce(add, lows), reduce(add, highs)
         if top_of_all.proved:
             return bottom_of_all, top_of_all

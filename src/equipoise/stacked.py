@@ -54,7 +54,7 @@ class JoinedPhysics(LinearPhysics):
         return self._whole[0]
 
     @property
-    def summands(self) -> tuple[LinearPhysics, ...]:
+    def gram_summands(self) -> tuple[LinearPhysics, ...]:
         """The physics whose ``A^T A`` add up to this one's; none of one that is not stacked."""
         return tuple(self.parts) if self.stacked else ()
 
