@@ -13,8 +13,7 @@ from torch import Tensor
 
 from equipoise.equation import Equation
 from equipoise.gauge import Gauge, clipped, level_and_spread, scale_above_rounding
-from equipoise.regularizers import Regularizer, build
-from equipoise.scales import LENIENCE
+from equipoise.regularizers import Regularizer, Residual, build
 from equipoise.solve import FixedPoint, solve
 from equipoise.solve.rounding import STEEP, UNITS, Rounding
 from equipoise.status import Solution, Status
@@ -194,9 +193,25 @@ def test_unseen_pixels_have_the_mean_diagonal_of_the_regularizer() -> None:
     assert weights is not None
     basis = torch.eye(math.prod(SHAPE), dtype=torch.float64).reshape(-1, *SHAPE)
     mean = equation.frozen.field(basis).flatten(1).diagonal().mean()
-    expected = LENIENCE * 0.01 * mean / (1.0 + 0.01 * mean)
+    expected = 4.0 * 0.01 * mean / (1.0 + 0.01 * mean)
     assert float(weights[mask == 0].max()) == pytest.approx(float(expected), rel=0.08)
     assert float(weights[mask == 1].min()) == 1.0
+
+
+class Shifts(torch.nn.Module):
+    """``x - S x`` with a skew S, so that ``R = Id - N = S`` has the diagonal 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - (x.roll(1, 3) - x.roll(-1, 3))
+
+
+def test_unseen_pixels_of_a_field_that_only_turns_have_a_share_of_its_rows() -> None:
+    mask = (normal(1, *SHAPE, seed=4) > 0).double()
+    equation = Equation(Inpainting(SHAPE, mask=mask), mask * picture(), Residual(Shifts()), 0.01)
+    weights = equation.gauge.weights
+    assert weights is not None
+    rows = 0.1 * math.sqrt(2.0)
+    assert float(weights[mask == 0].max()) == pytest.approx(0.04 * rows, rel=0.1)
 
 
 def test_weights_are_the_diagonal_of_the_jacobian() -> None:
@@ -206,7 +221,7 @@ def test_weights_are_the_diagonal_of_the_jacobian() -> None:
     weights = equation.gauge.weights
     assert weights is not None
     diagonal = values.square() + 0.01
-    expected = (LENIENCE * diagonal / diagonal.max()).clamp_max(1.0)
+    expected = (4.0 * diagonal / diagonal.max()).clamp_max(1.0)
     torch.testing.assert_close(weights, expected)
     e = normal(1, *SHAPE, seed=5)
     torch.testing.assert_close(equation.gauge.size(e), norm(e / expected))

@@ -60,11 +60,11 @@ def test_learned_regularizers_take_two_thirds_of_the_evaluations() -> None:
     assert int(good.evaluations) <= 0.67 * int(plain.evaluations)
 
 
-@pytest.mark.parametrize(("alpha", "share"), [(0.1, 0.8), (0.01, 0.4)])
+@pytest.mark.parametrize(("alpha", "balanced", "plain"), [(0.1, 49, 68), (0.01, 50, 136)])
 def test_inpainting_takes_fewer_evaluations_with_balanced_pixels(
-    alpha: float, share: float, monkeypatch: pytest.MonkeyPatch
+    alpha: float, balanced: int, plain: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """49 instead of 68 and 50 instead of 136."""
+    """The numbers of docs/solvers.md, up to what rounding makes of them."""
     mask = (normal(1, 1, 96, 96, seed=1) > 0).float()
     y = mask * (photograph(96) + 0.05 * normal(1, 1, 96, 96)).float()
     physics = Inpainting((1, 96, 96), mask=mask)
@@ -80,9 +80,9 @@ def test_inpainting_takes_fewer_evaluations_with_balanced_pixels(
     ) -> LocalInverse:
         return local_inverse(local, multiplier, floor)
 
-    balanced = evaluations()
+    assert evaluations() == pytest.approx(balanced, rel=0.06)
     monkeypatch.setattr(equipoise.equation, "local_inverse", unbalanced)
-    assert balanced <= share * evaluations()
+    assert evaluations() == pytest.approx(plain, rel=0.06)
 
 
 @pytest.mark.parametrize("name", ["crr", "wcrr"])

@@ -19,10 +19,8 @@ RATES = Rates(contiguous=1e9, channels_last=2e9, matrix=1e9, matrix_tf32=None, b
 
 
 @pytest.mark.parametrize("weights", get_args(Weights))
-def test_a_table_of_evaluations(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the compiler, which takes most of a minute and has tests of its own."""
+def test_a_table_of_evaluations(weights: Weights) -> None:
     need_data()
-    monkeypatch.setattr(evaluation, "use_compiler", lambda wanted: None)
     truth = photographs("set12", 1, 48)[0][None]
     table = evaluation._measure(weights, truth, RATES, 1, "tiny")
     cells = {row.label: row.values for row in table.rows}

@@ -79,8 +79,8 @@ def test_source_condition_and_pretraining(run: Run, photos: Path, tmp_path: Path
     out = tmp_path / "results"
     result = run(
         "compare", "--task", "inpaint", "--data", photos, "--patch-size", 16, "--patches", 8,
-        "--batch-size", 4, "--crop", 24, "--validation-crop", 24, "--time-budget", "0.5s",
-        "--methods", "bilevel,source-condition",
+        "--batch-size", 4, "--crop", 24, "--validation-crop", 24, "--time-budget", "1s",
+        "--methods", "bilevel,equilibrium,jacobian-free,source-condition",
         "--regularizer", "contractive,crr", "--pretrain", "source-condition",
         "--pretrain-steps", 2, "--out", out,
     )  # fmt: skip
@@ -89,14 +89,14 @@ def test_source_condition_and_pretraining(run: Run, photos: Path, tmp_path: Path
     rows = [(entry["method"], entry["regularizer"]) for entry in summary["runs"]]
     assert rows == [
         ("bilevel", "crr"),
-        ("source-condition", "contractive"),
-        ("source-condition", "crr"),
-    ]
+        *((m, r) for m in ("equilibrium", "jacobian-free", "source-condition")
+          for r in ("contractive", "crr")),
+    ]  # fmt: skip
     for entry in summary["runs"]:
         if entry["method"] == "source-condition":
             assert entry["adjoint_evaluations"] == 0.0
         else:
-            assert entry["steps"] >= 1
+            assert entry["steps"] >= 2
     assert "--pretrain source-condition --pretrain-steps 2" in summary["command"]
 
 

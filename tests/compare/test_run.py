@@ -213,7 +213,7 @@ def test_observers_are_told_of_every_run_and_step(
 
 
 def test_twice_the_same_on_the_embedded_photographs() -> None:
-    settings = tiny(methods=("tikhonov", "equilibrium"), steps=2, seed=3)
+    settings = tiny(methods=("tikhonov", "bilevel", "equilibrium"), steps=2, seed=3)
     first, second = run_comparison(settings), run_comparison(settings)
     assert numbers(first) == numbers(second)
     (task,) = first.tasks
