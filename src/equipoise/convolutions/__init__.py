@@ -1,0 +1,1 @@
+"""What makes regularisers of convolutions fast: tiles, kernels, gradients, norms, inverses."""
