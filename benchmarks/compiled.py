@@ -16,8 +16,8 @@ from benchmarks import timing
 from benchmarks.instances import ridge
 from benchmarks.machine import device
 from benchmarks.record import Column, Row, Table, Value
+from equipoise.convolutions.tiles import plan
 from equipoise.regularizers.profiles import LogCosh, Profile, StudentT
-from equipoise.regularizers.tiles import plan
 
 #: Pixels and channels of a tile.
 EDGE, FEATURES = 96, 64
@@ -50,7 +50,7 @@ def compiled_table(repeats: int) -> Table:
 
 
 def _row(name: str, profile: Profile, features: Tensor, repeats: int) -> Row:
-    point = profile.pointwise()
+    point = profile.frozen()
     (tile,) = plan(1, (EDGE, EDGE), (2, 2), 1, EDGE * EDGE)
 
     scratch = features.clone()

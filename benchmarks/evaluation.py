@@ -23,7 +23,7 @@ from benchmarks.rates import Rates, measure_rates
 from benchmarks.record import Column, Record, Row, Table, Value
 from benchmarks.straightforward import Straightforward, flops, straightforward, traffic
 from benchmarks.tables import number
-from equipoise.compiling import use_compiler
+from equipoise.convolutions.compiling import use_compiler
 from equipoise.equation import Equation
 from equipoise.regularizers import build
 from equipoise.solve import solve

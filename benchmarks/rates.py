@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from benchmarks import timing
 from benchmarks.machine import device
-from equipoise.precision import without_tf32
+from equipoise.convolutions.precision import without_tf32
 
 #: Channels and kernel size of the convolution whose rate is the limit to measure against.
 CHANNELS, KERNEL = 64, 3

@@ -8,16 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from equipoise.bounds import Bound, proved
+from equipoise.bounds import proved
+from equipoise.fields import Field, Fold, Linearization, Traits, autograd_linearization
 from equipoise.regularizers import (
-    Linearization,
     Regularizer,
     Residual,
     Tikhonov,
     build,
 )
 from equipoise.regularizers.base import Constants
-from equipoise.regularizers.linearization import autograd_linearization
 from equipoise.status import Solution, Status
 from equipoise.vectors import dot
 
@@ -37,28 +36,25 @@ class LogCosh(Regularizer):
     def _potential(self, x: Tensor, constants: Constants) -> Tensor:
         return self.a * (x.abs() + nn.functional.softplus(-2.0 * x.abs())).flatten(1).sum(1)
 
-    def modulus(self) -> Bound:
-        return proved(0.0)
-
-    def lipschitz(self) -> Bound:
-        return proved(float(self.a.detach()))
+    def _known(self, constants: Constants) -> Traits:
+        return Traits(modulus=proved(0.0), lipschitz=proved(float(self.a.detach())))
 
 
 class HighModulus(LogCosh):
-    def modulus(self) -> Bound:
-        return proved(0.01)
+    def _known(self, constants: Constants) -> Traits:
+        return Traits(modulus=proved(0.01), lipschitz=super()._known(constants).lipschitz)
 
 
 class FarTooHighModulus(LogCosh):
     """The error bounds of solves would be a thousand times too small."""
 
-    def modulus(self) -> Bound:
-        return proved(50.0)
+    def _known(self, constants: Constants) -> Traits:
+        return Traits(modulus=proved(50.0), lipschitz=super()._known(constants).lipschitz)
 
 
 class LowLipschitz(LogCosh):
-    def lipschitz(self) -> Bound:
-        return proved(1.49)
+    def _known(self, constants: Constants) -> Traits:
+        return Traits(modulus=proved(0.0), lipschitz=proved(1.49))
 
 
 class LowLipschitzOfConvolution(Regularizer):
@@ -74,16 +70,21 @@ class LowLipschitzOfConvolution(Regularizer):
     def _potential(self, x: Tensor, constants: Constants) -> Tensor:
         return self.inner.potential(x)
 
-    def lipschitz(self) -> Bound:
-        return proved(7.8)
+    def _known(self, constants: Constants) -> Traits:
+        return Traits(lipschitz=proved(7.8))
 
 
 class FalseBounded(LogCosh):
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         return super()._field(x, constants) + 1e-3 * x
 
-    def bounded(self) -> bool:
-        return True
+    def _known(self, constants: Constants) -> Traits:
+        return Traits(bounded=True)
+
+
+class FalseLinear(LogCosh):
+    def _known(self, constants: Constants) -> Traits:
+        return Traits(linear=True)
 
 
 class FalseAttaining(LogCosh):
@@ -92,16 +93,16 @@ class FalseAttaining(LogCosh):
     def _potential(self, x: Tensor, constants: Constants) -> Tensor:
         return super()._potential(x, constants) - 2.0 * x.flatten(1).sum(1)
 
-    def attaining(self) -> bool:
-        return True
+    def _known(self, constants: Constants) -> Traits:
+        return Traits(attaining=True)
 
 
 class AttainingWithoutPotential(Residual):
     def __init__(self) -> None:
         super().__init__(lambda x: 0.5 * x.roll(1, -1))
 
-    def attaining(self) -> bool:
-        return True
+    def _known(self, constants: Constants) -> Traits:
+        return Traits(attaining=True)
 
 
 class FalseDisc(Residual):
@@ -113,11 +114,8 @@ class FalseDisc(Residual):
     def __init__(self) -> None:
         super().__init__(lambda x: -0.5 * x.flip(-1) * torch.tensor([1.0, -1.0]).double())
 
-    def modulus(self) -> Bound:
-        return proved(1.0)
-
-    def lipschitz(self) -> Bound:
-        return proved(1.2)
+    def _known(self, constants: Constants) -> Traits:
+        return Traits(modulus=proved(1.0), lipschitz=proved(1.2))
 
 
 class FalseGradient(LogCosh):
@@ -126,8 +124,10 @@ class FalseGradient(LogCosh):
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         return self.a * torch.tanh(x + x.roll(1, -1))
 
-    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
-        return autograd_linearization(lambda z: self._field(z, constants), x, symmetric=False)
+    def _frozen(self, fold: Fold, constants: Constants) -> Field:
+        made = super()._frozen(fold, constants)
+        made._linearize = lambda x: autograd_linearization(made._value, x, symmetric=False)
+        return made
 
 
 class OtherPotential(LogCosh):
@@ -136,9 +136,20 @@ class OtherPotential(LogCosh):
 
 
 class OtherTogether(LogCosh):
-    def _potential_and_field(self, x: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
-        value, field = super()._potential_and_field(x, constants)
-        return value, 1.01 * field
+    def _frozen(self, fold: Fold, constants: Constants) -> Field:
+        made = super()._frozen(fold, constants)
+        made._potential_and_value = lambda x: (
+            self._potential(x, constants),
+            1.01 * self._field(x, constants),
+        )
+        return made
+
+
+class OtherFrozen(LogCosh):
+    def _frozen(self, fold: Fold, constants: Constants) -> Field:
+        made = super()._frozen(fold, constants)
+        made._value = lambda x: 1.01 * self._field(x, constants)
+        return made
 
 
 class BatchPotential(LogCosh):
@@ -156,9 +167,15 @@ class WrongProducts(LogCosh):
         super().__init__()
         self.factors = (jvp, vjp)
 
-    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
-        near, (f, g) = super()._linearize(x, constants), self.factors
-        return Linearization(lambda v: f * near.jvp(v), lambda w: g * near.vjp(w))
+    def _frozen(self, fold: Fold, constants: Constants) -> Field:
+        made, (f, g) = super()._frozen(fold, constants), self.factors
+
+        def wrong(x: Tensor) -> Linearization:
+            near = autograd_linearization(made._value, x, symmetric=True)
+            return Linearization(lambda v: f * near.jvp(v), lambda w: g * near.vjp(w))
+
+        made._linearize = wrong
+        return made
 
 
 class HiddenParameter(LogCosh):
@@ -212,13 +229,6 @@ class SmallParameter(LogCosh):
         return self.a * torch.tanh(x) + small.square() * x
 
 
-class OtherSlope(LogCosh):
-    """Right values, and one way to get them that forgets the parameter."""
-
-    def _potential_and_field(self, x: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
-        return self._potential(x, constants), self.a.detach() * torch.tanh(x)
-
-
 class FalseOnce(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, a: Tensor) -> Tensor:
@@ -243,10 +253,9 @@ class ForgetfulConstants(LogCosh):
     def constants(self) -> Constants:
         return (self.a.square(),)
 
-    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
         a = constants[0] if not constants[0].requires_grad else self.a
-        slope = a.detach() * (1.0 - torch.tanh(x).square())
-        return Linearization(lambda v: slope * v, lambda v: slope * v)
+        return a * torch.tanh(x)
 
 
 class LooseConstants(LogCosh):
@@ -269,11 +278,16 @@ class NotFinite(LogCosh):
         return super()._field(x, constants) / (x.shape[-1] - SHAPE[-1])
 
 
+class Open(Fold):
+    def __call__(self, x: Tensor) -> Tensor:
+        return x
+
+
 class Careless(LogCosh):
     """Takes whatever broadcasts."""
 
-    def _fold(self, x: Tensor) -> Tensor:
-        return x
+    def _fold(self) -> Fold:
+        return Open("Careless", None, None, None)
 
 
 class GrayByName(LogCosh):
@@ -281,8 +295,8 @@ class GrayByName(LogCosh):
 
     channels = 1
 
-    def _fold(self, x: Tensor) -> Tensor:
-        return x
+    def _fold(self) -> Fold:
+        return Open("GrayByName", None, None, None)
 
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         return super()._field(x, constants) + x.sum(1, keepdim=True)

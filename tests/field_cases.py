@@ -34,6 +34,16 @@ CASES: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
         {"inner": {"name": "wcrr", "filters": (4, 8)}, "scale": 3.0},
         (1, 1, 40, 32),
     ),
+    "sum": (
+        "sum",
+        {
+            "parts": [
+                {"name": "crr", "filters": (4, 8)},
+                {"name": "tikhonov", "operator": "gradient"},
+            ]
+        },
+        (2, 3, 24, 31),
+    ),
     "dense": ("tied-dense", {"image_shape": [1, 4, 5], "features": 6}, (3, 1, 4, 5)),
     "untied dense": ("untied-dense", {"image_shape": [1, 4, 5], "features": 6}, (3, 1, 4, 5)),
     "total variation": ("tv", {}, (2, 1, 12, 17)),

@@ -22,7 +22,7 @@ from equipoise.data_term import data_term
 from equipoise.differentiate import attach_gradient
 from equipoise.equation import Equation
 from equipoise.errors import InputError, UsageError
-from equipoise.gram import gram_bounds
+from equipoise.gram import Gram
 from equipoise.regularizers import Tikhonov
 from equipoise.solve import solve
 from equipoise.testing import directional_difference
@@ -183,7 +183,7 @@ def test_norm_of_the_zero_operator() -> None:
 
         A_adjoint = A
 
-    low, high = gram_bounds(Nothing(), normal(1, 1, 4, 4))
+    low, high = Gram(Nothing(), normal(1, 1, 4, 4)).bounds
     assert (low.value, low.kind) == (0.0, Kind.PROVED)
     assert high.value == pytest.approx(0.0, abs=1e-300)
     assert high.kind is Kind.ESTIMATED
@@ -192,6 +192,6 @@ def test_norm_of_the_zero_operator() -> None:
 def test_singular_values_within_rounding_of_zero_prove_nothing() -> None:
     kernel = torch.full((1, 1, 1, 4), 0.25)  # its transfer function vanishes at a frequency
     physics = BlurFFT(img_size=(1, 8, 8), filter=kernel)
-    low, _ = gram_bounds(physics, torch.zeros(1, 1, 8, 8))
+    low, _ = Gram(physics, torch.zeros(1, 1, 8, 8)).bounds
     assert low.proved
     assert low.value == 0.0

@@ -192,7 +192,7 @@ def test_unseen_pixels_have_the_mean_diagonal_of_the_regularizer() -> None:
     weights = equation.gauge.weights
     assert weights is not None
     basis = torch.eye(math.prod(SHAPE), dtype=torch.float64).reshape(-1, *SHAPE)
-    mean = equation.frozen.field(basis).flatten(1).diagonal().mean()
+    mean = equation.field.value(basis).flatten(1).diagonal().mean()
     expected = 4.0 * 0.01 * mean / (1.0 + 0.01 * mean)
     assert float(weights[mask == 0].max()) == pytest.approx(float(expected), rel=0.08)
     assert float(weights[mask == 1].min()) == 1.0

@@ -19,7 +19,7 @@ frozen = r.frozen()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(4):
-        frozen.potential_and_field(x)
+        frozen.potential_and_value(x)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 4
 faults()
 print(faults() * resource.getpagesize())

@@ -428,7 +428,7 @@ def test_constants_do_not_outlive_an_update() -> None:
     first = Equation(operator, y, Tikhonov(), 0.5)
     multiplier = first.data.multiplier(y)
     assert first.data.spectrum[1].value == pytest.approx(1.0)
-    assert first.data.alike
+    assert first.data.gram.alike
     same = Equation(operator, y, Tikhonov(), 0.5)
     same.keep(first)
     assert same.data.multiplier(y) is multiplier

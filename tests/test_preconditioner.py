@@ -18,7 +18,7 @@ from deepinv.physics import (
 from torch import Tensor
 
 from equipoise import Equation
-from equipoise.circulant import (
+from equipoise.convolutions.circulant import (
     FLOOR,
     FLOORS,
     LocalInverse,

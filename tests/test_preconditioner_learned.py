@@ -12,9 +12,9 @@ from deepinv.physics import Denoising, Inpainting
 from skimage.io import imread
 from torch import Tensor
 
-import equipoise.equation
+import equipoise.equilibrium
 from equipoise import Equation
-from equipoise.circulant import LocalInverse, LocalKernels, local_inverse
+from equipoise.convolutions.circulant import LocalInverse, LocalKernels, local_inverse
 from equipoise.differentiate import BackwardRecord, adjoint_by_name, attach_gradient
 from equipoise.regularizers import RidgeRegularizer
 from equipoise.solve import LBFGS, solve
@@ -81,7 +81,7 @@ def test_inpainting_takes_fewer_evaluations_with_balanced_pixels(
         return local_inverse(local, multiplier, floor)
 
     assert evaluations() == pytest.approx(balanced, rel=0.06)
-    monkeypatch.setattr(equipoise.equation, "local_inverse", unbalanced)
+    monkeypatch.setattr(equipoise.equilibrium, "local_inverse", unbalanced)
     assert evaluations() == pytest.approx(plain, rel=0.06)
 
 

@@ -126,7 +126,7 @@ def test_every_sample_is_solved_with_its_own_operator(make: Make, regularizer: s
 @KINDS
 def test_a_batch_of_such_operators_is_never_cut(make: Make) -> None:
     equation = Equation(make(masks()), normal(2, 1, SIZE, SIZE), Tikhonov())
-    assert not equation.data.alike
+    assert not equation.data.gram.alike
     assert equation.select(torch.tensor([1])) is None
 
 
@@ -135,7 +135,7 @@ def test_operators_for_all_samples_are_cut(name: str) -> None:
     operator = physics(name)
     for batch in (1, 2, 5):
         equation = Equation(operator, measure(operator, (batch, *image_shape(name))), Tikhonov())
-        assert equation.data.alike
+        assert equation.data.gram.alike
 
 
 def test_one_pixel_of_a_large_mask_is_seen() -> None:
@@ -245,7 +245,7 @@ def test_the_question_is_asked_late_and_once(monkeypatch: pytest.MonkeyPatch) ->
         assert other.data.spectrum == equation.data.spectrum
     assert asked == [4]
     larger = equation.with_measurements(torch.cat([y, y]))
-    assert larger.data.alike
+    assert larger.data.gram.alike
     assert asked == [4, 8]  # more rows than anyone has tried
 
 
@@ -254,11 +254,11 @@ def test_answers_are_not_kept_for_another_number_of_operators() -> None:
     held[2] = 2.0
     operator, y = ByRow(held), normal(3, 1, 4, 4)
     two = Equation(operator, y[:2], Tikhonov("gradient"), 0.1)
-    assert two.data.alike  # as far as two rows go
+    assert two.data.gram.alike  # as far as two rows go
     assert two.data.spectrum[1].value == pytest.approx(1.0)
     assert len(two.data.multiplier(y[:2])) == 1
     three = two.with_measurements(y)
-    assert not three.data.alike
+    assert not three.data.gram.alike
     assert three.select(torch.tensor([2])) is None
     assert three.data.spectrum[1].value == pytest.approx(4.0)
     multiplier = three.data.multiplier(y)
@@ -270,7 +270,7 @@ def test_a_likelihood_hands_on_what_was_asked(monkeypatch: pytest.MonkeyPatch) -
     operator = physics("circular")
     y = operator.A(0.5 + torch.rand(3, 1, 5, 6, dtype=torch.float64))
     first = Equation(operator, y, Tikhonov(), 0.1, PoissonLikelihood(bkg=0.1))
-    assert first.data.alike
+    assert first.data.gram.alike
     monkeypatch.setattr(data_terms, "treats_samples_alike", lambda *_: pytest.fail("asked again"))
     assert first.with_measurements(y[:2]).select(torch.tensor([0])) is not None
 

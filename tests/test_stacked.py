@@ -41,7 +41,7 @@ def measurements(names: tuple[str, ...], batch: int = 2) -> list[Tensor]:
 
 
 def solved(equation: Equation) -> Tensor:
-    solution = solve(equation, equation.adjoint_data, tolerance=1e-12)
+    solution = solve(equation, equation.like, tolerance=1e-12)
     assert solution.all_converged
     return solution.x
 

@@ -16,13 +16,13 @@ from deepinv.physics import adjoint_function
 from torch import Tensor
 
 from equipoise.certify import certify
+from equipoise.convolutions.norm import convolution_norm
+from equipoise.convolutions.precision import without_tf32
 from equipoise.differentiate import attach_gradient
 from equipoise.equation import Equation
-from equipoise.precision import without_tf32
 from equipoise.problems import Problem, deblur, denoise, tomography
 from equipoise.reconstructor import EquilibriumReconstructor, SolveOptions
 from equipoise.regularizers import Regularizer, build
-from equipoise.regularizers.lipschitz import convolution_norm
 from equipoise.solve import solve
 
 THREADS, CALLS = 4, 2

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from equipoise.bounds import Bound, Kind
-    from equipoise.compiling import use_compiler
+    from equipoise.convolutions.compiling import use_compiler
     from equipoise.equation import Equation
     from equipoise.errors import (
         AdjointError,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         RidgeRegularizer,
         Scaled,
         SmoothedTotalVariation,
+        Sum,
         TiedConvPair,
         Tikhonov,
         Traits,
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
 #: Where each public name comes from.
 _HOMES = {
     "equipoise.bounds": ("Bound", "Kind"),
-    "equipoise.compiling": ("use_compiler",),
+    "equipoise.convolutions.compiling": ("use_compiler",),
     "equipoise.equation": ("Equation",),
     "equipoise.errors": (
         "AdjointError",
@@ -100,6 +101,7 @@ _HOMES = {
         "RidgeRegularizer",
         "Scaled",
         "SmoothedTotalVariation",
+        "Sum",
         "TiedConvPair",
         "Tikhonov",
         "Traits",
@@ -141,6 +143,7 @@ __all__ = [
     "Solution",
     "SolveOptions",
     "Status",
+    "Sum",
     "TiedConvPair",
     "Tikhonov",
     "TrainSettings",

@@ -10,10 +10,10 @@ from deepinv.physics import LinearPhysics
 from torch import Tensor
 
 from equipoise.checks import require_positive
+from equipoise.convolutions.precision import without_tf32
 from equipoise.errors import AdjointError, InputError
 from equipoise.modes import verb
 from equipoise.physics_state import State
-from equipoise.precision import without_tf32
 
 #: Relative defect that is taken for rounding, by dtype. Exact pairs measure up to 1e-6 and 1e-15.
 TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-10}

@@ -15,22 +15,15 @@ from deepinv.optim.data_fidelity import (
     IndicatorL2,
     PoissonLikelihood,
 )
-from deepinv.physics import DecomposablePhysics, LinearPhysics
+from deepinv.physics import Denoising, LinearPhysics
 from torch import Tensor
 
 from equipoise.bounds import Bound, estimated, proved
 from equipoise.errors import InputError, UsageError
 from equipoise.gauge import clipped, level_and_spread
-from equipoise.gram import (
-    cautious_multiplier,
-    diagonalises,
-    gram_bounds,
-    row_norms,
-    singular_values,
-    treats_samples_alike,
-)
+from equipoise.gram import Gram, cautious_multiplier, row_norms
 from equipoise.modes import leaf
-from equipoise.vectors import dot, expand
+from equipoise.vectors import expand
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +64,8 @@ class DataTerm:
     def energy_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``f(x)``, shape (B,), and ``grad f(x)`` from one application of A."""
         misfit = self.physics.A(x) - self.y
-        energy = 0.5 * self.weight * dot(misfit, misfit)
+        flat = misfit.flatten(1)
+        energy = 0.5 * self.weight * torch.linalg.vecdot(flat, flat).real
         return energy, self._weighted(self.physics.A_adjoint(misfit))
 
     def hessian(self, x: Tensor) -> Callable[[Tensor], Tensor]:
@@ -84,7 +78,7 @@ class DataTerm:
 
     def contrast(self) -> Contrast:
         """``grad f`` at the best constant image, without what outliers of the data add."""
-        ones = self._ones
+        ones = self.gram.ones
         level, spread = level_and_spread(self.y, ones)
         slope = self._slope_at(expand(level, ones) * ones)
         if slope.is_complex():  # Fourier coefficients are mostly outliers; those of the image count
@@ -93,7 +87,7 @@ class DataTerm:
 
     def gradient_terms(self, level: Tensor) -> Tensor:
         """What ``grad f`` is a difference of, an image (B, C, *spatial): ``A^T y / sigma^2``."""
-        return self._weighted(self._back)
+        return self._weighted(self.gram.image)
 
     def row_norms(self, x: Tensor) -> Tensor | None:
         """Norms of the rows of ``f''`` at x, where they differ.
@@ -105,18 +99,8 @@ class DataTerm:
             Tensor of shape (1 or B, C, *spatial); None where the rows are alike, as those of a
             convolution.
         """
-        rows = self._row_norms
+        rows = self.gram.row_norms
         return None if rows is None else self._weighted(rows)
-
-    @cached_property
-    def _row_norms(self) -> Tensor | None:
-        physics = self.physics
-        return row_norms(lambda v: physics.A_adjoint(physics.A(v)), self.like_image)
-
-    @cached_property
-    def _ones(self) -> Tensor:
-        """``A 1``, shape (1 or B, ...)."""
-        return self.physics.A(torch.ones_like(self.like_image))
 
     def _slope_at(self, u: Tensor) -> Tensor:
         """Derivative of ``d(u, y)`` by u."""
@@ -128,74 +112,46 @@ class DataTerm:
 
         They hold for every sample, also where each has an operator of its own.
         """
-        low, high = self._gram_bounds
+        low, high = self.gram.bounds
         weights = torch.as_tensor(self.weight, dtype=torch.float64)
         return low.times(float(weights.min())), high.times(float(weights.max()))
 
     @cached_property
-    def _gram_bounds(self) -> tuple[Bound, Bound]:
-        return gram_bounds(self.physics, self.like_image)
-
-    @cached_property
-    def alike(self) -> bool:
-        """Whether A does the same to every sample, tried on random images the first time.
-
-        Only then may a batch be cut, and what one sample tells be used for all.
-        """
-        return treats_samples_alike(self.physics, self._back, self.y)
-
-    @property
-    def like_image(self) -> Tensor:
-        """Images to ask A with: one where it treats all alike, otherwise as many as samples."""
-        image = self._back
-        return image[:1] if len(image) == 1 or self.alike else image
+    def gram(self) -> Gram:
+        """What is known of ``A^T A``."""
+        with torch.no_grad():
+            return Gram(self.physics, self.physics.A_adjoint(self.y), self.y)
 
     def multiplier(self, x: Tensor) -> Tensor:
         """Fourier multiplier for preconditioning ``f''(x)``.
 
-        The nearest one (:func:`equipoise.circulant.nearest_multiplier`), raised by ``CAUTION``
-        times what it misses: eigenvalues that are taken too small cost more than too large ones.
-
         Returns:
             Tensor of shape (1 or B, C, *frequencies of a real FFT).
         """
-        return self._weighted(self._multiplier)
-
-    @cached_property
-    def _multiplier(self) -> Tensor:
-        physics = self.physics
-        return cautious_multiplier(lambda v: physics.A_adjoint(physics.A(v)), self.like_image)
+        return self._weighted(self.gram.multiplier)
 
     def shifted_inverse(self, c: float) -> Callable[[Tensor], Tensor] | None:
         """``v -> (f'' + c I)^{-1} v`` where a decomposition of the physics gives it, else None.
 
         None as well where every sample has a weight of its own.
         """
-        physics, weight = self.physics, self.weight
-        if not isinstance(physics, DecomposablePhysics):
+        calculus, weight = self.gram.calculus, self.weight
+        if calculus is None or (isinstance(weight, Tensor) and len(weight) > 1):
             return None
-        if isinstance(weight, Tensor) and len(weight) > 1:
-            return None
-        with torch.no_grad():
-            if not diagonalises(physics, self.like_image):
-                return None
-        squared = float(weight) * singular_values(physics).square() + c
-        return lambda v: physics.V(physics.V_adjoint(v) / squared)
+        scale = float(weight)
+        return lambda v: calculus.apply(lambda s, shift: 1.0 / (scale * s.square() + shift), v, c)
 
     def at(self, keep: Tensor) -> DataTerm | None:
         """The same term for some of the samples; None if A does not treat all samples alike."""
-        return self._copy(keep) if len(self.y) == 1 or self.alike else None
+        if len(self.y) > 1 and not self.gram.alike:
+            return None
+        cut = self._copy(keep)
+        cut.gram = self.gram.of(self.gram.image[keep], cut.y)
+        return cut
 
     def keep(self, other: DataTerm) -> None:
         """Take over what the term of other measurements has found out about the same physics."""
-        known = {"_gram_bounds", "_multiplier", "_row_norms", "_ones"} & other.__dict__.keys()
-        same = len(self.y) == len(other.y)
-        if known and not same:
-            _ = other.alike  # of one batch nothing is known for a batch of another size
-        if "alike" in other.__dict__ and (not other.alike or len(self.y) <= len(other.y)):
-            self.__dict__.update(alike=other.alike)
-        if same or (known and other.alike and self.alike):
-            self.__dict__.update({name: other.__dict__[name] for name in known})
+        self.gram = other.gram.of(self.gram.image, self.y)
 
     def _copy(self, keep: Tensor) -> DataTerm:
         weight = self.weight
@@ -208,11 +164,25 @@ class DataTerm:
             return expand(self.weight, v) * v
         return v if self.weight == 1.0 else self.weight * v
 
+
+class IdentityTerm(DataTerm):
+    """``f(x) = ||x - y||^2 / 2``.
+
+    Args:
+        y: images, shape (B, C, *spatial).
+    """
+
+    def __init__(self, y: Tensor) -> None:
+        super().__init__(Denoising(), y)
+
     @cached_property
-    def _back(self) -> Tensor:
-        """``A^T y``, shape (B, C, *spatial)."""
-        with torch.no_grad():
-            return self.physics.A_adjoint(self.y)
+    def spectrum(self) -> tuple[Bound, Bound]:
+        """1 and 1."""
+        one = proved(1.0, "identity")
+        return one, one
+
+    def _copy(self, keep: Tensor) -> IdentityTerm:
+        return IdentityTerm(self.y[keep])
 
 
 class GeneralDataTerm(DataTerm):
@@ -268,7 +238,7 @@ class GeneralDataTerm(DataTerm):
 
     def gradient_terms(self, level: Tensor) -> Tensor:
         """``f''(c) c`` at the constant image c, which is like the terms of the gradient there."""
-        like = self.like_image
+        like = self.gram.like
         image = expand(level, like) * torch.ones_like(like)
         return self.hessian(image)(image)
 

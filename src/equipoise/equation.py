@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -16,12 +14,10 @@ from deepinv.physics import LinearPhysics
 from torch import Tensor, nn
 
 from equipoise.adjointness import Checked
-from equipoise.bounds import Bound
-from equipoise.circulant import FLOOR, LocalInverse, LocalKernels, local_inverse
 from equipoise.conversion import in_double, in_precision
-from equipoise.data_term import DataTerm
+from equipoise.equilibrium import Equilibrium
 from equipoise.errors import InputError, UsageError
-from equipoise.gauge import Gauge
+from equipoise.gram import Gram
 from equipoise.measurements import check_measurements
 from equipoise.modes import (
     HALF,
@@ -33,16 +29,13 @@ from equipoise.modes import (
 )
 from equipoise.physics_state import State
 from equipoise.portable import portable
-from equipoise.regularizers.base import Constants, Regularizer, Traits
-from equipoise.regularizers.frozen import FrozenField
-from equipoise.regularizers.linearization import Linearization
-from equipoise.scales import gauge_of
+from equipoise.regularizers.base import Constants, Regularizer
 from equipoise.stacked import joined, term_of
 from equipoise.vectors import expand
 
 
 @dataclass(frozen=True, eq=False)
-class Equation:
+class Equation(Equilibrium):
     """The equilibrium equation of one batch of measurements.
 
     Formula: ``E(x) = grad_x D(A x, y) + alpha R(x)``, for the squared norm
@@ -98,8 +91,8 @@ class Equation:
                 "equipoise.Residual(N), a deepinv prior as equipoise.from_deepinv(prior)."
             )
         self._settle()
-        adjoint_data, known = check_measurements(self.physics, self.y)
-        self.__dict__.update(_adjoint_data=adjoint_data, _checked_physics=known)
+        like, known = check_measurements(self.physics, self.y)
+        self.__dict__["_checked_physics"] = known
         alpha = self.alpha.detach() if isinstance(self.alpha, Tensor) else _number(self.alpha)
         if alpha.is_complex() or not bool((torch.isfinite(alpha) & (alpha > 0)).all()):
             raise InputError(
@@ -114,7 +107,17 @@ class Equation:
         held = {"y": self.y, "alpha": self.alpha, "data fidelity": self.data_fidelity}
         for name, module in self.regularizer.named_modules():
             held[f"regulariser {name}".strip()] = module._parameters
-        self.__dict__.update(_held=State(held))
+        self.__dict__["_held"] = State(held)
+        with torch.no_grad():  # sigma of L2(sigma) may be learned
+            data = term_of(self.physics, self.y.detach(), self.data_fidelity)
+        data.gram = Gram(self.physics, like, data.y)
+        super().__init__(
+            data,
+            self.regularizer.frozen(),
+            self._alphas(like).detach(),
+            self.regularizer.traits(),
+            exact=lambda: self._in_double,
+        )
 
     # ---- changes -------------------------------------------------------------------------------
 
@@ -187,137 +190,36 @@ class Equation:
             alpha = ordinary(alpha)
         self.__dict__.update(physics=physics, y=y, alpha=alpha)
 
-    # ---- evaluation without a graph ------------------------------------------------------------
-
-    @cached_property
-    def data(self) -> DataTerm:
-        """The data part of the equation."""
-        with torch.no_grad():  # sigma of L2(sigma) may be learned
-            return term_of(self.physics, self.y.detach(), self.data_fidelity)
-
-    @cached_property
-    def frozen(self) -> FrozenField:
-        """The regulariser for its present parameters, without a graph."""
-        return self.regularizer.frozen()
+    def _alphas(self, like: Tensor) -> Tensor:
+        """alpha of each sample, shape (B,), with its graph."""
+        alpha = torch.as_tensor(self.alpha, dtype=like.dtype, device=like.device)
+        return alpha.expand(len(self.y))
 
     @property
     def image_shape(self) -> torch.Size:
         """Shape (B, C, ...) of the unknown."""
-        return self.adjoint_data.shape
+        return self.like.shape
 
     @property
     def adjoint_data(self) -> Tensor:
         """``A^T y``."""
-        found: Tensor = self.__dict__["_adjoint_data"]
-        return found
-
-    @property
-    def like(self) -> Tensor:
-        """A tensor of shape, dtype and device of the unknown."""
-        return self.adjoint_data
+        return self.like
 
     @cached_property
-    @in_own_precision
-    def gauge(self) -> Gauge:
-        """What residuals are measured by, see :func:`equipoise.scales.gauge_of`."""
-        with torch.no_grad():
-            return gauge_of(self.data, self.frozen, self.adjoint_data, self._alpha)
-
-    @property
-    def scale(self) -> Tensor:
-        """What the size of a residual is relative to, shape (B,)."""
-        return self.gauge.scale
-
-    @in_own_precision
-    def residual(self, x: Tensor) -> Tensor:
-        """``E(x)``, shape of x."""
-        with torch.no_grad():
-            return self.data.gradient(x) + self._weighted(self.frozen.field(x))
-
-    def exact_residual(self, x: Tensor) -> Tensor | None:
-        """``E(x)`` of the same numbers in float64, which tells what rounding makes of it.
-
-        None in float64, and where the physics, R or the data fidelity know no other precision.
-        """
-        twin = None if x.dtype == torch.float64 else self._in_double
-        return None if twin is None else twin.residual(x.double())
-
-    @cached_property
-    def _in_double(self) -> Equation | None:
-        shape = tuple(self.image_shape[1:])
+    def _in_double(self) -> Equilibrium | None:
         alpha, fidelity = self.alpha, self.data_fidelity
         try:
             twin = Equation(
-                in_precision(self.physics, torch.float64, shape),
+                in_precision(self.physics, torch.float64, tuple(self.image_shape[1:])),
                 in_double(self.y.detach()),
                 deepcopy(self.regularizer).double(),
                 alpha.detach().double() if isinstance(alpha, Tensor) else alpha,
                 None if fidelity is None else deepcopy(fidelity).double(),
             )
-            twin.residual(torch.zeros_like(twin.adjoint_data))
+            twin.residual(torch.zeros_like(twin.like))
         except Exception:  # an operator of float32 alone may raise anything
             return None
         return twin
-
-    @in_own_precision
-    def potential_and_residual(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``D(A x, y) + alpha r(x)``, shape (B,), and ``E(x)``; only for gradient fields."""
-        with torch.no_grad():
-            energy, slope = self.data.energy_and_gradient(x)
-            value, field = self.frozen.potential_and_field(x)
-            return energy + self._alpha(value) * value, slope + self._weighted(field)
-
-    @in_own_precision
-    def linearize(self, x: Tensor) -> Linearization:
-        """``v -> J v`` and ``w -> J^T w`` with ``J = D'' + alpha J_R`` at x."""
-        self.check_unchanged()
-        with torch.no_grad():
-            inner = self.frozen.linearize(x)
-            curve = self.data.hessian(x)
-
-        def add(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-            @in_own_precision
-            def total(v: Tensor) -> Tensor:
-                with torch.no_grad():
-                    return curve(v) + self._weighted(product(v))
-
-            return total
-
-        jvp = add(inner.jvp)
-        vjp = jvp if inner.vjp is inner.jvp else add(inner.vjp)
-        return Linearization(jvp, vjp)
-
-    @verb
-    def preconditioner(self, x: Tensor, floor: float | Tensor = FLOOR) -> LocalInverse | None:
-        """A symmetric positive definite operator near ``J^{-1}`` at x that costs a few FFTs.
-
-        Formula: ``sum_j w_j F* (S_A + alpha S_j)^{-1} F w_j`` with the multiplier nearest to the
-        physics' (exact for circular convolutions, the mean for masks) and, for each part j of the
-        image, the power spectra of R's filters weighted by the mean curvature of the potentials.
-        Where A sees pixels differently, J is divided by the roots of its diagonal from both sides
-        before it is taken for convolutions.
-
-        Args:
-            x: the point, shape (B, C, ...).
-            floor: share of the largest eigenvalue of J that smaller ones are raised to, one number
-                or one for each sample.
-
-        Returns:
-            A map of images that can be cut with ``select``; None where R is like no convolution.
-        """
-        self.check_unchanged()
-        with torch.no_grad():
-            local = self.frozen.local_kernels(x)
-            if local is None:
-                return None
-            local = local.times(self._folded_alpha(local))
-            return local_inverse(local, self.data.multiplier(x), floor, self.data.row_norms(x))
-
-    @in_own_precision
-    def in_domain(self, x: Tensor) -> Tensor | None:
-        """Boolean (B,), or None where the data fidelity is defined everywhere."""
-        with torch.no_grad():
-            return self.data.in_domain(x)
 
     # ---- evaluation with a graph ---------------------------------------------------------------
 
@@ -331,85 +233,10 @@ class Equation:
                 them (unrolling).
         """
         live = term_of(self.physics, self.y, self.data_fidelity)
-        return live.gradient(x) + self._weighted(self.regularizer.field(x, constants))
+        value = self.regularizer.field(x, constants)
+        return live.gradient(x) + expand(self._alphas(x), value) * value
 
-    # ---- traits --------------------------------------------------------------------------------
-
-    @cached_property
-    @in_own_precision
-    def traits(self) -> Traits:
-        """The regulariser's traits for its present parameters."""
-        self.check_unchanged()
-        return self.regularizer.traits()
-
-    @property
-    def gradient_field(self) -> bool:
-        """Whether E is the gradient of an energy, so that J is symmetric."""
-        return self.regularizer.gradient_field
-
-    @cached_property
-    def modulus(self) -> Bound | None:
-        """Strong monotonicity ``m = s_-^2 + alpha mu`` of E (theory, Prop 1(iii))."""
-        mu = self.regularizer.modulus()
-        if mu is None:
-            return None
-        low, _ = self._spectrum
-        return low + mu.times(self._extreme_alpha(largest=mu.value < 0))
-
-    @cached_property
-    def lipschitz(self) -> Bound | None:
-        """``L_E = s_+^2 + alpha L``."""
-        bound = self.traits.lipschitz
-        if bound is None:
-            return None
-        _, high = self._spectrum
-        return high + bound.times(self._extreme_alpha(largest=True))
-
-    @property
-    def disc(self) -> bool:
-        """Whether hypothesis (D) of the theory holds for R, hence for E."""
-        return self.traits.disc
-
-    @verb
-    def resolvent(self) -> tuple[Callable[[Tensor], Tensor], float] | None:
-        """``v -> (A^T A + c I)^{-1} v`` and its best c (theory, section 2), or None.
-
-        ``c = alpha (mu + L) / 2`` where both constants are known, ``c = alpha`` otherwise.
-        """
-        alpha = self._extreme_alpha(largest=True)
-        mu, high = self.traits.modulus, self.traits.lipschitz
-        c = alpha if mu is None or high is None else 0.5 * alpha * (mu.value + high.value)
-        inverse = self.data.shifted_inverse(c) if 0 < c < math.inf else None
-        return None if inverse is None else (inverse, c)
-
-    # ---- parts ---------------------------------------------------------------------------------
-
-    def select(self, keep: Tensor) -> Equation | None:
-        """The equation of the samples ``keep``; None if A does not treat all samples alike."""
-        cut = self.data.at(keep)
-        if cut is None:
-            return None
-        alpha = self.alpha
-        if isinstance(alpha, Tensor):
-            alpha = alpha.detach()
-            alpha = alpha[keep] if alpha.dim() == 1 and len(alpha) > 1 else alpha
-        cut.keep(self.data)
-        smaller = object.__new__(type(self))  # some of what has been checked
-        smaller.__dict__.update(
-            physics=self.physics,
-            y=cut.y,
-            regularizer=self.regularizer,
-            alpha=alpha,
-            data_fidelity=self.data_fidelity,
-            data=cut,
-            frozen=self.frozen,
-            gauge=self.gauge.select(keep),
-            _adjoint_data=self.adjoint_data[keep],
-            _checked_physics=self._checked,
-            _held=self.__dict__["_held"],
-        )
-        self._hand_on(smaller)
-        return smaller
+    # ---- other measurements --------------------------------------------------------------------
 
     def with_measurements(self, y: Tensor) -> Equation:
         """The same equation for other measurements; what does not depend on y is kept.
@@ -420,8 +247,7 @@ class Equation:
         """
         self.check_unchanged()
         other = replace(self, y=y)
-        other.__dict__.update(frozen=self.frozen)
-        self._hand_on(other)
+        other.__dict__.update(field=self.field, _traits=self._traits)
         other.keep(self)
         return other
 
@@ -433,42 +259,6 @@ class Equation:
         """
         if other.physics is self.physics and other._checked.holds():
             self.data.keep(other.data)
-
-    def _hand_on(self, other: Equation) -> None:
-        """Give another equation with the same R what is already known of it."""
-        if "traits" in self.__dict__:
-            other.__dict__.update(traits=self.traits)
-
-    @property
-    @verb
-    def _spectrum(self) -> tuple[Bound, Bound]:
-        self.check_unchanged()
-        with torch.no_grad():
-            return self.data.spectrum
-
-    def _alpha(self, like: Tensor) -> float | Tensor:
-        """alpha, detached when no graph is wanted, ready to multiply (B,) or (B, ...) tensors."""
-        if not isinstance(self.alpha, Tensor):
-            return self.alpha
-        alpha = self.alpha.to(device=like.device, dtype=like.dtype)
-        return expand(alpha, like) if alpha.dim() == 1 and len(alpha) > 1 else alpha
-
-    def _weighted(self, field: Tensor) -> Tensor:
-        return self._alpha(field) * field
-
-    def _folded_alpha(self, local: LocalKernels) -> Tensor | float:
-        """alpha for kernels whose first axis runs over samples and groups of channels."""
-        alpha = self._alpha(local.kernels.new_empty(len(self.y)))
-        if not isinstance(alpha, Tensor) or alpha.dim() == 0:
-            return alpha
-        groups = len(local.kernels) // len(self.y)
-        return expand(alpha.expand(len(self.y)).repeat_interleave(groups), local.kernels)
-
-    def _extreme_alpha(self, largest: bool) -> float:
-        if not isinstance(self.alpha, Tensor):
-            return float(self.alpha)
-        alpha = self.alpha.detach()
-        return float(alpha.max() if largest else alpha.min())
 
 
 def _number(alpha: object) -> Tensor:

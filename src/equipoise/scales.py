@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from equipoise.data_term import Contrast, DataTerm
+from equipoise.fields import Field
 from equipoise.gauge import Gauge, scale_above_rounding, weighted_norm
-from equipoise.regularizers.frozen import FrozenField
 from equipoise.vectors import expand, norm
 
 #: The mean of the diagonal of R's Jacobian is taken to be at least this share of the mean norm of
@@ -20,12 +19,7 @@ ROWS = 0.1
 LENIENCE = 4.0
 
 
-def gauge_of(
-    data: DataTerm,
-    field: FrozenField,
-    like: Tensor,
-    alpha: Callable[[Tensor], float | Tensor],
-) -> Gauge:
+def gauge_of(data: DataTerm, field: Field, like: Tensor, alphas: Tensor) -> Gauge:
     """The gauge of ``grad D(A x, y) + alpha R(x) = 0``; it depends on no starting point.
 
     The scale is the size of ``E`` at the constant image nearest to the data, which is what there is
@@ -38,27 +32,27 @@ def gauge_of(
         data: the data part.
         field: R.
         like: images of shape (B, C, *spatial), ``A^T y``.
-        alpha: gives alpha ready to multiply a tensor of shape (B,) or (B, ...).
+        alphas: alpha of each sample, shape (B,).
     """
     contrast = data.contrast()
     g = contrast.gradient
-    pull = field.field(torch.zeros_like(like[:1]))
+    pull = field.value(torch.zeros_like(like[:1]))
     mean = pull.mean(tuple(range(1, pull.dim())), keepdim=True)
-    weights = _weights(data, field, like, alpha, contrast, pull)
+    weights = _weights(data, field, like, alphas, contrast, pull)
     beside = (pull - mean).expand_as(g)
-    size = weighted_norm(g + alpha(beside) * beside, weights)
+    size = weighted_norm(g + expand(alphas, beside) * beside, weights)
     terms = weighted_norm(data.gradient_terms(contrast.level), weights)
     terms = torch.where(torch.isfinite(terms), terms, norm(like))
-    terms = terms + alpha(terms) * weighted_norm(pull, weights)
+    terms = terms + alphas * weighted_norm(pull, weights)
     scale = scale_above_rounding(size, terms, g.dtype)
     return Gauge(scale, torch.maximum(terms, scale), weights)
 
 
 def _weights(
     data: DataTerm,
-    field: FrozenField,
+    field: Field,
     like: Tensor,
-    alpha: Callable[[Tensor], float | Tensor],
+    alphas: Tensor,
     contrast: Contrast,
     pull: Tensor,
 ) -> Tensor | None:
@@ -71,10 +65,10 @@ def _weights(
     generator = torch.Generator().manual_seed(2)
     bits = torch.randint(0, 2, like.shape[1:], generator=generator).to(like)
     signs = 2.0 * bits - 1.0
-    change = field.field(expand(height, like) * signs) - pull
+    change = field.value(expand(height, like) * signs) - pull
     least = ROWS * norm(change) / math.sqrt(signs.numel())
     bend = torch.maximum((signs * change).flatten(1).mean(1), least) / height
-    total = rows + expand(alpha(bend) * bend, like)
+    total = rows + expand(alphas * bend, like)
     top = total.flatten(1).amax(1)
     if not bool(torch.isfinite(top).all() & (total > 0).all()):
         return None

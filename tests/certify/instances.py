@@ -9,11 +9,12 @@ import torch
 from deepinv.physics import BlurFFT, Denoising, Inpainting, LinearPhysics
 from torch import Tensor
 
-from equipoise.bounds import Bound, estimated, proved
+from equipoise.bounds import estimated, proved
 from equipoise.conversion import in_precision
 from equipoise.equation import Equation
+from equipoise.fields import Traits
 from equipoise.regularizers import Residual, Tikhonov, build
-from equipoise.regularizers.base import Constants, Linearization, Regularizer
+from equipoise.regularizers.base import Constants, Regularizer
 
 #: (C, H, W) of all images here.
 IMAGE = (1, 4, 5)
@@ -86,34 +87,20 @@ class Linear(Regularizer):
         flat = x.flatten(1)
         return (0.5 * flat * (flat @ self.matrix.T) + flat * self.offset).sum(1)
 
-    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
+    def _known(self, constants: Constants) -> Traits:
         m = self.matrix.detach()
-
-        def jvp(v: Tensor) -> Tensor:
-            return (v.flatten(1) @ m.T).view_as(v)
-
-        def vjp(v: Tensor) -> Tensor:
-            return (v.flatten(1) @ m).view_as(v)
-
-        return Linearization(jvp, jvp if self.gradient_field else vjp)
-
-    def modulus(self) -> Bound | None:
-        m = self.matrix.detach()
-        return proved(float(torch.linalg.eigvalsh(0.5 * (m + m.T))[0])) if self.declare else None
-
-    def lipschitz(self) -> Bound | None:
-        m = self.matrix.detach()
-        return proved(float(torch.linalg.matrix_norm(m, 2))) if self.declare else None
+        if not self.declare:
+            return Traits()
+        low = float(torch.linalg.eigvalsh(0.5 * (m + m.T))[0])
+        return Traits(modulus=proved(low), lipschitz=proved(float(torch.linalg.matrix_norm(m, 2))))
 
 
 class Sampled(Linear):
     """Its constants are estimated only."""
 
-    def modulus(self) -> Bound:
-        return estimated(1.0, "sampled")
-
-    def lipschitz(self) -> Bound:
-        return estimated(1.0, "sampled")
+    def _known(self, constants: Constants) -> Traits:
+        one = estimated(1.0, "sampled")
+        return Traits(modulus=one, lipschitz=one)
 
 
 def rotation(mu: float, turn: float, n: int = PIXELS) -> Linear:

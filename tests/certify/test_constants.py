@@ -30,7 +30,7 @@ from instances import (
 )
 from torch import Tensor
 
-from equipoise.bounds import Bound, inflate, proved
+from equipoise.bounds import inflate, proved
 from equipoise.certify.constants import (
     CROP,
     central_crop,
@@ -40,6 +40,7 @@ from equipoise.certify.constants import (
 )
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError
+from equipoise.fields import Field, Fold, Traits
 from equipoise.linear.lanczos import ritz_values
 from equipoise.regularizers import Regularizer, Residual, Tikhonov, build
 from equipoise.regularizers.base import Constants, Linearization
@@ -243,7 +244,7 @@ def test_every_padding_chain_and_potential(case: str, padding: str, seed: int) -
     with torch.no_grad():
         for number, p in enumerate(field.parameters()):
             p.add_(0.5 * normal(*p.shape, seed=seed + number))
-    high, low = field.traits().lipschitz, modulus_from_traits(field)
+    high, low = field.traits().lipschitz, modulus_from_traits(field.traits())
     assert high is not None
     assert low is not None
     for shape, amplitude in (((1, 1, 4, 5), 0.3), ((1, 1, 6, 3), 0.0), ((1, 1, 3, 3), 5.0)):
@@ -283,10 +284,10 @@ def test_brackets_close_where_constants_are_attained(field: Linear) -> None:
 
 def test_a_lipschitz_constant_alone_bounds_the_modulus() -> None:
     class Lonely(Linear):
-        def modulus(self) -> None:
-            return None
+        def _known(self, constants: Constants) -> Traits:
+            return Traits(lipschitz=super()._known(constants).lipschitz)
 
-    found = modulus_from_traits(Lonely(rotation(0.3, 1.2).matrix.detach()))
+    found = modulus_from_traits(Lonely(rotation(0.3, 1.2).matrix.detach()).traits())
     assert found is not None
     assert found.value == pytest.approx(-((0.3**2 + 1.2**2) ** 0.5), rel=1e-5)
     assert found.proved
@@ -299,11 +300,8 @@ class Liar(Linear):
         super().__init__(rotation(0.5, 1.0).matrix.detach())
         self.declared = proved(modulus), proved(lipschitz)
 
-    def modulus(self) -> Bound:
-        return self.declared[0]
-
-    def lipschitz(self) -> Bound:
-        return self.declared[1]
+    def _known(self, constants: Constants) -> Traits:
+        return Traits(modulus=self.declared[0], lipschitz=self.declared[1])
 
 
 @pytest.mark.parametrize(
@@ -336,9 +334,9 @@ class Counted(Residual):
         self.pixels = 0
         self.products = 0
 
-    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
-        self.pixels = max(self.pixels, x[0].numel())
-        near = super()._linearize(x, constants)
+    def _frozen(self, fold: Fold, constants: Constants) -> Field:
+        made = super()._frozen(fold, constants)
+        plain = made._linearize
 
         def counted(product: Any) -> Any:
             def run(v: Tensor) -> Tensor:
@@ -347,7 +345,12 @@ class Counted(Residual):
 
             return run
 
-        return Linearization(counted(near.jvp), counted(near.vjp))
+        def linearize(x: Tensor) -> Linearization:
+            self.pixels = max(self.pixels, x[0].numel())
+            return plain(x).then(counted)
+
+        made._linearize = linearize
+        return made
 
 
 def test_products_are_bounded_whatever_the_image() -> None:

@@ -31,7 +31,7 @@ from instances import (
 from scipy.optimize import minimize, root
 from torch import Tensor
 
-from equipoise.bounds import Bound, Kind, estimated, proved
+from equipoise.bounds import Kind, estimated, proved
 from equipoise.certify import Section, Statement
 from equipoise.certify.existence import alpha_limit, existence_section
 from equipoise.certify.setting import Setting, setting
@@ -225,11 +225,8 @@ class Declared(Regularizer):
     def _field(self, x: Tensor, constants: tuple[Tensor, ...]) -> Tensor:
         return torch.zeros_like(x)
 
-    def modulus(self) -> Bound | None:
-        return self.declared.modulus
-
-    def lipschitz(self) -> Bound | None:
-        return self.declared.lipschitz
+    def _known(self, constants: tuple[Tensor, ...]) -> Traits:
+        return self.declared
 
 
 def declared(traits: Traits, alpha: float | Tensor = 0.5, samples: int = 1) -> Setting:
@@ -238,7 +235,13 @@ def declared(traits: Traits, alpha: float | Tensor = 0.5, samples: int = 1) -> S
 
 
 def test_estimated_constants_prove_nothing() -> None:
-    known = declared(Traits(False, estimated(-0.25, "a few samples"), estimated(1.0)))
+    known = declared(
+        Traits(
+            gradient_field=False,
+            modulus=estimated(-0.25, "a few samples"),
+            lipschitz=estimated(1.0),
+        )
+    )
     for statement in existence_section(known).statements:
         assert statement.kind is Kind.ESTIMATED
         assert statement.holds
@@ -246,19 +249,21 @@ def test_estimated_constants_prove_nothing() -> None:
 
 
 def test_a_lipschitz_constant_alone_gives_uniqueness_for_small_alpha() -> None:
-    known = declared(Traits(False, None, proved(2.0)), alpha=0.4)
+    known = declared(Traits(gradient_field=False, modulus=None, lipschitz=proved(2.0)), alpha=0.4)
     assert known.modulus is not None
     assert known.modulus.value == pytest.approx(0.2, rel=1e-3)
-    assert not declared(Traits(False, None, proved(2.0)), alpha=0.6).strong
+    assert not declared(
+        Traits(gradient_field=False, modulus=None, lipschitz=proved(2.0)), alpha=0.6
+    ).strong
 
 
 def test_every_sample_of_a_batch_is_covered() -> None:
-    weak = Traits(True, proved(-0.5), proved(1.0))
+    weak = Traits(gradient_field=True, modulus=proved(-0.5), lipschitz=proved(1.0))
     alphas = torch.tensor([0.2, 1.0], dtype=torch.float64)
     known = declared(weak, alphas, samples=2)
     assert known.modulus == declared(weak, 1.0).modulus
     assert known.largest == declared(weak, 1.0).largest
-    strong = Traits(True, proved(0.5), proved(1.0))
+    strong = Traits(gradient_field=True, modulus=proved(0.5), lipschitz=proved(1.0))
     assert declared(strong, alphas, samples=2).modulus == declared(strong, 0.2).modulus
 
 

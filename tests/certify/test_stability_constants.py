@@ -23,7 +23,7 @@ from instances import (
 )
 from torch import Tensor
 
-from equipoise.bounds import Bound, Kind, estimated
+from equipoise.bounds import Kind, estimated
 from equipoise.certify import Statement
 from equipoise.certify.setting import setting
 from equipoise.certify.stability import (
@@ -32,6 +32,8 @@ from equipoise.certify.stability import (
     stability_section,
 )
 from equipoise.equation import Equation
+from equipoise.fields import Traits
+from equipoise.regularizers.base import Constants
 
 SEEDS = st.integers(0, 10_000)
 NAMES = ("stability_norm", "stability_data", "stability_bregman", "stability_alpha")
@@ -205,11 +207,8 @@ def test_refusals() -> None:
 
 def test_constants_of_an_estimated_modulus_are_estimated() -> None:
     class Sampled(Linear):
-        def modulus(self) -> Bound:
-            return estimated(0.5)
-
-        def lipschitz(self) -> Bound:
-            return estimated(1.0)
+        def _known(self, constants: Constants) -> Traits:
+            return Traits(modulus=estimated(0.5), lipschitz=estimated(1.0))
 
     sampled = Sampled(torch.eye(PIXELS, dtype=torch.float64))
     for name in ("denoise", "mask"):

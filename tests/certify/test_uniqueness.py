@@ -12,6 +12,7 @@ from torch import Tensor
 from equipoise.bounds import Bound, Kind, estimated, proved
 from equipoise.certify import uniqueness
 from equipoise.equation import Equation
+from equipoise.fields import Traits
 from equipoise.regularizers import build
 from equipoise.regularizers.base import Constants, Regularizer
 from equipoise.regularizers.residual import Residual
@@ -30,8 +31,8 @@ class Declared(Regularizer):
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         return torch.zeros_like(x)
 
-    def modulus(self) -> Bound | None:
-        return self.declared
+    def _known(self, constants: Constants) -> Traits:
+        return Traits(modulus=self.declared)
 
 
 def holes() -> LinearPhysics:

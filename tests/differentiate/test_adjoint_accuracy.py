@@ -11,7 +11,7 @@ from equilibria import normal, relative
 from torch import Tensor
 
 from equipoise import Equation, EquilibriumReconstructor, SolveOptions
-from equipoise.bounds import Bound, proved
+from equipoise.bounds import proved
 from equipoise.differentiate import (
     Adjoint,
     BackwardRecord,
@@ -21,6 +21,7 @@ from equipoise.differentiate import (
     default_adjoint,
     matched_tolerance,
 )
+from equipoise.fields import Traits
 from equipoise.linear import ConjugateGradients
 from equipoise.regularizers import Regularizer, build
 from equipoise.regularizers.base import Constants
@@ -47,11 +48,8 @@ class Opposite(Regularizer):
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         return -x
 
-    def modulus(self) -> Bound:
-        return proved(-1.0)
-
-    def lipschitz(self) -> Bound:
-        return proved(1.0)
+    def _known(self, constants: Constants) -> Traits:
+        return Traits(modulus=proved(-1.0), lipschitz=proved(1.0))
 
 
 def test_neumann_series_without_a_resolvent_start_with_the_best_certified_step() -> None:

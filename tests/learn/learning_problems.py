@@ -17,7 +17,7 @@ from equipoise.learn import (
 from equipoise.problems import Problem, deblur, denoise, inpaint
 from equipoise.regularizers import Scaled, build
 from equipoise.regularizers.base import Regularizer
-from equipoise.regularizers.untied import UntiedRegularizer
+from equipoise.regularizers.two_layer import UntiedRegularizer
 
 SIZE = 10
 

@@ -273,9 +273,9 @@ def test_an_equation_of_the_bank_keeps_what_is_known_of_the_physics() -> None:
     bank, regularizer = small_bank(parallel_beam(), count=3), small_field()
     first = bank.equation(regularizer, bank.y[:2])
     weaker = first.traits.lipschitz
-    bounds, multiplier = first.data._gram_bounds, first.data.multiplier(bank.x[:2])
+    bounds, multiplier = first.data.gram.bounds, first.data.multiplier(bank.x[:2])
     regularizer.set_scales(2.0, 1.0)
     second = bank.equation(regularizer, bank.y[1:])
-    assert second.data._gram_bounds is bounds
+    assert second.data.gram.bounds is bounds
     assert second.data.multiplier(bank.x[1:]) is multiplier
     assert second.traits.lipschitz != weaker  # R's own are those of now

@@ -13,6 +13,7 @@ from equipoise.regularizers import NAMES, Regularizer, RidgeRegularizer, Scaled,
 #: Arguments without which a name cannot be built.
 REQUIRED: dict[str, dict[str, Any]] = {
     "scaled": {"inner": {"name": "tikhonov", "operator": "gradient"}, "strength": 2.0},
+    "sum": {"parts": [{"name": "tv"}, {"name": "tikhonov"}], "weights": [1.0, 0.5]},
     "tied-dense": {"image_shape": [1, 4, 5], "features": 6},
     "untied-dense": {"image_shape": [1, 4, 5], "features": 6},
 }

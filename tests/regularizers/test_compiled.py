@@ -10,17 +10,18 @@ from typing import Any
 import pytest
 import torch
 
-from equipoise import Equation, UsageError, compiling, use_compiler
+from equipoise import Equation, UsageError, use_compiler
+from equipoise.convolutions import compiling, huber, tiles
 from equipoise.problems import denoise
-from equipoise.regularizers import build, fused, tiles
+from equipoise.regularizers import build
 from equipoise.solve import solve
 from field_cases import BUDGETS, distance, regularizer
 
 RIDGES = ["chain", "weakly convex chain", "periodic chain", "colour chain", "signals", "volumes"]
 FUSED = [
-    fused.compiled_energies_and_slope,
-    fused.compiled_slope,
-    fused.compiled_curvature,
+    huber.compiled_energies_and_slope,
+    huber.compiled_slope,
+    huber.compiled_curvature,
 ]
 
 needs_compiler = pytest.mark.skipif(
@@ -53,16 +54,17 @@ def test_compiled_and_plain_agree(case: str, dtype: torch.dtype, within: float) 
     r, x = regularizer(case, dtype)
     frozen, v = r.frozen(), torch.randn_like(x)
     use_compiler(False)
-    value, field = frozen.potential_and_field(x)
-    alone, plain = frozen.field(x), frozen.linearize(x)
+    value, field = frozen.potential_and_value(x)
+    alone, plain = frozen.value(x), frozen.linearize(x)
     kernels = frozen.local_kernels(x)
     use_compiler(True)
+    frozen = r.frozen()
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        fast_value, fast_field = frozen.potential_and_field(x)
-        fast_alone, fast = frozen.field(x), frozen.linearize(x)
+        fast_value, fast_field = frozen.potential_and_value(x)
+        fast_alone, fast = frozen.value(x), frozen.linearize(x)
         fast_kernels = frozen.local_kernels(x)
-    assert fused.compiled_energies_and_slope._compiled is not None
+    assert huber.compiled_energies_and_slope._compiled is not None
     torch.testing.assert_close(fast_value, value, rtol=within, atol=0)
     assert distance(fast_field, field) < within
     assert distance(fast_alone, alone) < within
@@ -77,11 +79,11 @@ def test_compiled_and_plain_agree(case: str, dtype: torch.dtype, within: float) 
 def test_sizes_and_batches_share_what_was_compiled() -> None:
     counters = torch._dynamo.utils.counters["stats"]
     counters.clear()
-    frozen = build("wcrr", filters=(4, 16)).frozen()
     use_compiler(True)
+    frozen = build("wcrr", filters=(4, 16)).frozen()
     for batch in (1, 2, 5, 8):
         for size in ((40, 40), (41, 37), (200, 210), (1, 64)):
-            frozen.potential_and_field(torch.rand(batch, 1, *size))
+            frozen.potential_and_value(torch.rand(batch, 1, *size))
     assert 1 <= counters["unique_graphs"] <= 2
 
 
@@ -91,10 +93,10 @@ def test_too_many_kinds_end_compiling_with_a_warning() -> None:
     use_compiler(True)
     r, x = regularizer("chain", torch.float64)
     with torch._dynamo.config.patch(recompile_limit=1):
-        wide = r.frozen().field(x)
+        wide = r.frozen().value(x)
         r, x = r.float(), x.float()
         with pytest.warns(RuntimeWarning, match="goes on without it"):
-            narrow = r.frozen().field(x)
+            narrow = r.frozen().value(x)
     assert distance(narrow, wide) < 1e-5
 
 
@@ -105,10 +107,9 @@ def test_a_compiled_solve_ends_where_the_plain_one_does() -> None:
     regularizer = build("crr", filters=(4, 16))
     problem = denoise((1, 40, 37), sigma=0.1)
     y = problem.measure(torch.rand(3, 1, 40, 37), torch.Generator().manual_seed(0))
-    equation = Equation(problem.physics, y, regularizer, 0.5)
-    plain = solve(equation, y, tolerance=1e-5)
+    plain = solve(Equation(problem.physics, y, regularizer, 0.5), y, tolerance=1e-5)
     use_compiler(True)
-    fast = solve(equation, y, tolerance=1e-5)
+    fast = solve(Equation(problem.physics, y, regularizer, 0.5), y, tolerance=1e-5)
     assert plain.all_converged
     assert fast.all_converged
     assert plain.error_bound is not None
@@ -131,14 +132,15 @@ def test_a_compiler_that_fails_is_said_once_and_done_without(
     monkeypatch.setattr(torch, "compile", refuse)
     r, x = regularizer("weakly convex chain", torch.float64)
     frozen = r.frozen()
-    value, field = frozen.potential_and_field(x)
+    value, field = frozen.potential_and_value(x)
     use_compiler(True)
+    frozen = r.frozen()
     with pytest.warns(RuntimeWarning, match="torch.compile failed"):
-        again = frozen.potential_and_field(x)
+        again = frozen.potential_and_value(x)
     torch.testing.assert_close(again, (value, field), rtol=0, atol=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        frozen.potential_and_field(x)
+        frozen.potential_and_value(x)
 
 
 def test_the_environment_and_the_device_decide(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from equipoise.errors import InputError, UnknownNameError, UsageError
-from equipoise.regularizers.convolution import (
+from equipoise.convolutions.convolution import (
     Padding,
     check_filters,
     correlate,
@@ -15,6 +14,7 @@ from equipoise.regularizers.convolution import (
     dct_filters,
     zero_mean,
 )
+from equipoise.errors import InputError, UnknownNameError, UsageError
 
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 #: Multiples of the block size, non-multiples, and images smaller than a block.

@@ -70,7 +70,7 @@ def test_explicit_priors_have_their_closed_form_gradient(prior: priors.Prior) ->
 def test_evaluation_without_gradients_builds_no_graph() -> None:
     regularizer, x = from_deepinv(priors.SmoothedTVPrior(eps=0.3)), image(1, 1, 5, 5)
     with torch.no_grad():
-        value, field = regularizer.potential_and_field(x)
+        value, field = regularizer.frozen().potential_and_value(x)
     assert not value.requires_grad
     assert not field.requires_grad
     assert not x.requires_grad

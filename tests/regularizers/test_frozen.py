@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from equipoise.convolutions import tiles
 from equipoise.errors import InputError, NoPotentialError
-from equipoise.regularizers import NAMES, Regularizer, Tikhonov, build, tiles
-from equipoise.regularizers.frozen import FrozenField
+from equipoise.fields import Field, Fold
+from equipoise.regularizers import NAMES, Regularizer, Tikhonov, build
 from equipoise.testing import check_frozen
 from field_cases import BUDGETS, CASES, distance, regularizer
 
@@ -24,12 +25,12 @@ def budget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def test_double_precision_agrees_to_1e_12(case: str) -> None:
     r, x = regularizer(case, torch.float64)
     frozen, v = r.frozen(), torch.randn_like(x)
-    assert distance(frozen.field(x), r.field(x)) < 1e-12
+    assert distance(frozen.value(x), r.field(x)) < 1e-12
     near, plain = frozen.linearize(x), r.linearize(x)
     assert distance(near.jvp(v), plain.jvp(v)) < 1e-12
     assert distance(near.vjp(v), plain.vjp(v)) < 1e-12
     if r.gradient_field:
-        value, field = frozen.potential_and_field(x)
+        value, field = frozen.potential_and_value(x)
         assert distance(field, r.field(x)) < 1e-12
         torch.testing.assert_close(value, r.potential(x), rtol=1e-12, atol=0)
 
@@ -40,9 +41,9 @@ def test_single_precision_agrees_to_1e_5_with_double(case: str) -> None:
     r, x = regularizer(case, torch.float32)
     frozen = r.frozen()
     exact, wide = build_double(r), x.double()
-    assert distance(frozen.field(x), exact.field(wide)) < 1e-5
+    assert distance(frozen.value(x), exact.field(wide)) < 1e-5
     if r.gradient_field:
-        value, field = frozen.potential_and_field(x)
+        value, field = frozen.potential_and_value(x)
         assert distance(field, exact.field(wide)) < 1e-5
         assert distance(value[:, None], exact.potential(wide)[:, None]) < 1e-5
     # Curvatures jump at kinks, where rounding decides; a few pixels of thousands may differ.
@@ -87,11 +88,11 @@ def test_views_of_other_tensors_are_taken(case: str) -> None:
     frozen = r.frozen()
     wide = torch.stack([x, -x], dim=-1)
     assert not wide[..., 0].is_contiguous()
-    torch.testing.assert_close(frozen.field(wide[..., 0]), frozen.field(x))
+    torch.testing.assert_close(frozen.value(wide[..., 0]), frozen.value(x))
     turned = x.transpose(2, 3)
-    torch.testing.assert_close(frozen.field(turned), frozen.field(turned.contiguous()))
+    torch.testing.assert_close(frozen.value(turned), frozen.value(turned.contiguous()))
     if r.gradient_field:
-        torch.testing.assert_close(frozen.potential_and_field(turned)[1], r.field(turned))
+        torch.testing.assert_close(frozen.potential_and_value(turned)[1], r.field(turned))
 
 
 @pytest.mark.parametrize("case", ["chain", "weakly convex chain", "tied pair", "contractive"])
@@ -100,15 +101,15 @@ def test_a_sample_does_not_depend_on_its_batch(case: str) -> None:
     r, x = regularizer(case, torch.float64)
     mixed = torch.cat([1e-3 * x, x, 50.0 * x, torch.zeros_like(x)])
     frozen = r.frozen()
-    each = torch.cat([frozen.field(one) for one in mixed.split(len(x))])
-    torch.testing.assert_close(frozen.field(mixed), each, rtol=1e-12, atol=1e-12)
+    each = torch.cat([frozen.value(one) for one in mixed.split(len(x))])
+    torch.testing.assert_close(frozen.value(mixed), each, rtol=1e-12, atol=1e-12)
 
 
 def test_the_argument_is_not_written_on() -> None:
     r, x = regularizer("weakly convex chain", torch.float64)
     kept = x.clone()
     frozen = r.frozen()
-    frozen.potential_and_field(x)
+    frozen.potential_and_value(x)
     frozen.linearize(x).jvp(x)
     frozen.local_kernels(x)
     assert torch.equal(x, kept)
@@ -120,33 +121,31 @@ def test_later_parameters_need_another_freezing() -> None:
     with torch.no_grad():
         for parameter in r.parameters():
             parameter.mul_(1.3)
-    torch.testing.assert_close(frozen.field(x), before)
-    assert distance(r.frozen().field(x), before) > 1e-3
+    torch.testing.assert_close(frozen.value(x), before)
+    assert distance(r.frozen().value(x), before) > 1e-3
 
 
 def test_frozen_fields_build_no_graph_and_refuse_like_the_field() -> None:
     r, x = regularizer("chain", torch.float64)
     frozen = r.frozen()
-    assert not frozen.field(x.requires_grad_()).requires_grad
+    assert not frozen.value(x.requires_grad_()).requires_grad
     with pytest.raises(InputError, match="float32"):
-        frozen.field(x.detach().float())
+        frozen.value(x.detach().float())
     untied, image = regularizer("untied pair", torch.float64)
     with pytest.raises(NoPotentialError):
-        untied.frozen().potential_and_field(image)
+        untied.frozen().potential_and_value(image)
     dense, _ = regularizer("dense", torch.float64)
     with pytest.raises(InputError, match="one shape"):
-        dense.frozen().field(torch.rand(1, 1, 5, 5, dtype=torch.float64))
+        dense.frozen().value(torch.rand(1, 1, 5, 5, dtype=torch.float64))
 
 
 class HastilyFrozen(Tikhonov):
     """Freezes to twice itself."""
 
-    def _frozen(self, constants: tuple[Tensor, ...]) -> FrozenField:
-        class Twice(FrozenField):
-            def _field(self, x: Tensor) -> Tensor:
-                return 2.0 * super()._field(x)
-
-        return Twice(self, constants)
+    def _frozen(self, fold: Fold, constants: tuple[Tensor, ...]) -> Field:
+        made = super()._frozen(fold, constants)
+        made._value = lambda x: 2.0 * self._field(x, constants)
+        return made
 
 
 def test_the_contract_finds_wrongly_frozen_fields() -> None:

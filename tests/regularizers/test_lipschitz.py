@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from equipoise.regularizers.lipschitz import _largest_eigenvalue, convolution_norm
+from equipoise.convolutions.norm import _largest_eigenvalue, convolution_norm
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 

@@ -9,22 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from equipoise.circulant import local_inverse, transfer
-from equipoise.regularizers import tiles
-from equipoise.regularizers.convolution import (
+from equipoise.convolutions import tiles
+from equipoise.convolutions.circulant import local_inverse, transfer
+from equipoise.convolutions.convolution import (
     Correlation,
     Padding,
     correlate,
     correlate_adjoint,
     zero_mean,
 )
-from equipoise.regularizers.lipschitz import convolution_norm
-from equipoise.regularizers.local_curvature import local_kernels
+from equipoise.convolutions.local_curvature import local_kernels
+from equipoise.convolutions.norm import convolution_norm
+from equipoise.convolutions.sandwich import ConvolutionSandwich
+from equipoise.convolutions.sandwich_gradient import Layers, sandwiched
+from equipoise.convolutions.tiles import Tile
 from equipoise.regularizers.operators import _autocorrelations
 from equipoise.regularizers.profiles import LogCosh
-from equipoise.regularizers.sandwich import ConvolutionSandwich
-from equipoise.regularizers.sandwich_gradient import Layers, sandwiched
-from equipoise.regularizers.tiles import Tile
 
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 #: Sizes of filters and of images, the first with a tile of one row at its end.

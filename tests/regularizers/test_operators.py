@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from equipoise.convolutions.convolution import Padding
 from equipoise.errors import InputError, UsageError
-from equipoise.regularizers.convolution import Padding
 from equipoise.regularizers.operators import (
     AnalysisOperator,
     ConvolutionChain,

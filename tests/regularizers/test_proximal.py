@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from equipoise.bounds import ROUNDING, Bound, proved
+from equipoise.bounds import ROUNDING, proved
+from equipoise.data_term import IdentityTerm
+from equipoise.equilibrium import Equilibrium
+from equipoise.fields import Traits
 from equipoise.regularizers.base import Constants, Regularizer
-from equipoise.regularizers.proximal import ProximalSystem
 from equipoise.solve.loop import CAUTION
 from equipoise.vectors import norm
 
@@ -28,11 +30,8 @@ class Multiple(Regularizer):
     def _potential(self, x: Tensor, constants: Constants) -> Tensor:
         return 0.5 * self.factor * x.square().flatten(1).sum(1)
 
-    def modulus(self) -> Bound:
-        return proved(self.factor)
-
-    def lipschitz(self) -> Bound:
-        return proved(abs(self.factor))
+    def _known(self, constants: Constants) -> Traits:
+        return Traits(modulus=proved(self.factor), lipschitz=proved(abs(self.factor)))
 
 
 def images() -> Tensor:
@@ -62,7 +61,8 @@ def test_no_bound_where_the_map_is_not_known_to_be_unique() -> None:
 
 def test_potential_and_residual_belong_together_and_samples_stay_themselves() -> None:
     x, z = images(), images().flip(3)
-    system = ProximalSystem(Multiple(1.5), x, 0.4)
+    R, gammas = Multiple(1.5), torch.full((3,), 0.4, dtype=torch.float64)
+    system = Equilibrium(IdentityTerm(x), R.frozen(), gammas, R.traits())
     value, residual = system.potential_and_residual(z)
     torch.testing.assert_close(residual, z - x + 0.6 * z)
     torch.testing.assert_close(residual, system.residual(z))
@@ -70,5 +70,6 @@ def test_potential_and_residual_belong_together_and_samples_stay_themselves() ->
     torch.testing.assert_close(value, expected)
     rows = torch.tensor([2, 0])
     part = system.select(rows)
+    assert part is not None
     torch.testing.assert_close(part.residual(z[rows]), residual[rows])
     torch.testing.assert_close(part.gauge.scale, system.gauge.scale[rows])

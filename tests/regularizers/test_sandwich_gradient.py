@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from equipoise.regularizers import Regularizer, Tikhonov, build, tiles
-from equipoise.regularizers.sandwich_gradient import Layers
+from equipoise.convolutions import tiles
+from equipoise.convolutions.sandwich_gradient import Layers
+from equipoise.regularizers import Regularizer, Tikhonov, build
 from field_cases import BUDGETS, CASES, distance, regularizer
 
 #: Fields whose reverse pass is not the formula's.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from equipoise.precision import without_tf32
+from equipoise.convolutions.precision import without_tf32
 from equipoise.regularizers import build
 
 CUDNN: Any = torch.backends.cudnn
@@ -44,10 +44,10 @@ def test_convolutions_and_their_gradients_ask_for_it(monkeypatch: pytest.MonkeyP
         return lambda device: asked.append(f"{where} {device.type}") or nullcontext()  # type: ignore[func-returns-value]
 
     for module in ("convolution", "sandwich_gradient"):
-        monkeypatch.setattr(f"equipoise.regularizers.{module}.without_tf32", noted(module))
+        monkeypatch.setattr(f"equipoise.convolutions.{module}.without_tf32", noted(module))
     regularizer = build("ridge", filters=(2, 4))
     x = torch.rand(1, 1, 12, 12)
-    regularizer.frozen().field(x)
+    regularizer.frozen().value(x)
     assert set(asked) == {"convolution cpu"}
     asked.clear()
     regularizer.field(x).sum().backward()
@@ -59,6 +59,6 @@ def test_fields_on_a_graphics_processor_are_those_of_float64() -> None:
     torch.manual_seed(0)
     narrow = build("ridge", filters=(4, 8, 64)).to("cuda")
     x = torch.rand(2, 1, 64, 64, device="cuda")
-    value = narrow.frozen().field(x).double()
-    exact = narrow.double().frozen().field(x.double())
+    value = narrow.frozen().value(x).double()
+    exact = narrow.double().frozen().value(x.double())
     assert float((value - exact).norm() / exact.norm()) < 1e-5

@@ -7,7 +7,7 @@ from math import prod
 import pytest
 import torch
 
-from equipoise.regularizers.tiles import GRAIN, plan
+from equipoise.convolutions.tiles import GRAIN, plan
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from equipoise.circulant import LocalInverse
+from equipoise.convolutions.circulant import LocalInverse
 from equipoise.equation import Equation
 from equipoise.problems import denoise
 from equipoise.regularizers import RidgeRegularizer

@@ -9,14 +9,14 @@ from deepinv.physics import LinearPhysics
 from torch import Tensor
 
 from equipoise.bounds import Bound, estimated, inflate, proved
-from equipoise.certify.shifted import SpectralCalculus, spectral_calculus
 from equipoise.certify.symmetry import SymmetryDefect, symmetry_defect
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError
+from equipoise.fields import Linearization, Traits
+from equipoise.gram import SpectralCalculus
 from equipoise.linear.lanczos import ritz_values
 from equipoise.modes import verb
 from equipoise.regularizers.base import Regularizer
-from equipoise.regularizers.linearization import Linearization
 from equipoise.vectors import expand, norm
 
 #: Products with ``A^T A`` that approach the ends of an unknown spectrum.
@@ -104,10 +104,10 @@ def physics_constants(equation: Equation, *, seed: int = 0) -> PhysicsConstants:
     """
     equation.check_unchanged()
     with torch.no_grad():
-        like = equation.data.like_image
+        like = equation.data.gram.like
         unknowns = like[0].numel()
         measurements = equation.y[0].numel() * (2 if equation.y.is_complex() else 1)
-        calculus = spectral_calculus(equation.physics, like)
+        calculus = equation.data.gram.calculus
         if calculus is None:
             return _estimated_physics(equation.physics, like, measurements, seed)
         return _exact_physics(calculus, like, unknowns, measurements)
@@ -244,10 +244,12 @@ def regularizer_constants(
     defect = symmetry_defect(regularizer, one, probes=probes, seed=seed)
     where = f"{len(points)} images of {' x '.join(str(n) for n in one.shape[2:])} pixels"
     why = f"Lanczos' method at {where}"
-    above, below = regularizer.lipschitz(), modulus_from_traits(regularizer)
+    traits = regularizer.traits()
+    above, below = traits.lipschitz, modulus_from_traits(traits)
     if above is not None:
         above = Bound(inflate(above.value), above.kind, above.why)
-    _refuse_contradiction(regularizer, size, low, CONTRADICTION * torch.finfo(one.dtype).eps)
+    rounding = CONTRADICTION * torch.finfo(one.dtype).eps
+    _refuse_contradiction(type(regularizer).__name__, traits, size, low, rounding)
     if above is not None and above.proved:
         size = min(size, above.value)
     if below is not None and below.proved:
@@ -277,9 +279,9 @@ def central_crop(x: Tensor) -> Tensor:
 
 
 def _refuse_contradiction(
-    regularizer: Regularizer, size: float, low: float, rounding: float
+    name: str, traits: Traits, size: float, low: float, rounding: float
 ) -> None:
-    high, mu, name = regularizer.lipschitz(), regularizer.modulus(), type(regularizer).__name__
+    high, mu = traits.lipschitz, traits.modulus
     advice = "Its traits are wrong; equipoise.testing.check_regularizer finds out where."
     if high is not None and high.proved and size > high.value + rounding * size:
         raise HypothesisError(
@@ -291,11 +293,11 @@ def _refuse_contradiction(
         )
 
 
-def modulus_from_traits(regularizer: Regularizer) -> Bound | None:
+def modulus_from_traits(traits: Traits) -> Bound | None:
     """The modulus that R declares, rounded down; ``mu >= -L`` where it declares L alone."""
-    bound = regularizer.modulus()
+    bound = traits.modulus
     if bound is None:
-        high = regularizer.lipschitz()
+        high = traits.lipschitz
         if high is None:
             return None
         return Bound(-inflate(high.value), high.kind, "Cauchy-Schwarz and the Lipschitz constant")

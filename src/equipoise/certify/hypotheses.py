@@ -16,10 +16,10 @@ from torch import Tensor
 
 from equipoise.bounds import Bound, Kind, inflate
 from equipoise.certify.rounding import allowance, length
-from equipoise.certify.shifted import SpectralCalculus, spectral_calculus
 from equipoise.data_term import DataTerm
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
+from equipoise.gram import SpectralCalculus
 from equipoise.vectors import expand
 
 #: Advice where a positive modulus of R is missing.
@@ -162,10 +162,10 @@ class Hypotheses:
         gain = s / (s.square() + beta)
         return torch.where(s > 0, gain, 0.0)  # s_- = s_+ = 0: nothing is measured
 
-    @cached_property
+    @property
     def calculus(self) -> SpectralCalculus | None:
         """Functions of ``A^T A`` (not whitened), where the physics is decomposable."""
-        return spectral_calculus(self.equation.physics, self.equation.adjoint_data)
+        return self.equation.data.gram.calculus
 
     def dual_norm(self, e: Tensor) -> Tensor | None:
         """``||e||_{M^{-1}}`` with ``M = A^T A / sigma^2 + alpha mu I``; None without a basis.
@@ -212,7 +212,7 @@ class Hypotheses:
     def field(self, x: Tensor) -> Tensor:
         """``R(x)`` without a graph."""
         with torch.no_grad():
-            return self.equation.frozen.field(x)
+            return self.equation.field.value(x)
 
     def residual(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``E(x)`` and the allowance for its rounding, from one evaluation of R."""

@@ -12,10 +12,10 @@ from torch import Tensor
 from equipoise.bounds import Bound, Kind
 from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.rounding import allowance, down, length
-from equipoise.certify.shifted import SpectralCalculus, spectral_calculus
 from equipoise.certify.source_condition import least_norm_element
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
+from equipoise.gram import Gram, SpectralCalculus
 from equipoise.linear import ConjugateGradients
 from equipoise.modes import verb
 from equipoise.vectors import expand
@@ -68,7 +68,7 @@ def kernel_component(physics: LinearPhysics, r: Tensor) -> KernelComponent:
 
     Source: theory, section 6.
     """
-    calculus = spectral_calculus(physics, r.detach())
+    calculus = Gram(physics, r.detach()).calculus
     if calculus is None:
         left = least_norm_element(physics, r).residual
         why = "no decomposition of the physics: the kernel was approached by conjugate gradients"

@@ -92,7 +92,7 @@ def setting(equation: Equation) -> Setting:
         weight=known.weight,
         low=known.low,
         high=known.high,
-        mu=modulus_from_traits(equation.regularizer),
+        mu=modulus_from_traits(equation.traits),
         lipschitz=lipschitz,
         gradient_field=traits.gradient_field,
         disc=traits.disc,

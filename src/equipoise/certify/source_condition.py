@@ -10,9 +10,8 @@ from deepinv.physics import LinearPhysics
 from torch import Tensor
 
 from equipoise.certify.rounding import allowance, length, product
-from equipoise.certify.shifted import SpectralCalculus, spectral_calculus
 from equipoise.errors import InputError
-from equipoise.gram import gram_bounds
+from equipoise.gram import Gram, SpectralCalculus
 from equipoise.linear import ConjugateGradients
 from equipoise.modes import verb
 from equipoise.vectors import dot, expand
@@ -90,9 +89,13 @@ class SourceSolver:
         _check_image(self.like)
 
     @cached_property
+    def _gram(self) -> Gram:
+        return Gram(self.physics, self.like)
+
+    @property
     def calculus(self) -> SpectralCalculus | None:
         """Functions of ``A^T A``, where the physics is decomposable."""
-        return spectral_calculus(self.physics, self.like)
+        return self._gram.calculus
 
     def loss(self, r: Tensor) -> Tensor:
         """Compute ``S_beta(r)``, differentiable in r once.
@@ -156,7 +159,7 @@ class SourceSolver:
     @cached_property
     def _norm(self) -> float:
         """``||A||`` near enough for an allowance."""
-        return gram_bounds(self.physics, self.like)[1].value ** 0.5
+        return self._gram.bounds[1].value ** 0.5
 
     def _iterate(self, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """z near ``(A^T A + beta I)^{-1} r``, ``w = A z`` and ``r - A^T w``."""
@@ -242,9 +245,10 @@ def least_norm_element(
     """
     _check_image(r)
     r = r.detach()
-    calculus = spectral_calculus(physics, r)
+    gram = Gram(physics, r)
+    calculus = gram.calculus
     if calculus is None:
-        norm = gram_bounds(physics, r)[1].value
+        norm = gram.bounds[1].value
         return source_element(physics, r, USABLE_BETA[r.dtype] * max(norm, 1e-12), solver)
     floor = calculus.rounding
 

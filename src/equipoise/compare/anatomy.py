@@ -10,9 +10,8 @@ from torch import Tensor
 
 from equipoise.compare.records import Array
 from equipoise.regularizers import Regularizer, Scaled
-from equipoise.regularizers.analysis import AnalysisRegularizer
 from equipoise.regularizers.operators import ConvolutionChain, Weights
-from equipoise.regularizers.untied import UntiedRegularizer
+from equipoise.regularizers.two_layer import AnalysisRegularizer, UntiedRegularizer
 
 #: Points at which a profile is drawn, and the responses over which it is drawn.
 POINTS, REACH = 201, 0.1

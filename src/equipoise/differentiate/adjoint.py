@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from equipoise.checks import require_count, require_positive
-from equipoise.circulant import FLOOR, SETTLED_FLOOR
+from equipoise.convolutions.circulant import FLOOR, SETTLED_FLOOR
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError
 from equipoise.linear import (

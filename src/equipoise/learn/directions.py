@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from equipoise.certify.shifted import SpectralCalculus
 from equipoise.certify.source_condition import SourceSolver
+from equipoise.gram import SpectralCalculus
 from equipoise.linear import ConjugateGradients
 from equipoise.vectors import expand
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from equipoise.certify.source_condition import SourceSolver
-from equipoise.gram import gram_bounds
+from equipoise.gram import Gram
 from equipoise.learn.bank import PatchBank
 from equipoise.learn.directions import Directions
 from equipoise.learn.settings import TrainSettings
@@ -72,7 +72,7 @@ class SourceLoss:
 
     def __init__(self, problem: Problem, image: Tensor, settings: TrainSettings) -> None:
         self.problem, self.settings = problem, settings
-        low, high = (bound.value for bound in gram_bounds(problem.physics, image))
+        low, high = (bound.value for bound in Gram(problem.physics, image).bounds)
         self.beta = settings.source_beta or usual_beta(problem.sigma, high)
         gain = self.beta / (low + self.beta)
         self.solver = SourceSolver(problem.physics, image, self.beta, SOLVING)

@@ -1,15 +1,14 @@
 """Regularisation operators R, all deepinv priors."""
 
-from equipoise.regularizers.base import Regularizer, Traits
+from equipoise.convolutions.norm import convolution_norm
+from equipoise.fields import Field, Linearization, Traits
+from equipoise.regularizers.base import Regularizer, Sum
 from equipoise.regularizers.catalogue import NAMES, build
 from equipoise.regularizers.classical import SmoothedTotalVariation, Tikhonov
 from equipoise.regularizers.contractive import ContractiveResidual
 from equipoise.regularizers.deepinv_priors import ExplicitPrior, from_deepinv
 from equipoise.regularizers.experts import FieldsOfExperts
-from equipoise.regularizers.frozen import FrozenField
 from equipoise.regularizers.io import load_regularizer, save_regularizer
-from equipoise.regularizers.linearization import Linearization
-from equipoise.regularizers.lipschitz import convolution_norm
 from equipoise.regularizers.pairs import (
     DenseTiedPair,
     DenseUntiedPair,
@@ -26,8 +25,8 @@ __all__ = [
     "DenseTiedPair",
     "DenseUntiedPair",
     "ExplicitPrior",
+    "Field",
     "FieldsOfExperts",
-    "FrozenField",
     "Linearization",
     "Regularizer",
     "Residual",
@@ -35,6 +34,7 @@ __all__ = [
     "RidgeRegularizer",
     "Scaled",
     "SmoothedTotalVariation",
+    "Sum",
     "TiedConvPair",
     "Tikhonov",
     "Traits",

@@ -1,71 +1,41 @@
-"""The regularisation operator R: a field, with its Jacobian, its traits, and a potential if any."""
+"""The regularisation operator R: a field, what is known of it, and a potential if any."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, final, runtime_checkable
+from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
+from itertools import islice
+from numbers import Real
+from operator import add
+from typing import Any, ClassVar, Protocol, cast, final, runtime_checkable
 
 import torch
 from deepinv.optim.prior import Prior
-from torch import Tensor
+from torch import Tensor, nn
 
 from equipoise.bounds import Bound
-from equipoise.errors import InputError, NoPotentialError, UsageError
-from equipoise.memory import keep_freed_memory
-from equipoise.modes import in_own_precision
-from equipoise.regularizers.frozen import FrozenField
-from equipoise.regularizers.linearization import Linearization, autograd_linearization
-from equipoise.regularizers.proximal import solve_prox
+from equipoise.checks import require_positive
+from equipoise.convolutions.circulant import LocalKernels, sum_of_kernels
+from equipoise.convolutions.memory import keep_freed_memory
+from equipoise.data_term import IdentityTerm
+from equipoise.equilibrium import Equilibrium
+from equipoise.errors import UsageError
+from equipoise.fields import (
+    Field,
+    Fold,
+    Linearization,
+    Traits,
+    autograd_linearization,
+    no_potential,
+)
+from equipoise.modes import in_own_precision, make_ordinary, refuse_transforms, verb
+from equipoise.regularizers.remembered import Remembered, plain
+from equipoise.solve import default_solver, solve
 from equipoise.status import Solution
 
 #: What :meth:`Regularizer.constants` returns: tensors that do not change while x does.
 Constants = tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What is known of a field R, each number with its standing (proved or estimated).
-
-    Gathered by :meth:`Regularizer.traits` from the members of the same names.
-
-    Args:
-        gradient_field: R is the gradient of a potential (equivalently, symmetric Jacobian).
-        modulus: mu with ``<R(x) - R(z), x - z> >= mu ||x - z||^2``. Non-negative: R is monotone;
-            negative: R is ``-mu``-weakly monotone (weak convexity ``-mu`` of the potential).
-            None: unknown.
-        lipschitz: Lipschitz constant of R; None: unknown.
-        contractive_residual: R = Id - N with Lip(N) <= q < 1 by construction; then the disc
-            hypothesis (D) of the theory holds though R need not be a gradient.
-        attaining: R is the gradient of a potential r such that ``||A x - y||^2 / 2 + alpha r(x)``
-            attains its minimum for every linear A, every y and every alpha > 0.
-        bounded: ``||R(x)||`` is bounded over all images of a size.
-    """
-
-    gradient_field: bool
-    modulus: Bound | None = None
-    lipschitz: Bound | None = None
-    contractive_residual: bool = False
-    attaining: bool = False
-    bounded: bool = False
-
-    @property
-    def monotone(self) -> bool:
-        """Whether R is proved to be monotone."""
-        return self.modulus is not None and self.modulus.proved and self.modulus.value >= 0
-
-    @property
-    def weak_convexity(self) -> Bound | None:
-        """``max(0, -mu)``, the modulus of weak convexity (of weak monotonicity)."""
-        if self.modulus is None:
-            return None
-        return Bound(max(0.0, -self.modulus.value), self.modulus.kind, self.modulus.why)
-
-    @property
-    def disc(self) -> bool:
-        """Whether ``R - (L+mu)/2 Id`` is ``(L-mu)/2``-Lipschitz: gradients, residuals as above."""
-        known = self.modulus is not None and self.lipschitz is not None
-        return known and (self.gradient_field or self.contractive_residual)
 
 
 @runtime_checkable
@@ -73,21 +43,23 @@ class Restrainable(Protocol):
     """A field whose modulus can be held above a bound by changing its parameters."""
 
     def hold_modulus(self, least: float) -> None:
-        """Change the parameters as little as needed so that ``modulus() >= least``."""
+        """Change the parameters as little as needed so that the modulus is at least that."""
 
 
-class Regularizer(Prior):
+class Regularizer(Remembered, Prior):
     r"""A regularisation operator ``R: X -> X`` as a deepinv prior.
 
     Subclasses implement :meth:`_field` on images with :attr:`channels` channels and, where R is a
-    gradient, :meth:`_potential`; analytic Jacobian products go into :meth:`_linearize`, otherwise
-    autograd supplies them. Everything that depends on the parameters but not on x (normalised
-    filters, say) belongs in :meth:`constants`, which a solve computes once. What is known beyond
-    the field is said by :meth:`modulus`, :meth:`lipschitz`, :meth:`attaining`, :meth:`bounded` and
-    the attributes :attr:`gradient_field` and :attr:`contractive_residual`.
+    gradient, :meth:`_potential`. Everything that depends on the parameters but not on x (normalised
+    filters, say) belongs in :meth:`constants`, which a solve computes once; what is known beyond
+    the field in :meth:`_known` and the attributes :attr:`gradient_field` and
+    :attr:`contractive_residual`. Solvers evaluate :meth:`frozen`, which calls the formulas and
+    takes Jacobian products by autograd; where there is something faster, :meth:`_frozen` gives it.
 
     A regulariser with ``channels = 1`` acts on every channel of a colour, complex (two-channel) or
     other image by itself; one with ``channels = c`` demands c; ``None`` takes any number.
+
+    ``R1 + 0.1 * R2`` is a regulariser, too (:class:`Sum`).
 
     deepinv's algorithms call ``fn``, ``grad`` and ``prox``; the further arguments that they pass
     (a denoiser level ``g_param``) have no meaning here and are ignored.
@@ -110,9 +82,8 @@ class Regularizer(Prior):
         super().__init_subclass__(**kwargs)
         if "traits" in vars(cls):
             raise UsageError(
-                f"{cls.__name__} replaces traits(), which only gathers what is known of a field: "
-                "say it in modulus(), lipschitz(), attaining() and bounded(), and in the "
-                "attributes gradient_field and contractive_residual."
+                f"{cls.__name__} replaces traits(), which only completes what is known of a field: "
+                "say it in _known(), and in the attributes gradient_field and contractive_residual."
             )
 
     def __init__(self) -> None:
@@ -127,45 +98,36 @@ class Regularizer(Prior):
 
     def _potential(self, x: Tensor, constants: Constants) -> Tensor:
         """r(x), shape (B,), with R the gradient of r."""
-        raise NoPotentialError(
-            f"{type(self).__name__} is not the gradient of a potential; "
-            "use a solver that needs none (fixed_point, anderson, resolvent)."
-        )
+        raise no_potential(type(self).__name__)
 
-    def _potential_and_field(self, x: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
-        """r(x) and R(x); override where one forward pass gives both."""
-        return self._potential(x, constants), self._field(x, constants)
+    def _frozen(self, fold: Fold, constants: Constants) -> Field:
+        """R prepared for evaluations without a graph; override where there is something faster."""
+        return FormulaField(self, fold, constants)
 
-    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
-        """Jacobian products at x; override where they are known analytically."""
-        return autograd_linearization(lambda z: self._field(z, constants), x, self.gradient_field)
+    def _known(self, constants: Constants) -> Traits:
+        """What is known of R; the attributes are added to it.
 
-    def _frozen(self, constants: Constants) -> FrozenField:
-        """R prepared for evaluations without a graph; override where preparation pays."""
-        return FrozenField(self, constants)
+        Args:
+            constants: for the present parameters, in float64, of their own memory: what is computed
+                of them later is right although the parameters have changed.
+        """
+        return Traits()
 
     def constants(self) -> Constants:
         """Whatever depends on the parameters alone, differentiably; computed once per solve."""
         return ()
 
-    def modulus(self) -> Bound | None:
-        """mu with ``<R(x) - R(z), x - z> >= mu ||x - z||^2`` for the present parameters.
+    # ---- the public face -----------------------------------------------------------------------
 
-        It holds for every image size; None: unknown.
-        """
-        return None
-
-    def lipschitz(self) -> Bound | None:
-        """A Lipschitz constant of R for its present parameters and every image size, or None."""
-        return None
-
-    def attaining(self) -> bool:
-        """Whether energies with the potential are known to attain minima (see :class:`Traits`)."""
-        return False
-
-    def bounded(self) -> bool:
-        """Whether ``||R(x)||`` is known to be bounded over all images of a size."""
-        return False
+    @final
+    def traits(self) -> Traits:
+        """All that is known of R for its present parameters."""
+        with torch.no_grad():
+            fixed = tuple(c.to(torch.float64, copy=True) for c in self.constants())
+            known = self._known(fixed)
+        known.gradient_field = self.gradient_field
+        known.contractive_residual = self.contractive_residual
+        return known
 
     @property
     def config(self) -> dict[str, Any]:
@@ -174,28 +136,12 @@ class Regularizer(Prior):
         Raises:
             UsageError: if the class is not in the catalogue.
         """
-        raise UsageError(
-            f"{type(self).__name__} has no configuration from which it could be built again: "
-            "keep the code that makes it, and save its state_dict() with your own tools."
-        )
-
-    # ---- the public face -----------------------------------------------------------------------
-
-    @final
-    def traits(self) -> Traits:
-        """All that is known of R for its present parameters, gathered; costs more than its parts.
-
-        Subclasses say it in :meth:`modulus`, :meth:`lipschitz`, :meth:`attaining`,
-        :meth:`bounded` and the attributes; one that replaces this method is refused.
-        """
-        return Traits(
-            gradient_field=self.gradient_field,
-            modulus=self.modulus(),
-            lipschitz=self.lipschitz(),
-            contractive_residual=self.contractive_residual,
-            attaining=self.attaining(),
-            bounded=self.bounded(),
-        )
+        if self.catalogue_name is None:
+            raise UsageError(
+                f"{type(self).__name__} has no configuration from which it could be built again: "
+                "keep the code that makes it, and save its state_dict() with your own tools."
+            )
+        return {"name": self.catalogue_name} | {k: plain(v) for k, v in self.arguments.items()}
 
     @in_own_precision
     def field(self, x: Tensor, constants: Constants | None = None) -> Tensor:
@@ -215,8 +161,8 @@ class Regularizer(Prior):
         Raises:
             InputError: if x has the wrong shape, dtype or device for this regulariser.
         """
-        fold = self._fold(x)
-        return self._field(fold, self._given(constants)).reshape(x.shape)
+        fixed = self.constants() if constants is None else constants
+        return self._field(self._fold()(x), fixed).reshape(x.shape)
 
     @in_own_precision
     def potential(self, x: Tensor, constants: Constants | None = None) -> Tensor:
@@ -225,34 +171,32 @@ class Regularizer(Prior):
         Raises:
             NoPotentialError: if R is not a gradient field.
         """
-        fold = self._fold(x)
-        return self._unfold_scalar(self._potential(fold, self._given(constants)), x)
+        fixed = self.constants() if constants is None else constants
+        return Fold.sums(self._potential(self._fold()(x), fixed), x)
 
     @in_own_precision
-    def potential_and_field(
-        self, x: Tensor, constants: Constants | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Compute ``r(x)``, shape (B,), and ``R(x)`` from one forward pass where possible."""
-        fold = self._fold(x)
-        value, field = self._potential_and_field(fold, self._given(constants))
-        return self._unfold_scalar(value, x), field.reshape(x.shape)
-
-    @in_own_precision
-    def linearize(self, x: Tensor, constants: Constants | None = None) -> Linearization:
-        """Products with the Jacobian of R at x and with its transpose."""
-        fold = self._fold(x)
-        return self._linearize(fold, self._given(constants)).between(fold.shape, x.shape)
-
-    @in_own_precision
-    def frozen(self) -> FrozenField:
+    def frozen(self) -> Field:
         """R for its present parameters, prepared for many evaluations without a graph.
 
-        What it computes agrees with :meth:`field` and the others up to rounding, and is faster
-        where R is made of convolutions. Changes of the parameters after the call do not reach it.
+        What it computes agrees with :meth:`field` and :meth:`potential` up to rounding, and is
+        faster where R is made of convolutions. Changes of the parameters after the call do not
+        reach it.
         """
         keep_freed_memory()
         with torch.no_grad():
-            return self._frozen(tuple(c.detach() for c in self.constants()))
+            return self._frozen(self._fold(), tuple(c.detach() for c in self.constants()))
+
+    def linearize(self, x: Tensor) -> Linearization:
+        """Products with the Jacobian of R at x and with its transpose, without a graph."""
+        return self.frozen().linearize(x)
+
+    def __add__(self, other: Regularizer) -> Regularizer:
+        """The field ``R1(x) + R2(x)``."""
+        return Sum([self, other]) if isinstance(other, Regularizer) else NotImplemented
+
+    def __rmul__(self, factor: float) -> Regularizer:
+        """The field ``c R(x)`` for a positive number c, which is not learned."""
+        return Sum([self], [factor]) if isinstance(factor, Real) else NotImplemented
 
     # ---- deepinv's face ------------------------------------------------------------------------
 
@@ -279,6 +223,7 @@ class Regularizer(Prior):
         solution.check("warn")
         return solution.x
 
+    @verb
     def solve_prox(
         self, x: Tensor, gamma: float | Tensor = 1.0, *, tolerance: float | None = None
     ) -> Solution:
@@ -289,46 +234,175 @@ class Regularizer(Prior):
             gamma: positive step size.
             tolerance: on the residual relative to what varies in x (``Solution.scale``); by
                 default 1e-5 in float32 and 1e-9 in float64.
+
+        Raises:
+            InputError: if gamma or the tolerance is not a positive finite number.
         """
-        return solve_prox(self, x, gamma, tolerance)
+        refuse_transforms(x, self)
+        make_ordinary(self)
+        step = gamma.item() if isinstance(gamma, Tensor) and gamma.numel() == 1 else gamma
+        require_positive("gamma", step)
+        if tolerance is None:
+            tolerance = 1e-9 if x.dtype == torch.float64 else 1e-5
+        point = x.detach()
+        gammas = torch.as_tensor(step, dtype=x.dtype, device=x.device).expand(len(x))
+        system = Equilibrium(IdentityTerm(point), self.frozen(), gammas, self.traits())
+        return solve(system, point, default_solver(system), tolerance=tolerance)
 
-    # ---- checks --------------------------------------------------------------------------------
+    def _fold(self) -> Fold:
+        like = next(self.parameters(), None)
+        return Fold(type(self).__name__, self.channels, self.dims, like)
 
-    def _given(self, constants: Constants | None) -> Constants:
-        return self.constants() if constants is None else constants
 
-    def _fold(self, x: Tensor) -> Tensor:
-        """Check x and, for gray regularisers, turn its channels into samples."""
-        name = type(self).__name__
-        if x.dim() < 3:
-            raise InputError(
-                f"{name} expects images of shape (batch, channels, *spatial), got {tuple(x.shape)}."
+class FormulaField(Field):
+    """The formulas of a regulariser; Jacobian products by autograd."""
+
+    def __init__(self, regularizer: Regularizer, fold: Fold, constants: Constants) -> None:
+        super().__init__(fold)
+        self.regularizer, self._constants = regularizer, constants
+
+    def _value(self, x: Tensor) -> Tensor:
+        return self.regularizer._field(x, self._constants)
+
+    def _potential_and_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.regularizer._potential(x, self._constants), self._value(x)
+
+    def _linearize(self, x: Tensor) -> Linearization:
+        return autograd_linearization(self._value, x, self.regularizer.gradient_field)
+
+
+class Sum(Regularizer):
+    """A sum of regularisers with fixed positive weights, written ``R1 + 0.1 * R2``.
+
+    Formula: ``R(x) = sum_i w_i R_i(x)``, with the potential ``sum_i w_i r_i(x)`` where all of them
+    are gradients. Its modulus and Lipschitz constant are the sums of theirs: adding a multiple of
+    Tikhonov's regulariser raises the modulus by that multiple. To learn a strength, scale by
+    :class:`~equipoise.regularizers.Scaled`.
+
+    Args:
+        parts: the fields R_i; sums among them are taken apart.
+        weights: w_i, positive and finite; None: 1.
+
+    Raises:
+        UsageError: if there is no part, or one that is no ``Regularizer``, if weights are not
+            positive or not as many, or if parts were built for other images.
+    """
+
+    catalogue_name: ClassVar[str] = "sum"
+
+    def __init__(
+        self, parts: Sequence[Regularizer], weights: Sequence[float] | None = None
+    ) -> None:
+        weights = [1.0] * len(parts) if weights is None else weights
+        if not parts or len(parts) != len(weights):
+            raise UsageError(
+                f"A sum takes regularizers and as many weights, got {len(parts)} and "
+                f"{len(weights)}."
             )
-        if self.dims is not None and x.dim() != 2 + self.dims:
-            raise InputError(
-                f"{name} was built for {self.dims} spatial axes, got shape {tuple(x.shape)}."
-            )
-        reference = next(self.parameters(), None)
-        if reference is not None and reference.dtype != x.dtype:
-            raise InputError(
-                f"{name} has parameters of dtype {reference.dtype} but x is {x.dtype}: "
-                f"convert one of them, for example regularizer.to({x.dtype})."
-            )
-        if reference is not None and reference.device != x.device:
-            raise InputError(
-                f"{name} is on {reference.device} but x is on {x.device}: "
-                f"move one of them, for example regularizer.to('{x.device}')."
-            )
-        if self.channels is None or x.shape[1] == self.channels:
-            return x
-        if self.channels == 1:
-            return x.reshape(x.shape[0] * x.shape[1], 1, *x.shape[2:])
-        raise InputError(
-            f"{name} was built for {self.channels} channels, got {x.shape[1]}. "
-            "Only regularisers with one channel act on the channels one by one."
+        for part, weight in zip(parts, weights, strict=True):
+            require_positive("A weight", weight, UsageError)
+            if not isinstance(part, Regularizer):
+                raise UsageError(f"A sum is of regularizers, got {type(part).__name__}.")
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        self.weights = tuple(map(float, weights))
+        self._counts: tuple[int, ...] = ()
+        several = _the_one("channels", {part.channels for part in parts} - {None, 1})
+        gray = all(part.channels == 1 for part in parts)
+        self.channels = 1 if gray else several
+        self.dims = _the_one("spatial axes", {part.dims for part in parts} - {None})
+        self.image_shape = _the_one("shapes", {part.image_shape for part in parts} - {None})
+        self.gradient_field = self.explicit_prior = all(part.gradient_field for part in parts)
+
+    @property
+    def _fields(self) -> list[Regularizer]:
+        return cast(list[Regularizer], list(self.parts))
+
+    def constants(self) -> Constants:
+        """Those of all parts, one after the other."""
+        found = [part.constants() for part in self._fields]
+        self._counts = tuple(map(len, found))
+        return sum(found, ())
+
+    def _terms(self, constants: Constants) -> Iterator[tuple[float, Regularizer, Constants]]:
+        """Weight, field and constants of each part."""
+        rest = iter(constants)
+        for weight, part, count in zip(self.weights, self._fields, self._counts, strict=True):
+            yield weight, part, tuple(islice(rest, count))
+
+    def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        return _total(w * part.field(x, own) for w, part, own in self._terms(constants))
+
+    def _potential(self, x: Tensor, constants: Constants) -> Tensor:
+        return _total(w * part.potential(x, own) for w, part, own in self._terms(constants))
+
+    def _frozen(self, fold: Fold, constants: Constants) -> Field:
+        fields = [part._frozen(part._fold(), own) for _, part, own in self._terms(constants)]
+        return _SumField(fold, fields, self.weights)
+
+    def _known(self, constants: Constants) -> Traits:
+        """Moduli and Lipschitz constants add; an energy with one attaining potential attains its
+        minimum with quadratic ones besides, which are parts of the data term then."""
+        found = [part.traits() for part in self._fields]
+
+        def added(bounds: Iterable[Bound | None]) -> Bound | None:
+            known = [b.times(w) for w, b in zip(self.weights, bounds, strict=True) if b is not None]
+            return _total(known) if len(known) == len(found) else None
+
+        bent = [known for known in found if not known.linear]
+        return Traits(
+            modulus=added(known.modulus for known in found),
+            lipschitz=lambda: added(known.lipschitz for known in found),
+            attaining=all(known.attaining for known in found) and len(bent) <= 1,
+            bounded=all(known.bounded for known in found),
+            linear=not bent,
         )
 
-    @staticmethod
-    def _unfold_scalar(value: Tensor, x: Tensor) -> Tensor:
-        folded = value.dim() == 1 and len(value) > len(x)
-        return value.reshape(len(x), -1).sum(1) if folded else value
+
+class _SumField(Field):
+    """``sum_i w_i R_i(x)``.
+
+    Args:
+        fold: which images it takes.
+        fields: R_i.
+        weights: w_i.
+    """
+
+    def __init__(self, fold: Fold, fields: Sequence[Field], weights: Sequence[float]) -> None:
+        super().__init__(fold)
+        self._parts = list(zip(weights, fields, strict=True))
+
+    def _value(self, x: Tensor) -> Tensor:
+        return _total(w * part.value(x) for w, part in self._parts)
+
+    def _potential_and_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        found = [(w, *part.potential_and_value(x)) for w, part in self._parts]
+        return _total(w * r for w, r, _ in found), _total(w * value for w, _, value in found)
+
+    def _linearize(self, x: Tensor) -> Linearization:
+        found = [(w, part.linearize(x)) for w, part in self._parts]
+
+        def jvp(v: Tensor) -> Tensor:
+            return _total(w * near.jvp(v) for w, near in found)
+
+        def vjp(v: Tensor) -> Tensor:
+            return _total(w * near.vjp(v) for w, near in found)
+
+        return Linearization(jvp, jvp if all(n.vjp is n.jvp for _, n in found) else vjp)
+
+    def _local_kernels(self, x: Tensor) -> LocalKernels | None:
+        found = [(w, part.local_kernels(x)) for w, part in self._parts]
+        known = [local.times(w) for w, local in found if local is not None]
+        return sum_of_kernels(known) if len(known) == len(found) else None
+
+
+def _the_one(what: str, said: set[Any]) -> Any:
+    """What all parts of a sum say that say something; None if none does."""
+    if len(said) > 1:
+        raise UsageError(f"The parts of a sum were built for other {what}: {sorted(said)}.")
+    return next(iter(said), None)
+
+
+def _total(terms: Iterable[Any]) -> Any:
+    """The sum of at least one tensor or bound."""
+    return reduce(add, terms)

@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 from equipoise.errors import UnknownNameError, UsageError
-from equipoise.regularizers.base import Regularizer
+from equipoise.regularizers.base import Regularizer, Sum
+from equipoise.regularizers.classical import SmoothedTotalVariation, Tikhonov
+from equipoise.regularizers.contractive import ContractiveResidual
+from equipoise.regularizers.experts import FieldsOfExperts
+from equipoise.regularizers.pairs import (
+    DenseTiedPair,
+    DenseUntiedPair,
+    TiedConvPair,
+    UntiedConvPair,
+)
+from equipoise.regularizers.ridge import RidgeRegularizer
 from equipoise.regularizers.scaled import Scaled
 
-_PACKAGE = "equipoise.regularizers"
-
-#: Name -> module and class; imported when first built.
-_CLASSES = {
-    "contractive": ("contractive", "ContractiveResidual"),
-    "fields-of-experts": ("experts", "FieldsOfExperts"),
-    "ridge": ("ridge", "RidgeRegularizer"),
-    "tied-conv": ("pairs", "TiedConvPair"),
-    "tied-dense": ("pairs", "DenseTiedPair"),
-    "tikhonov": ("classical", "Tikhonov"),
-    "tv": ("classical", "SmoothedTotalVariation"),
-    "untied-conv": ("pairs", "UntiedConvPair"),
-    "untied-dense": ("pairs", "DenseUntiedPair"),
+#: Every class that has a name, by it.
+CLASSES: dict[str, type[Regularizer]] = {
+    str(cls.catalogue_name): cls
+    for cls in (
+        ContractiveResidual,
+        DenseTiedPair,
+        DenseUntiedPair,
+        FieldsOfExperts,
+        RidgeRegularizer,
+        Scaled,
+        SmoothedTotalVariation,
+        Sum,
+        TiedConvPair,
+        Tikhonov,
+        UntiedConvPair,
+    )
 }
 
 #: Name -> another name with an argument fixed.
@@ -34,7 +46,7 @@ _PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 #: All names that :func:`build` takes.
-NAMES = tuple(sorted([*_CLASSES, *_PRESETS, Scaled.catalogue_name]))
+NAMES = tuple(sorted([*CLASSES, *_PRESETS]))
 
 
 def build(name: str, **config: Any) -> Regularizer:
@@ -44,8 +56,8 @@ def build(name: str, **config: Any) -> Regularizer:
 
     Args:
         name: one of :data:`NAMES`.
-        config: arguments of its constructor; ``"scaled"`` takes the configuration of the inner
-            regulariser as ``inner={"name": ..., ...}``.
+        config: arguments of its constructor; where it takes regularisers (``"scaled"``, ``"sum"``)
+            their configurations, ``inner={"name": ..., ...}``.
 
     Returns:
         A new :class:`Regularizer`.
@@ -54,24 +66,25 @@ def build(name: str, **config: Any) -> Regularizer:
         UnknownNameError: if there is no such name; the message offers the nearest.
         UsageError: if an argument is missing or does not exist; the message lists the valid ones.
     """
-    if name == Scaled.catalogue_name:
-        return _call(name, _scaled, config)
     if name in _PRESETS:
         name, fixed = _PRESETS[name]
         config = {**fixed, **config}
-    if name not in _CLASSES:
+    if name not in CLASSES:
         raise UnknownNameError("regularizer", name, NAMES)
-    module, cls = _CLASSES[name]
-    return _call(name, getattr(importlib.import_module(f"{_PACKAGE}.{module}"), cls), config)
+    return _call(name, CLASSES[name], {key: _built(key, value) for key, value in config.items()})
 
 
-def _scaled(inner: dict[str, Any], strength: float = 1.0, scale: float = 1.0) -> Regularizer:
-    if not isinstance(inner, dict) or "name" not in inner:
+def _built(key: str, value: Any) -> Any:
+    """An argument with regularisers in place of their configurations."""
+    if isinstance(value, list):
+        return [_built(key, entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    if "name" not in value:
         raise UsageError(
-            "'scaled' needs the configuration of the regularizer that it scales: "
-            "inner={'name': 'tv', ...}."
+            f"'{key}' takes the configuration of a regularizer: {key}={{'name': 'tv', ...}}."
         )
-    return Scaled(build(**inner), strength, scale)
+    return build(**value)
 
 
 def _call(name: str, make: Callable[..., Regularizer], config: dict[str, Any]) -> Regularizer:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, get_args
+from collections.abc import Callable
+from typing import ClassVar, Literal, get_args
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from equipoise.bounds import Bound, proved
+from equipoise.bounds import proved
 from equipoise.checks import require_positive
+from equipoise.convolutions.circulant import LocalKernels
 from equipoise.errors import UnknownNameError, UsageError
+from equipoise.fields import Field, Fold, Linearization, Traits
 from equipoise.regularizers.base import Constants, Regularizer
-from equipoise.regularizers.frozen_quadratic import FrozenQuadratic
-from equipoise.regularizers.linearization import Linearization
 from equipoise.vectors import dot
 
 Operator = Literal["identity", "gradient"]
@@ -52,12 +54,6 @@ class Tikhonov(Regularizer):
         self.operator = operator
         self._axes = range(2, 2 + _checked(dims)) if operator == "gradient" else None
         self.dims = dims if operator == "gradient" else None
-        self._dims = dims
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Catalogue name and constructor arguments."""
-        return {"name": self.catalogue_name, "operator": self.operator, "dims": self._dims}
 
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         if self._axes is None:
@@ -66,36 +62,22 @@ class Tikhonov(Regularizer):
         return sum(terms[1:], terms[0])
 
     def _potential(self, x: Tensor, constants: Constants) -> Tensor:
-        return self._potential_and_field(x, constants)[0]
+        return 0.5 * dot(x, self._field(x, constants))
 
-    def _potential_and_field(self, x: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
-        field = self._field(x, constants)
-        return 0.5 * dot(x, field), field
+    def _frozen(self, fold: Fold, constants: Constants) -> Field:
+        return _Quadratic(fold, lambda v: self._field(v, constants), self._axes is not None)
 
-    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
-        def product(v: Tensor) -> Tensor:
-            return self._field(v, constants)
-
-        return Linearization(product, product)
-
-    def _frozen(self, constants: Constants) -> FrozenQuadratic:
-        return FrozenQuadratic(self, constants)
-
-    def modulus(self) -> Bound:
-        """1 for the identity, 0 for the gradient."""
+    def _known(self, constants: Constants) -> Traits:
+        """1 and 1 for the identity, 0 and ``4 dims`` for the gradient; a quadratic potential."""
         if self._axes is None:
-            return proved(1.0, "identity")
-        return proved(0.0, "convex potential")
-
-    def lipschitz(self) -> Bound:
-        """1 for the identity, ``4 dims`` for the gradient."""
-        if self._axes is None:
-            return proved(1.0, "identity")
-        return proved(4.0 * len(self._axes), "norm of forward differences")
-
-    def attaining(self) -> bool:
-        """A quadratic potential, not below 0."""
-        return True
+            one = proved(1.0, "identity")
+            return Traits(modulus=one, lipschitz=one, attaining=True, linear=True)
+        return Traits(
+            modulus=proved(0.0, "convex potential"),
+            lipschitz=proved(4.0 * len(self._axes), "norm of forward differences"),
+            attaining=True,
+            linear=True,
+        )
 
 
 class SmoothedTotalVariation(Regularizer):
@@ -121,41 +103,88 @@ class SmoothedTotalVariation(Regularizer):
         self.dims = _checked(dims)
         self._axes = range(2, 2 + dims)
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """Catalogue name and constructor arguments."""
-        return {"name": self.catalogue_name, "epsilon": self.epsilon, "dims": self.dims}
-
-    def _gradient(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
-        """``D x``, ``|D x|^2`` and ``sqrt(|D x|^2 + eps^2)``."""
-        parts = [differences(x, axis) for axis in self._axes]
-        squared = parts[0].square()
-        for part in parts[1:]:
-            squared = squared + part.square()
-        return parts, squared, (squared + self.epsilon**2).sqrt()
-
-    def _divergence(self, parts: list[Tensor]) -> Tensor:
-        """``D^T p``."""
-        terms = [differences_adjoint(p, axis) for p, axis in zip(parts, self._axes, strict=True)]
-        return sum(terms[1:], terms[0])
-
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
+        return self._frozen(self._fold(), constants)._value(x)
+
+    def _potential(self, x: Tensor, constants: Constants) -> Tensor:
+        return self._frozen(self._fold(), constants)._potential_and_value(x)[0]
+
+    def _frozen(self, fold: Fold, constants: Constants) -> _Smoothed:
+        return _Smoothed(fold, self.epsilon, self._axes)
+
+    def _known(self, constants: Constants) -> Traits:
+        """Convex; ``||D||^2 / eps = 4 dims / eps``; grows linearly with every difference, and
+        ``D^T`` acts on vectors that are at most 1 long."""
+        return Traits(
+            modulus=proved(0.0, "convex potential"),
+            lipschitz=proved(4.0 * len(self._axes) / self.epsilon, "norm of forward differences"),
+            attaining=True,
+            bounded=True,
+        )
+
+
+class _Quadratic(Field):
+    """``R(x) = D^T D x`` with forward differences along every axis, or with ``D = Id``.
+
+    Args:
+        fold: which images R takes.
+        product: R.
+        differences: whether D takes differences.
+    """
+
+    def __init__(self, fold: Fold, product: Callable[[Tensor], Tensor], differences: bool) -> None:
+        super().__init__(fold)
+        self._product, self._differences = product, differences
+
+    def _value(self, x: Tensor) -> Tensor:
+        return self._product(x)
+
+    def _potential_and_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        value = self._product(x)
+        return 0.5 * dot(x, value), value
+
+    def _linearize(self, x: Tensor) -> Linearization:
+        return Linearization(self._product, self._product)
+
+    def _local_kernels(self, x: Tensor) -> LocalKernels:
+        """The convolution that ``D^T D`` is away from the boundary, every channel by itself."""
+        images = x.flatten(0, 1).unsqueeze(1)
+        axes = images.dim() - 2
+        kernel = x.new_zeros([3] * axes)
+        middle = (1,) * axes
+        if not self._differences:
+            kernel[middle] = 1.0
+        else:
+            for axis in range(axes):
+                kernel.movedim(axis, -1)[middle[1:]] += x.new_tensor([-1.0, 2.0, -1.0])
+        kernels = kernel.expand(len(images), 1, 1, 1, *kernel.shape)
+        return LocalKernels(torch.ones_like(images), kernels)
+
+
+class _Smoothed(Field):
+    """``R(x) = D^T (D x / sqrt(|D x|^2 + eps^2))``.
+
+    Args:
+        fold: which images R takes.
+        epsilon: eps.
+        axes: those along which D takes differences.
+    """
+
+    def __init__(self, fold: Fold, epsilon: float, axes: range) -> None:
+        super().__init__(fold)
+        self._epsilon, self._axes = epsilon, axes
+
+    def _value(self, x: Tensor) -> Tensor:
         parts, _, root = self._gradient(x)
         return self._divergence([part / root for part in parts])
 
-    def _potential(self, x: Tensor, constants: Constants) -> Tensor:
-        _, squared, root = self._gradient(x)
-        return self._sum(squared, root)
-
-    def _potential_and_field(self, x: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
+    def _potential_and_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
         parts, squared, root = self._gradient(x)
-        return self._sum(squared, root), self._divergence([part / root for part in parts])
-
-    def _sum(self, squared: Tensor, root: Tensor) -> Tensor:
         # sqrt(q + eps^2) - eps without cancellation
-        return (squared / (root + self.epsilon)).flatten(1).sum(1)
+        potential = (squared / (root + self._epsilon)).flatten(1).sum(1)
+        return potential, self._divergence([part / root for part in parts])
 
-    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
+    def _linearize(self, x: Tensor) -> Linearization:
         parts, _, root = self._gradient(x)
         units = [part / root for part in parts]
 
@@ -170,21 +199,18 @@ class SmoothedTotalVariation(Regularizer):
 
         return Linearization(product, product)
 
-    def modulus(self) -> Bound:
-        """0: the potential is convex."""
-        return proved(0.0, "convex potential")
+    def _gradient(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """``D x``, ``|D x|^2`` and ``sqrt(|D x|^2 + eps^2)``."""
+        parts = [differences(x, axis) for axis in self._axes]
+        squared = parts[0].square()
+        for part in parts[1:]:
+            squared = squared + part.square()
+        return parts, squared, (squared + self._epsilon**2).sqrt()
 
-    def lipschitz(self) -> Bound:
-        """``||D||^2 / eps = 4 dims / eps``."""
-        return proved(4.0 * len(self._axes) / self.epsilon, "norm of forward differences")
-
-    def attaining(self) -> bool:
-        """A convex potential that grows linearly with every difference."""
-        return True
-
-    def bounded(self) -> bool:
-        """``D^T`` of vectors that are at most 1 long."""
-        return True
+    def _divergence(self, parts: list[Tensor]) -> Tensor:
+        """``D^T p``."""
+        terms = [differences_adjoint(p, axis) for p, axis in zip(parts, self._axes, strict=True)]
+        return sum(terms[1:], terms[0])
 
 
 def _checked(dims: int) -> int:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from equipoise.bounds import Bound, proved
-from equipoise.errors import UsageError
-from equipoise.regularizers.base import Constants, Regularizer
-from equipoise.regularizers.convolution import (
+from equipoise.bounds import proved
+from equipoise.convolutions.convolution import (
     check_filters,
     correlate,
     correlate_adjoint,
     zero_mean,
 )
-from equipoise.regularizers.frozen import FrozenField
-from equipoise.regularizers.frozen_layers import FrozenLayers
-from equipoise.regularizers.linearization import Linearization
-from equipoise.regularizers.lipschitz import Peaks, convolution_norm
-from equipoise.regularizers.sandwich import ConvolutionSandwich
+from equipoise.convolutions.norm import Peaks, convolution_norm
+from equipoise.convolutions.sandwich import ConvolutionSandwich
+from equipoise.convolutions.tiles import Tile
+from equipoise.errors import UsageError
+from equipoise.fields import Field, Fold, Linearization, Traits
+from equipoise.regularizers.base import Constants, Regularizer
 
 #: Initial inverse width of the activations, made for images in [0, 1].
 _SHARPNESS = 20.0
@@ -89,19 +89,6 @@ class ContractiveResidual(Regularizer):
         self.offset = nn.Parameter(torch.zeros(channels))
         self._peaks = Peaks()
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """Catalogue name and constructor arguments."""
-        return {
-            "name": self.catalogue_name,
-            "channels": self.channels,
-            "width": self.width,
-            "depth": self.depth,
-            "kernel_size": self.kernel_size,
-            "contraction": self.contraction,
-            "dims": self.dims,
-        }
-
     def constants(self) -> Constants:
         """Filters of norm at most 1, sharpness of the activations, steps in (0, 2)."""
         filters = []
@@ -111,55 +98,81 @@ class ContractiveResidual(Regularizer):
         sharpness = _SHARPNESS * self.log_sharpness.exp()
         return torch.stack(filters), sharpness, 2.0 * torch.sigmoid(self.step_logit)
 
-    def modulus(self) -> Bound:
-        """``1 - q``."""
-        return proved(1.0 - self.contraction, _WHY)
-
-    def lipschitz(self) -> Bound:
-        """``1 + q``; with the modulus the disc hypothesis holds."""
-        return proved(1.0 + self.contraction, _WHY)
+    def _known(self, constants: Constants) -> Traits:
+        """``1 - q`` and ``1 + q``, so that the disc hypothesis holds."""
+        q = self.contraction
+        return Traits(modulus=proved(1.0 - q, _WHY), lipschitz=proved(1.0 + q, _WHY))
 
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
-        z, _ = self._layers(x, constants)
+        filters, sharpness, steps = constants
+        z = x
+        for kernel, a, step, bias in zip(filters, sharpness, steps, self.bias, strict=True):
+            a = self._aligned(a)
+            features = correlate(z, kernel) + self._aligned(bias)
+            z = z - step * correlate_adjoint(torch.tanh(a * features) / a, kernel)
         return x - self.contraction * z - self._aligned(self.offset)
 
-    def _frozen(self, constants: Constants) -> FrozenField:
+    def _frozen(self, fold: Fold, constants: Constants) -> Field:
         filters, sharpness, steps = constants
         layers = []
         for kernel, a, step, bias in zip(filters, sharpness, steps, self.bias, strict=True):
             gain = a.reshape(-1, *[1] * (kernel.dim() - 1))
             sides = (gain * kernel,), (step / gain * kernel,)
             layers.append(ConvolutionSandwich(*sides, a * bias, "zero"))
-        return FrozenLayers(self, constants, layers, self.contraction, self._aligned(self.offset))
-
-    @torch.no_grad()
-    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
-        filters, _, steps = constants
-        _, active = self._layers(x, constants)
-
-        def product(v: Tensor, layers: range) -> Tensor:
-            """``v - q J_T...J_T v``; every layer's own Jacobian is symmetric."""
-            w = v
-            for layer in layers:
-                bent = (1.0 - active[layer].square()) * correlate(w, filters[layer])
-                w = w - steps[layer] * correlate_adjoint(bent, filters[layer])
-            return v - self.contraction * w
-
-        upwards = range(self.depth)
-        return Linearization(lambda v: product(v, upwards), lambda v: product(v, upwards[::-1]))
-
-    def _layers(self, x: Tensor, constants: Constants) -> tuple[Tensor, list[Tensor]]:
-        """``T_depth ... T_1 x`` and each layer's ``tanh(a (K z + b))``: s is this over a, and
-        the slope of s one minus its square."""
-        filters, sharpness, steps = constants
-        z, active = x, []
-        for layer in range(self.depth):
-            features = correlate(z, filters[layer]) + self._aligned(self.bias[layer])
-            active.append(torch.tanh(self._aligned(sharpness[layer]) * features))
-            response = active[-1] / self._aligned(sharpness[layer])
-            z = z - steps[layer] * correlate_adjoint(response, filters[layer])
-        return z, active
+        return _Layers(fold, layers, self.contraction, self._aligned(self.offset))
 
     def _aligned(self, vector: Tensor) -> Tensor:
         """View one number per feature so that it broadcasts over samples and pixels."""
         return vector.reshape(-1, *([1] * (self.weight.dim() - 3)))
+
+
+class _Layers(Field):
+    """``R(x) = x - q T_n ... T_1 x - c`` with ``T(z) = z - L^T tanh(K z + b)``.
+
+    Args:
+        fold: which images R takes.
+        layers: ``z -> L^T point(K z + b)`` of each layer, ``L = D K`` with a positive diagonal D,
+            so that every layer's Jacobian is symmetric.
+        contraction: q.
+        offset: c, to be broadcast over samples and pixels.
+    """
+
+    def __init__(
+        self, fold: Fold, layers: Sequence[ConvolutionSandwich], contraction: float, offset: Tensor
+    ) -> None:
+        super().__init__(fold)
+        self._layers, self._contraction, self._offset = tuple(layers), contraction, offset
+
+    def _value(self, x: Tensor) -> Tensor:
+        z = x
+        for layer in self._layers:
+            z = z - layer(z, lambda features, tile: features.tanh_())
+        return x - self._contraction * z - self._offset
+
+    def _linearize(self, x: Tensor) -> Linearization:
+        slopes: list[list[Tensor]] = []
+        z = x
+        for layer in self._layers:
+            kept: list[Tensor] = []
+
+            def activate(features: Tensor, tile: Tile, kept: list[Tensor] = kept) -> Tensor:
+                active = features.tanh_()
+                kept.append(1.0 - active.square())
+                return active
+
+            z = z - layer(z, activate)
+            slopes.append(kept)
+
+        def product(v: Tensor, order: Sequence[int]) -> Tensor:
+            w = v
+            for number in order:
+                known = slopes[number]
+
+                def weigh(features: Tensor, tile: Tile, known: list[Tensor] = known) -> Tensor:
+                    return features.mul_(known[tile.index])
+
+                w = w - self._layers[number](w, weigh, linear=True)
+            return v - self._contraction * w
+
+        upwards = range(len(self._layers))
+        return Linearization(lambda v: product(v, upwards), lambda v: product(v, upwards[::-1]))

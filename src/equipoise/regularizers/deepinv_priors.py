@@ -16,8 +16,9 @@ from deepinv.optim.prior import (
 from torch import Tensor
 
 from equipoise.errors import InputError, UsageError
+from equipoise.fields import Field, Fold
 from equipoise.modes import leaf
-from equipoise.regularizers.base import Constants, Regularizer
+from equipoise.regularizers.base import Constants, FormulaField, Regularizer
 from equipoise.regularizers.residual import ResidualDenoiser
 
 _WHAT_WORKS = (
@@ -50,16 +51,27 @@ class ExplicitPrior(Regularizer):
             )
         return value
 
-    def _potential_and_field(self, x: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
+    def _both(self, x: Tensor) -> tuple[Tensor, Tensor]:
         live = torch.is_grad_enabled()
         with torch.enable_grad():
             point = x if x.requires_grad else leaf(x)
-            value = self._potential(point, constants)
+            value = self._potential(point, ())
             field = torch.autograd.grad(value.sum(), point, create_graph=live)[0]
         return (value, field) if live else (value.detach(), field)
 
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
-        return self._potential_and_field(x, constants)[1]
+        return self._both(x)[1]
+
+    def _frozen(self, fold: Fold, constants: Constants) -> Field:
+        return _PriorField(self, fold, constants)
+
+
+class _PriorField(FormulaField):
+    """Potential and field from one evaluation of the prior."""
+
+    def _potential_and_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        assert isinstance(self.regularizer, ExplicitPrior)
+        return self.regularizer._both(x)
 
 
 def from_deepinv(prior: Prior, sigma: float | None = None) -> Regularizer:

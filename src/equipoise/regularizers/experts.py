@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from equipoise.convolutions.convolution import Padding
 from equipoise.errors import UnknownNameError
-from equipoise.regularizers.analysis import AnalysisRegularizer
-from equipoise.regularizers.convolution import Padding
 from equipoise.regularizers.learned_profiles import LinearSpline, Weighted
 from equipoise.regularizers.operators import ConvolutionChain
 from equipoise.regularizers.profiles import LogCosh, Profile, SmoothAbs, StudentT
+from equipoise.regularizers.two_layer import AnalysisRegularizer
 
 #: Experts by name; "spline" is a convex linear spline learned for each filter.
 EXPERTS = ("log-cosh", "smooth-abs", "spline", "student-t")
@@ -68,17 +68,6 @@ class FieldsOfExperts(AnalysisRegularizer):
         )
         super().__init__(operator, profile)
         self.channels, self.dims = channels, dims
-        self._config = {
-            "name": self.catalogue_name,
-            "channels": channels,
-            "filters": filters,
-            "kernel_size": kernel_size,
-            "expert": expert,
-            "dims": dims,
-            "padding": padding,
-            "zero_mean": zero_mean,
-            "scale": scale,
-        }
 
 
 def expert_profile(name: str, filters: int) -> Profile:

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from equipoise.convolutions.huber import HuberPair
 from equipoise.errors import UsageError
-from equipoise.regularizers.pointwise import HuberPointwise, Pointwise
 from equipoise.regularizers.profiles import Profile, Tails, per_channel
 
 
@@ -86,14 +86,14 @@ class RidgeProfile(Profile):
             per_channel(self.log_slope.exp(), t),
         )
 
-    def pointwise(self) -> Pointwise:
+    def frozen(self) -> HuberPair:
         """As Huber functions of unit curvature: for ``u = g t`` with ``g = sqrt(a b)`` they are
         ``psi = H(u, g / b) - (c / b) H(u, g)``."""
         with torch.no_grad():
             b = self.log_slope.exp()
             gains = (0.5 * self.log_slope - self.log_scale).exp()
             weight = self.weak_convexity / b if self.weak_convexity else None
-            return HuberPointwise(gains, gains / b, gains, weight)
+            return HuberPair(gains, gains / b, gains, weight)
 
     def value(self, t: Tensor) -> Tensor:
         """``psi(t)``."""

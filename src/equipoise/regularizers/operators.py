@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from equipoise.bounds import inflate
 from equipoise.checks import require_positive
-from equipoise.circulant import transfer
-from equipoise.errors import UsageError
-from equipoise.regularizers.convolution import (
+from equipoise.convolutions.circulant import transfer
+from equipoise.convolutions.convolution import (
     CONVOLUTIONS,
     Padding,
     chain,
@@ -23,15 +22,16 @@ from equipoise.regularizers.convolution import (
     dct_filters,
     zero_mean,
 )
-from equipoise.regularizers.lipschitz import Peaks, convolution_norm
-from equipoise.regularizers.profiles import Profile
-from equipoise.regularizers.sandwich import (
+from equipoise.convolutions.norm import Peaks, convolution_norm
+from equipoise.convolutions.sandwich import (
     ConvolutionSandwich,
     DenseSandwich,
     Sandwich,
     check_image_shape,
 )
-from equipoise.regularizers.sandwich_gradient import Layers, sandwiched
+from equipoise.convolutions.sandwich_gradient import Layers, sandwiched
+from equipoise.errors import UsageError
+from equipoise.regularizers.profiles import Profile
 
 #: The tensors an operator is made of, after normalisation.
 Weights = tuple[Tensor, ...]
@@ -86,10 +86,11 @@ class AnalysisOperator(nn.Module, ABC):
             bias: b, shape (features,), or None.
         """
 
-    def autocorrelations(self, weights: Weights) -> Callable[[], Tensor] | None:
+    def autocorrelations(self, inner: Weights, outer: Weights) -> Callable[[], Tensor] | None:
         """What makes centred kernels a_k with ``K^T diag(c) K = sum_k c_k a_k *``; None: nothing.
 
-        The kernels have shape (features, channels, channels, *sizes), odd sizes.
+        Of two operators K is the mean. The kernels have shape
+        (features, channels, channels, *sizes), odd sizes.
         """
         return None
 
@@ -176,9 +177,10 @@ class ConvolutionChain(AnalysisOperator):
         """Tile by tile."""
         return ConvolutionSandwich(inner, outer, bias, self.padding)
 
-    def autocorrelations(self, weights: Weights) -> Callable[[], Tensor] | None:
+    def autocorrelations(self, inner: Weights, outer: Weights) -> Callable[[], Tensor] | None:
         """Those of the collapsed filters with themselves: exact away from the border."""
-        return partial(_autocorrelations, weights)
+        mean = tuple(0.5 * (k + l) for k, l in zip(inner, outer, strict=True))
+        return partial(_autocorrelations, mean)
 
     def norm(self, weights: Weights) -> float:
         """The product of the proved bounds of the convolutions."""

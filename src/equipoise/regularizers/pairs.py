@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, TypeVar
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import ClassVar, Self
 
 import torch
 from torch import nn
 
+from equipoise.convolutions.convolution import Padding
 from equipoise.errors import UnknownNameError
-from equipoise.regularizers.analysis import AnalysisRegularizer
-from equipoise.regularizers.convolution import Padding
-from equipoise.regularizers.operators import ConvolutionChain, DenseOperator
+from equipoise.regularizers.operators import AnalysisOperator, ConvolutionChain, DenseOperator
 from equipoise.regularizers.profiles import DeadZone, HalfQuadratic, LogCosh, Profile, Quadratic
-from equipoise.regularizers.untied import UntiedRegularizer
-
-Pair = TypeVar("Pair", bound=UntiedRegularizer)
+from equipoise.regularizers.two_layer import AnalysisRegularizer, TwoLayer, UntiedRegularizer
 
 #: Activations by name; each is monotone with slopes in [0, 1].
 ACTIVATIONS: dict[str, type[Profile]] = {
@@ -37,7 +36,84 @@ def activation_profile(name: str) -> Profile:
     return ACTIVATIONS[name]()
 
 
-class TiedConvPair(AnalysisRegularizer):
+class _Pair(TwoLayer):
+    """A pair over operators that are made one like the other."""
+
+    @abstractmethod
+    def _assemble(self, make: Callable[[], AnalysisOperator], profile: Profile) -> None:
+        """Make the operators and the bias."""
+
+
+class TiedPair(AnalysisRegularizer, _Pair):
+    """``R(x) = K^T s(K x + b)``, the pair of the bilevel framework."""
+
+    def _assemble(self, make: Callable[[], AnalysisOperator], profile: Profile) -> None:
+        operator = make()
+        super().__init__(operator, profile, _zeros(operator))
+
+
+class UntiedPair(UntiedRegularizer, _Pair):
+    """``R(x) = W2 s(W1 x + b)``, the pair of the equilibrium framework."""
+
+    def _assemble(self, make: Callable[[], AnalysisOperator], profile: Profile) -> None:
+        mean, difference = make(), make()
+        super().__init__(mean, difference, profile, _zeros(mean))
+
+    @classmethod
+    def from_tied(cls, tied: TiedPair) -> Self:
+        """Build the untied pair with ``W2 = W1^T`` equal to a tied one of such operators."""
+        pair = cls(**tied.arguments).to(tied.bias)
+        pair.mean.load_state_dict(tied.operator.state_dict())
+        pair.load_state_dict({"bias": tied.state_dict()["bias"]}, strict=False)
+        return pair
+
+
+class _Convolutional(_Pair):
+    """The arguments of pairs of convolutions."""
+
+    def __init__(
+        self,
+        channels: int = 1,
+        filters: int = 32,
+        kernel_size: int = 7,
+        activation: str = "tanh",
+        *,
+        dims: int = 2,
+        padding: Padding = "zero",
+        zero_mean: bool = True,
+        scale: float = 10.0,
+    ) -> None:
+        make = partial(
+            ConvolutionChain,
+            channels,
+            (filters,),
+            kernel_size,
+            dims=dims,
+            padding=padding,
+            zero_mean=zero_mean,
+            scale=scale,
+        )
+        self._assemble(make, activation_profile(activation))
+        self.channels, self.dims = channels, dims
+
+
+class _Dense(_Pair):
+    """The arguments of pairs of matrices."""
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        features: int,
+        activation: str = "tanh",
+        scale: float = 1.0,
+    ) -> None:
+        make = partial(DenseOperator, image_shape, features, scale)
+        self._assemble(make, activation_profile(activation))
+        self.channels, self.dims = image_shape[0], len(image_shape) - 1
+        self.image_shape = tuple(image_shape)
+
+
+class TiedConvPair(_Convolutional, TiedPair):
     """The convolutional pair of the bilevel framework.
 
     Formula: ``R(x) = K^T s(K x + b)``, the gradient of ``sum psi(K x + b)`` with ``psi' = s``.
@@ -62,105 +138,29 @@ class TiedConvPair(AnalysisRegularizer):
     """
 
     catalogue_name: ClassVar[str] = "tied-conv"
-    operator: ConvolutionChain
-
-    def __init__(
-        self,
-        channels: int = 1,
-        filters: int = 32,
-        kernel_size: int = 7,
-        activation: str = "tanh",
-        *,
-        dims: int = 2,
-        padding: Padding = "zero",
-        zero_mean: bool = True,
-        scale: float = 10.0,
-    ) -> None:
-        profile = activation_profile(activation)
-        operator = _convolution(channels, filters, kernel_size, dims, padding, zero_mean, scale)
-        super().__init__(operator, profile, nn.Parameter(torch.zeros(filters)))
-        self.channels, self.dims = channels, dims
-        self._config = {
-            "name": self.catalogue_name,
-            "channels": channels,
-            "filters": filters,
-            "kernel_size": kernel_size,
-            "activation": activation,
-            "dims": dims,
-            "padding": padding,
-            "zero_mean": zero_mean,
-            "scale": scale,
-        }
 
 
-class UntiedConvPair(UntiedRegularizer):
+class UntiedConvPair(_Convolutional, UntiedPair):
     """The convolutional pair of the equilibrium framework.
 
-    Formula: ``R(x) = W2 s(W1 x + b)`` with ``W1 = K1``, ``W2 = K2^T``; both are
-    correlation filters, equal at the start, so that ``K2 = K1`` is the tied pair.
-
-    Args:
-        As for :class:`TiedConvPair`.
-
-    Raises:
-        As :class:`TiedConvPair`.
-
-    References:
-        Riccio, Ehrhardt, Benning 2022.
+    Formula: ``R(x) = W2 s(W1 x + b)`` with ``W1 = K1``, ``W2 = K2^T``; both are correlation
+    filters, equal at the start, so that ``K2 = K1`` is the tied pair. Arguments, errors and
+    reference as of :class:`TiedConvPair`.
     """
 
     catalogue_name: ClassVar[str] = "untied-conv"
-    mean: ConvolutionChain
-    difference: ConvolutionChain
-
-    def __init__(
-        self,
-        channels: int = 1,
-        filters: int = 32,
-        kernel_size: int = 7,
-        activation: str = "tanh",
-        *,
-        dims: int = 2,
-        padding: Padding = "zero",
-        zero_mean: bool = True,
-        scale: float = 10.0,
-    ) -> None:
-        profile = activation_profile(activation)
-        mean, difference = (
-            _convolution(channels, filters, kernel_size, dims, padding, zero_mean, scale)
-            for _ in range(2)
-        )
-        super().__init__(mean, difference, profile, nn.Parameter(torch.zeros(filters)))
-        self.channels, self.dims = channels, dims
-        self._config = {
-            "name": self.catalogue_name,
-            "channels": channels,
-            "filters": filters,
-            "kernel_size": kernel_size,
-            "activation": activation,
-            "dims": dims,
-            "padding": padding,
-            "zero_mean": zero_mean,
-            "scale": scale,
-        }
-
-    @classmethod
-    def from_tied(cls, tied: TiedConvPair) -> UntiedConvPair:
-        """Build the untied pair with ``W2 = W1^T`` equal to a tied one."""
-        pair = cls(**{key: value for key, value in tied.config.items() if key != "name"})
-        return _copy_tied(pair.to(tied.bias), tied)
 
 
-class DenseTiedPair(AnalysisRegularizer):
+class DenseTiedPair(_Dense, TiedPair):
     """The dense pair of the bilevel framework, for images of one shape.
 
     Formula: ``R(x) = K^T s(K x + b)`` on flattened images.
 
     Args:
         image_shape: (channels, *spatial).
-        features: number of rows of K.
-        activation: as for :class:`TiedConvPair`.
-        scale: norm of each row of K at the start.
+        features: number of rows.
+        activation: s, one of ``"identity"``, ``"relu"``, ``"soft-shrink"``, ``"tanh"``.
+        scale: norm of each row at the start.
 
     Raises:
         UsageError: if a size is not positive.
@@ -171,97 +171,17 @@ class DenseTiedPair(AnalysisRegularizer):
     """
 
     catalogue_name: ClassVar[str] = "tied-dense"
-    operator: DenseOperator
-
-    def __init__(
-        self,
-        image_shape: Sequence[int],
-        features: int,
-        activation: str = "tanh",
-        scale: float = 1.0,
-    ) -> None:
-        profile = activation_profile(activation)
-        operator = DenseOperator(image_shape, features, scale)
-        super().__init__(operator, profile, nn.Parameter(torch.zeros(features)))
-        self.channels, self.dims = image_shape[0], len(image_shape) - 1
-        self.image_shape = tuple(image_shape)
-        self._config = {
-            "name": self.catalogue_name,
-            "image_shape": list(image_shape),
-            "features": features,
-            "activation": activation,
-            "scale": scale,
-        }
 
 
-class DenseUntiedPair(UntiedRegularizer):
+class DenseUntiedPair(_Dense, UntiedPair):
     """The dense pair of the equilibrium framework, for images of one shape.
 
     Formula: ``R(x) = W2 s(W1 x + b)`` on flattened images, with ``W1 = K1``, ``W2 = K2^T``, equal
-    at the start.
-
-    Args:
-        As for :class:`DenseTiedPair`.
-
-    Raises:
-        As :class:`DenseTiedPair`.
-
-    References:
-        Riccio, Ehrhardt, Benning 2022.
+    at the start. Arguments, errors and reference as of :class:`DenseTiedPair`.
     """
 
     catalogue_name: ClassVar[str] = "untied-dense"
-    mean: DenseOperator
-    difference: DenseOperator
-
-    def __init__(
-        self,
-        image_shape: Sequence[int],
-        features: int,
-        activation: str = "tanh",
-        scale: float = 1.0,
-    ) -> None:
-        profile = activation_profile(activation)
-        mean, difference = (DenseOperator(image_shape, features, scale) for _ in range(2))
-        super().__init__(mean, difference, profile, nn.Parameter(torch.zeros(features)))
-        self.channels, self.dims = image_shape[0], len(image_shape) - 1
-        self.image_shape = tuple(image_shape)
-        self._config = {
-            "name": self.catalogue_name,
-            "image_shape": list(image_shape),
-            "features": features,
-            "activation": activation,
-            "scale": scale,
-        }
-
-    @classmethod
-    def from_tied(cls, tied: DenseTiedPair) -> DenseUntiedPair:
-        """Build the untied pair with ``W2 = W1^T`` equal to a tied one."""
-        pair = cls(**{key: value for key, value in tied.config.items() if key != "name"})
-        return _copy_tied(pair.to(tied.bias), tied)
 
 
-def _convolution(
-    channels: int,
-    filters: int,
-    kernel_size: int,
-    dims: int,
-    padding: Padding,
-    zero_mean: bool,
-    scale: float,
-) -> ConvolutionChain:
-    return ConvolutionChain(
-        channels,
-        (filters,),
-        kernel_size,
-        dims=dims,
-        padding=padding,
-        zero_mean=zero_mean,
-        scale=scale,
-    )
-
-
-def _copy_tied(pair: Pair, tied: AnalysisRegularizer) -> Pair:
-    pair.mean.load_state_dict(tied.operator.state_dict())
-    pair.load_state_dict({"bias": tied.state_dict()["bias"]}, strict=False)
-    return pair
+def _zeros(operator: AnalysisOperator) -> nn.Parameter:
+    return nn.Parameter(torch.zeros(operator.features))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from equipoise.checks import require_not_negative, require_positive
+from equipoise.convolutions.tiles import Tile
 from equipoise.errors import UsageError
-from equipoise.regularizers.pointwise import Pointwise
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,26 @@ class Tails:
 
     attaining: bool = False
     bounded_slope: bool = False
+
+
+class Pointwise(Protocol):
+    """What is done to the features of a tile, with parameters held fixed."""
+
+    @property
+    def gains(self) -> Tensor | None:
+        """Factors, shape (features,), that features are multiplied by beforehand; None: 1.
+
+        With ``u = g t`` the methods take u and give the slope and the curvature with respect to u.
+        """
+
+    def energy_and_slope(self, t: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
+        """Sum of psi over the tile without its margin, of each sample, and the slopes."""
+
+    def slope(self, t: Tensor) -> Tensor:
+        """The slopes; may be written over t."""
+
+    def curvature(self, t: Tensor) -> Tensor:
+        """The curvatures."""
 
 
 class Profile(nn.Module, ABC):
@@ -65,9 +86,16 @@ class Profile(nn.Module, ABC):
                 value, [t, u, *parameters], allow_unused=True, materialize_grads=True
             )
 
-    def pointwise(self) -> Pointwise:
+    gains: Tensor | None = None
+
+    def frozen(self) -> Pointwise:
         """The profile for its present parameters, prepared for evaluations without a graph."""
-        return Pointwise(self)
+        return self
+
+    def energy_and_slope(self, t: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
+        """Sum of psi over the tile without its margin, of each sample, and the slopes."""
+        value, slope = self.value_and_slope(t)
+        return tile.interior(value).flatten(1).sum(1), slope
 
     def tails(self) -> Tails:
         """What is proved of psi far away."""

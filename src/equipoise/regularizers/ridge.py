@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from equipoise.checks import require_not_negative
+from equipoise.convolutions.convolution import Padding
 from equipoise.errors import UsageError
-from equipoise.regularizers.analysis import AnalysisRegularizer
 from equipoise.regularizers.base import Constants
-from equipoise.regularizers.convolution import Padding
 from equipoise.regularizers.learned_profiles import RidgeProfile
 from equipoise.regularizers.operators import ConvolutionChain
+from equipoise.regularizers.two_layer import AnalysisRegularizer
 
 
 class RidgeRegularizer(AnalysisRegularizer):
@@ -71,17 +71,6 @@ class RidgeRegularizer(AnalysisRegularizer):
         )
         super().__init__(chain, RidgeProfile(filters[-1], float(weak_convexity)))
         self.channels, self.dims = channels, dims
-        self._config = {
-            "name": self.catalogue_name,
-            "channels": channels,
-            "filters": list(filters),
-            "kernel_size": kernel_size,
-            "weak_convexity": float(weak_convexity),
-            "dims": dims,
-            "padding": padding,
-            "zero_mean": zero_mean,
-            "normalized": normalized,
-        }
 
     @classmethod
     def from_arrays(

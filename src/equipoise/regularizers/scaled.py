@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from equipoise.bounds import Bound
 from equipoise.checks import require_positive
-from equipoise.circulant import LocalKernels
+from equipoise.convolutions.circulant import LocalKernels
 from equipoise.errors import UsageError
+from equipoise.fields import Field, Fold, Linearization, Traits
 from equipoise.regularizers.base import (
     Constants,
     Regularizer,
     Restrainable,
 )
-from equipoise.regularizers.frozen import FrozenField
-from equipoise.regularizers.linearization import Linearization
 
 
 class Scaled(Regularizer):
@@ -29,7 +29,7 @@ class Scaled(Regularizer):
     equation's alpha multiplies a.
 
     Args:
-        regularizer: the inner field R (with its own parameters).
+        inner: the field R that is scaled (with its own parameters).
         strength: initial a, positive.
         scale: initial s, positive.
 
@@ -39,26 +39,20 @@ class Scaled(Regularizer):
 
     catalogue_name: ClassVar[str] = "scaled"
 
-    def __init__(self, regularizer: Regularizer, strength: float = 1.0, scale: float = 1.0) -> None:
-        if not isinstance(regularizer, Regularizer):
+    def __init__(self, inner: Regularizer, strength: float = 1.0, scale: float = 1.0) -> None:
+        if not isinstance(inner, Regularizer):
             raise UsageError(
-                f"Scaled composes an equipoise Regularizer, got {type(regularizer).__name__}."
+                f"Scaled composes an equipoise Regularizer, got {type(inner).__name__}."
             )
         _check_scales(strength, scale)
         super().__init__()
-        self.gradient_field = self.explicit_prior = regularizer.gradient_field
-        self.contractive_residual = regularizer.contractive_residual
-        self.channels, self.dims = regularizer.channels, regularizer.dims
-        self.regularizer = regularizer
-        self._initial = {"strength": float(strength), "scale": float(scale)}
-        like = next(regularizer.parameters(), torch.zeros(()))
+        self.gradient_field = self.explicit_prior = inner.gradient_field
+        self.contractive_residual = inner.contractive_residual
+        self.channels, self.dims = inner.channels, inner.dims
+        self.regularizer = inner
+        like = next(inner.parameters(), torch.zeros(()))
         self.log_strength = nn.Parameter(torch.log(torch.as_tensor(float(strength))).to(like))
         self.log_scale = nn.Parameter(torch.log(torch.as_tensor(float(scale))).to(like))
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Catalogue name, the inner configuration, and the initial strength and scale."""
-        return {"name": self.catalogue_name, "inner": self.regularizer.config, **self._initial}
 
     @property
     def strength(self) -> float:
@@ -96,66 +90,63 @@ class Scaled(Regularizer):
         """a, s and the constants of the inner regulariser."""
         return self.log_strength.exp(), self.log_scale.exp(), *self.regularizer.constants()
 
-    def modulus(self) -> Bound | None:
-        """``a mu``."""
-        inner = self.regularizer.modulus()
-        return None if inner is None else inner.times(self.strength)
+    def _known(self, constants: Constants) -> Traits:
+        """``a mu`` and ``a L``: every Jacobian is scaled; the rest as of the inner one."""
+        inner, a = self.regularizer.traits(), self.strength
 
-    def lipschitz(self) -> Bound | None:
-        """``a L``; with ``a mu`` the disc hypothesis carries over: every Jacobian is scaled."""
-        inner = self.regularizer.lipschitz()
-        return None if inner is None else inner.times(self.strength)
+        def lipschitz() -> Bound | None:
+            return None if inner.lipschitz is None else inner.lipschitz.times(a)
 
-    def attaining(self) -> bool:
-        """As the inner one."""
-        return self.regularizer.attaining()
-
-    def bounded(self) -> bool:
-        """As the inner one."""
-        return self.regularizer.bounded()
+        return Traits(
+            modulus=None if inner.modulus is None else inner.modulus.times(a),
+            lipschitz=lipschitz,
+            attaining=inner.attaining,
+            bounded=inner.bounded,
+            linear=inner.linear,
+        )
 
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         a, s, *inner = constants
-        return a / s * self.regularizer.field(s * x, tuple(inner))
+        return a / s * self.regularizer._field(s * x, tuple(inner))
 
     def _potential(self, x: Tensor, constants: Constants) -> Tensor:
         a, s, *inner = constants
-        return a / s.square() * self.regularizer.potential(s * x, tuple(inner))
+        return a / s.square() * self.regularizer._potential(s * x, tuple(inner))
 
-    def _potential_and_field(self, x: Tensor, constants: Constants) -> tuple[Tensor, Tensor]:
+    def _frozen(self, fold: Fold, constants: Constants) -> Field:
         a, s, *inner = constants
-        value, field = self.regularizer.potential_and_field(s * x, tuple(inner))
-        return a / s.square() * value, a / s * field
-
-    def _linearize(self, x: Tensor, constants: Constants) -> Linearization:
-        with torch.no_grad():
-            a, s, *rest = (c.detach() for c in constants)
-            return self.regularizer.linearize(s * x, tuple(rest)).scaled(a)
-
-    def _frozen(self, constants: Constants) -> FrozenField:
-        return _FrozenScaled(self, constants)
+        return _ScaledField(fold, self.regularizer._frozen(fold, tuple(inner)), a, s)
 
 
-class _FrozenScaled(FrozenField):
-    """The frozen inner field, scaled."""
+class _ScaledField(Field):
+    """``(a / s) R(s x)``.
 
-    def __init__(self, regularizer: Scaled, constants: Constants) -> None:
-        super().__init__(regularizer, constants)
-        self._a, self._s, *inner = constants
-        self._inner = regularizer.regularizer._frozen(tuple(inner))
+    Args:
+        fold: which images it takes, those of R.
+        inner: R.
+        a: the strength.
+        s: the scale.
+    """
 
-    def _field(self, x: Tensor) -> Tensor:
-        return self._inner.field(self._s * x).mul_(self._a / self._s)
+    def __init__(self, fold: Fold, inner: Field, a: Tensor, s: Tensor) -> None:
+        super().__init__(fold)
+        self._inner, self._a, self._s = inner, a, s
 
-    def _potential_and_field(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        value, field = self._inner.potential_and_field(self._s * x)
-        return self._a / self._s.square() * value, field.mul_(self._a / self._s)
+    def _value(self, x: Tensor) -> Tensor:
+        return self._inner._value(self._s * x).mul_(self._a / self._s)
+
+    def _potential_and_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        potential, value = self._inner._potential_and_value(self._s * x)
+        return self._a / self._s.square() * potential, value.mul_(self._a / self._s)
 
     def _linearize(self, x: Tensor) -> Linearization:
-        return self._inner.linearize(self._s * x).scaled(self._a)
+        return self._inner._linearize(self._s * x).then(self._times)
+
+    def _times(self, product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        return lambda v: self._a * product(v)
 
     def _local_kernels(self, x: Tensor) -> LocalKernels | None:
-        local = self._inner.local_kernels(self._s * x)
+        local = self._inner._local_kernels(self._s * x)
         return None if local is None else local.times(self._a)
 
 

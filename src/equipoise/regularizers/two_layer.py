@@ -50,7 +50,8 @@ class TwoLayer(Regularizer):
         return self.kind.field(x, *self._sides(constants), self.bias, self.profile)
 
     def _frozen(self, fold: Fold, constants: Constants) -> Field:
-        (inner, outer), point, bias = self._sides(constants), self.profile.frozen(), self.bias
+        (inner, outer), point = self._sides(constants), self.profile.frozen()
+        bias: Tensor | None = self.bias
         if point.gains is not None:
             tied = outer is inner
             inner = self.kind.weighted(inner, point.gains)

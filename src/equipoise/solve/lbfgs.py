@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from equipoise.checks import require_count
-from equipoise.circulant import FLOOR, SETTLED_FLOOR
+from equipoise.convolutions.circulant import FLOOR, SETTLED_FLOOR
 from equipoise.errors import UsageError
 from equipoise.solve.secant import SecantPairs
 from equipoise.solve.solver import Solver, State, fresh_counters

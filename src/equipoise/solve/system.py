@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from equipoise.bounds import Bound
-from equipoise.circulant import FLOOR
+from equipoise.convolutions.circulant import FLOOR
 from equipoise.gauge import Gauge
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
-from equipoise.certify.shifted import spectral_calculus
+from equipoise.gram import Gram
 from equipoise.regularizers import Regularizer, Tikhonov
 from equipoise.vectors import norm
 
@@ -19,7 +19,7 @@ def tikhonov_equilibrium(physics: LinearPhysics, y: Tensor, alpha: float) -> Ten
         alpha: positive strength.
     """
     back = physics.A_adjoint(y)
-    calculus = spectral_calculus(physics, back)
+    calculus = Gram(physics, back).calculus
     if calculus is None:
         return None
     return calculus.apply(lambda s, c: 1.0 / (s.square() + c), back, alpha)

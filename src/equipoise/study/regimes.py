@@ -8,7 +8,6 @@ from typing import Literal
 
 import torch
 
-from equipoise.certify.shifted import spectral_calculus
 from equipoise.equation import Equation
 
 #: ``across``: the singular values reach across ``sqrt(alpha mu)`` for all alpha of the study, and
@@ -61,7 +60,7 @@ def spectrum_of(equation: Equation, alphas: torch.Tensor) -> Spectrum:
         equation: physics, regulariser and data.
         alphas: all strengths of the study.
     """
-    calculus = spectral_calculus(equation.physics, equation.adjoint_data)
+    calculus = equation.data.gram.calculus
     if calculus is None:
         words = "The singular values of A are not known, so no case of the theory is claimed."
         return Spectrum("unknown", math.nan, None, words)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from equipoise.convolutions.norm import convolution_norm
 from equipoise.errors import UnknownNameError
 from equipoise.regularizers import Regularizer, Residual, RidgeRegularizer, build, load_regularizer
-from equipoise.regularizers.lipschitz import convolution_norm
 from equipoise.study.settings import LOADED, REGULARIZERS, StudySettings
 
 #: Contraction factor of the contractive residual network.

@@ -158,10 +158,7 @@ def check_potential(regularizer: Regularizer, shape: Sequence[int], seed: int = 
         "the field is not the gradient (finite differences) of the potential",
         scale=norm(field) * norm(v) + r.potential(x).abs(),
     )
-    value, together = r.potential_and_field(x)
-    close(value, r.potential(x), EXACT, "potential_and_field gives another potential")
-    close(together, field, EXACT, "potential_and_field gives another field")
-    close(r.fn(x, 0.1), value, EXACT, "deepinv's fn is not the potential")
+    close(r.fn(x, 0.1), r.potential(x), EXACT, "deepinv's fn is not the potential")
     close(r.grad(x, 0.1), field, EXACT, "deepinv's grad is not the field")
 
 
@@ -192,7 +189,7 @@ def check_jacobian(regularizer: Regularizer, shape: Sequence[int], seed: int = 0
 
 def check_constants(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) -> None:
     """Passing the constants, detached or not, changes nothing."""
-    r, x, v = in_double(regularizer), random_image(shape, seed), random_image(shape, seed + 1)
+    r, x = in_double(regularizer), random_image(shape, seed)
     constants = r.constants()
     require(
         isinstance(constants, tuple) and all(isinstance(c, Tensor) for c in constants),
@@ -200,27 +197,19 @@ def check_constants(regularizer: Regularizer, shape: Sequence[int], seed: int = 
     )
     fixed = tuple(c.detach() for c in constants)
     close(r.field(x, fixed), r.field(x), EXACT, "constants change the field")
-    near, other = r.linearize(x, fixed), r.linearize(x)
-    close(near.jvp(v), other.jvp(v), EXACT, "constants change jvp")
-    close(near.vjp(v), other.vjp(v), EXACT, "constants change vjp")
     if r.gradient_field:
         close(r.potential(x, fixed), r.potential(x), EXACT, "constants change the potential")
-        value, field = r.potential_and_field(x, fixed)
-        close(value, r.potential(x), EXACT, "constants change potential_and_field")
-        close(field, r.field(x), EXACT, "constants change potential_and_field")
 
 
 def check_frozen(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) -> None:
     """The frozen field computes what the field itself does."""
-    r, x, v = in_double(regularizer), random_image(shape, seed), random_image(shape, seed + 1)
-    frozen, near = r.frozen(), r.linearize(x)
-    close(frozen.field(x), r.field(x), EXACT, "freezing changes the field")
-    close(frozen.linearize(x).jvp(v), near.jvp(v), EXACT, "freezing changes jvp")
-    close(frozen.linearize(x).vjp(v), near.vjp(v), EXACT, "freezing changes vjp")
+    r, x = in_double(regularizer), random_image(shape, seed)
+    frozen = r.frozen()
+    close(frozen.value(x), r.field(x), EXACT, "freezing changes the field")
     if r.gradient_field:
-        value, field = frozen.potential_and_field(x)
-        close(value, r.potential(x), EXACT, "freezing changes the potential")
-        close(field, r.field(x), EXACT, "freezing changes potential_and_field")
+        potential, value = frozen.potential_and_value(x)
+        close(potential, r.potential(x), EXACT, "freezing changes the potential")
+        close(value, r.field(x), EXACT, "freezing changes the field beside its potential")
     local = frozen.local_kernels(x)
     if local is not None:
         finite = bool(torch.isfinite(local.kernels).all() and torch.isfinite(local.windows).all())
@@ -230,7 +219,7 @@ def check_frozen(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) 
 def check_prox(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) -> None:
     """``z = prox(x)`` solves ``z - x + gamma R(z) = 0`` (gamma below half the weak convexity)."""
     r, x = in_double(regularizer), random_image(shape, seed)
-    mu, high = r.modulus(), r.lipschitz()
+    mu, high = r.traits().modulus, r.traits().lipschitz
     expansion = max(0.0, -mu.value) if mu is not None else (high.value if high else 5.0)
     gamma = 0.5 / max(1.0, expansion)
     solution = r.solve_prox(x, gamma, tolerance=PROX_TOLERANCE)

@@ -82,11 +82,19 @@ def _check_bounds(regularizer: Regularizer, jacobian: Tensor, where: str) -> Non
 
 
 def check_far_away(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) -> None:
-    """A field that is declared bounded stops growing; a potential that is declared to attain
-    minima with every data term does not fall without end."""
-    r, v = in_double(regularizer), random_image(shape, seed)
+    """A field that is declared bounded stops growing, one that is declared linear is so; a
+    potential that is declared to attain minima with every data term does not fall without end."""
+    r, v = in_double(regularizer).requires_grad_(False), random_image(shape, seed)
     traits = r.traits()
     near, far = FAR
+    if traits.linear:
+        w = random_image(shape, seed + 1)
+        missed = norm(r.field(3.0 * v - w) - 3.0 * r.field(v) + r.field(w)).max()
+        size = float(norm(r.field(v)).max() + norm(r.field(w)).max())
+        require(
+            float(missed) <= SLACK * size,
+            f"R is declared linear, but misses R(3 x - z) = 3 R(x) - R(z) by {float(missed):.4g}",
+        )
     if traits.bounded:
         sizes = [float(norm(r.field(a * v)).max().detach()) for a in (1.0, near, far)]
         require(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from equipoise.vectors import dot, expand, norm, where
@@ -46,6 +47,36 @@ class LocalKernels:
             centre = centre.select(2, size // 2)
         shares = self.windows.flatten(2).mean(2)
         return (shares * centre.mean(2)).sum(1)
+
+
+def sum_of_kernels(terms: Sequence[LocalKernels]) -> LocalKernels | None:
+    """The sum of operators: the one with the most parts keeps them, of others the mean is added.
+
+    Returns:
+        None where they act on groups of channels that differ.
+    """
+    widest = max(terms, key=lambda term: term.windows.shape[1])
+    if any(term.kernels.shape[::2][:2] != widest.kernels.shape[::2][:2] for term in terms):
+        return None
+    dims = widest.windows.dim() - 2
+    sizes = [
+        max(of_axis) for of_axis in zip(*(t.kernels.shape[-dims:] for t in terms), strict=True)
+    ]
+    total = _widened(widest.kernels, sizes)
+    for term in terms:
+        if term is not widest:
+            shares = term.windows.flatten(2).mean(2)
+            mean = torch.einsum("bj,bj...->b...", shares, term.kernels).unsqueeze(1)
+            total = total + _widened(mean, sizes)
+    return LocalKernels(widest.windows, total)
+
+
+def _widened(kernels: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Centred kernels with zeros around them."""
+    widths = [
+        (size - own) // 2 for size, own in zip(sizes, kernels.shape[-len(sizes) :], strict=True)
+    ]
+    return F.pad(kernels, [width for width in reversed(widths) for _ in range(2)])
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ shall itself be differentiated, it is taken of the formula, with its graph.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +18,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.grad import conv1d_weight, conv2d_weight, conv3d_weight
 
-from equipoise.cotangents import pull_back
-from equipoise.precision import without_tf32
-from equipoise.regularizers.convolution import (
+from equipoise.convolutions.convolution import (
     Correlation,
     Padding,
     chain,
@@ -30,17 +28,29 @@ from equipoise.regularizers.convolution import (
     mirrored,
     wrap,
 )
-from equipoise.regularizers.sandwich import ConvolutionSandwich
-from equipoise.regularizers.tiles import Tile, cut
-
-if TYPE_CHECKING:
-    from equipoise.regularizers.profiles import Profile
+from equipoise.convolutions.precision import without_tf32
+from equipoise.convolutions.sandwich import ConvolutionSandwich
+from equipoise.convolutions.tiles import Tile, cut
+from equipoise.cotangents import pull_back
 
 _WEIGHT_GRADIENT = {
     1: conv1d_weight,
     2: conv2d_weight,
     3: conv3d_weight,
 }
+
+
+class Activation(Protocol):
+    """The activation s, a module with learned numbers."""
+
+    def slope(self, t: Tensor) -> Tensor:
+        """``s(t)``."""
+
+    def pairing(self, t: Tensor, u: Tensor) -> tuple[Tensor, ...]:
+        """Derivatives of ``sum u s(t)`` by t, by u, and by the parameters that need one."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The learned numbers."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ class Layers:
     inner: tuple[Tensor, ...]
     outer: tuple[Tensor, ...]
     bias: Tensor | None
-    profile: Profile
+    profile: Activation
     padding: Padding
     parameters: tuple[Tensor, ...]
 
@@ -69,7 +79,7 @@ class Layers:
         inner: Sequence[Tensor],
         outer: Sequence[Tensor],
         bias: Tensor | None,
-        profile: Profile,
+        profile: Activation,
         padding: Padding,
     ) -> Layers:
         """Those of filters and a profile, whose learned numbers are the parameters."""
@@ -119,7 +129,7 @@ def _has_tangent(tensor: Tensor) -> bool:
     return forward_ad.unpack_dual(tensor).tangent is not None
 
 
-def _with_parameters(module: nn.Module, others: Mapping[int, Tensor]) -> Any:
+def _with_parameters(module: Any, others: Mapping[int, Tensor]) -> Any:
     """A copy of a module with other parameters, by their ids; those not named are held fixed."""
 
     def other(parameter: Tensor | None) -> Tensor | None:

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from equipoise.circulant import LocalKernels
-from equipoise.regularizers.tiles import Tile
+from equipoise.convolutions.circulant import LocalKernels
+from equipoise.convolutions.tiles import Tile
 from equipoise.vectors import expand
 
 #: Parts of an image, by curvature, which may be a hundred times smaller at edges than elsewhere,

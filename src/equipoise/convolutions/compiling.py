@@ -25,8 +25,9 @@ def use_compiler(wanted: bool | None = True) -> None:
     of ridge regularisers are faster, most where they are weakly convex. Results agree to rounding.
 
     Args:
-        wanted: for all that follows; None: as the environment variable ``EQUIPOISE_COMPILE`` says
-            (1 or 0), and without it on graphics processors only.
+        wanted: for all equations and frozen fields that are made from then on; None: as the
+            environment variable ``EQUIPOISE_COMPILE`` says (1 or 0), and without it on graphics
+            processors only.
     """
     _wanted[0] = wanted
 
@@ -48,9 +49,9 @@ def compiling(device: torch.device) -> bool:
 class Fused(Generic[T]):
     """A function of tensors that is only ever run compiled; shapes may change from call to call.
 
-    Where no compiler is wanted, calls give None. So they do, after a warning, from the first time
-    that it fails; torch's limit of kinds of arguments for which it compiles (of another dtype, say)
-    counts as that: beyond it, torch would go on silently with what is slower than the plain way.
+    Calls give None, after a warning, from the first time that it fails; torch's limit of kinds of
+    arguments for which it compiles (of another dtype, say) counts as that: beyond it, torch would
+    go on silently with what is slower than the plain way.
 
     Args:
         function: what to compile; it must not write on its arguments, the first of which is a
@@ -62,13 +63,9 @@ class Fused(Generic[T]):
         self._compiled: Callable[..., T] | None = None
         self._broken = False
 
-    def wanted(self, device: torch.device) -> bool:
-        """Whether calls with tensors on a device are compiled, as far as is known."""
-        return not self._broken and compiling(device)
-
     def __call__(self, t: torch.Tensor, *arguments: Any) -> T | None:
         """The function's value, or None where it is not compiled."""
-        if not self.wanted(t.device):
+        if self._broken:
             return None
         if self._compiled is None:
             self._compiled = torch.compile(self._function, dynamic=True, fullgraph=True)

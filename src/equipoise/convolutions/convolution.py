@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from equipoise.convolutions.precision import without_tf32
 from equipoise.errors import InputError, UnknownNameError, UsageError
-from equipoise.precision import without_tf32
 
 Padding = Literal["zero", "circular"]
 
@@ -45,6 +45,7 @@ class Correlation:
         self._convolve = CONVOLUTIONS[len(self.sizes)]
         self._run = run_length(self.outputs) if filters.device.type == "cpu" else 1
         self._single = laid_out(filters), bias
+        self._accurately = without_tf32(filters.device)
         if self._run > 1:
             filters = _shifted(filters, self._run)
             bias = None if bias is None else bias.repeat(self._run)
@@ -67,7 +68,7 @@ class Correlation:
     def every(self, x: Tensor, strides: Sequence[int]) -> Tensor:
         """:meth:`valid` at every so many pixels along each axis, from the first one on."""
         filters, bias = self._single
-        with without_tf32(x.device):
+        with self._accurately:
             return self._convolve(x, filters, bias, stride=strides)
 
     def full(self, x: Tensor) -> Tensor:
@@ -76,18 +77,15 @@ class Correlation:
         return self._padded(x, widths, x.shape[-1] + widths[-1])
 
     def _padded(self, x: Tensor, widths: Sequence[int], length: int) -> Tensor:
-        with without_tf32(x.device):
-            return self._in_runs(x, widths, length)
-
-    def _in_runs(self, x: Tensor, widths: Sequence[int], length: int) -> Tensor:
         run = self._run
-        if run == 1:
-            return self._convolve(x, self.filters, self.bias, padding=widths)
         missing = -length % run
         if missing:
             x = F.pad(x, (0, missing))
         stride = [1] * (len(widths) - 1) + [run]
-        y = self._convolve(x, self.filters, self.bias, stride=stride, padding=widths)
+        with self._accurately:
+            y = self._convolve(x, self.filters, self.bias, stride=stride, padding=widths)
+        if run == 1:
+            return y
         if len(widths) == 2:  # a view, as channels are last
             y = y.permute(0, 2, 3, 1).unflatten(3, (run, self.outputs)).flatten(2, 3)
             y = y.permute(0, 3, 1, 2)

@@ -8,9 +8,9 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
+from equipoise.convolutions.convolution import Correlation, Padding, laid_out, mirrored, wrap
+from equipoise.convolutions.tiles import Tile, cut, cut_grid, plan
 from equipoise.errors import InputError
-from equipoise.regularizers.convolution import Correlation, Padding, laid_out, mirrored, wrap
-from equipoise.regularizers.tiles import Tile, cut, cut_grid, plan
 
 #: Turns the features of a tile into what the adjoint takes; may write on them.
 Point = Callable[[Tensor, Tile], Tensor]

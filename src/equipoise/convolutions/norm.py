@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from equipoise.bounds import inflate
-from equipoise.circulant import transfer
+from equipoise.convolutions.circulant import transfer
 
 #: Grid points per degree and axis: in two axes the bound exceeds the supremum by at most 0.25 %
 #: (scalar symbols) and 1.8 % (matrix symbols, of which each sample costs an eigenvalue).
