@@ -101,9 +101,8 @@ def write_tensors(
     blank: bytes = save(tensors, {"format": stamp, **texts, "sha256": _BLANK})
     start, end = _seal(blank).span(1)
     digest = hashlib.sha256(blank).hexdigest().encode()
-    content = blank[:start] + digest + blank[end:]
     # Written by Python, so that a full disk is an OSError (safetensors' own writer hides it).
-    atomic_write(path, lambda temporary: _write(temporary, content))
+    atomic_write(path, blank[:start] + digest + blank[end:])
 
 
 def read_tensors(path: str | Path, kind: Kind) -> TensorFile:
@@ -135,10 +134,6 @@ def read_tensors(path: str | Path, kind: Kind) -> TensorFile:
     if version >= 2 or "sha256" in texts:
         _check_seal(path, kind, content)
     return TensorFile(Path(path), kind, version, tensors, texts)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
 
 
 def _metadata(path: str | Path, kind: Kind, header: bytes) -> dict[str, str]:
