@@ -1,8 +1,9 @@
 """Learned regularisation of inverse problems by equilibrium: solve, differentiate, learn, certify.
 
 The names of ``__init__.pyi`` are imported when first used, so that ``import equipoise`` costs
-nothing; the packages inside do the same. The functions ``solve`` and ``learn`` live in the packages of
-the same names: ``from equipoise.solve import solve``, ``from equipoise.learn import learn``.
+nothing; the packages inside do the same. The functions ``solve`` and ``learn`` live in the
+packages of the same names: ``from equipoise.solve import solve``, ``from equipoise.learn import
+learn``.
 """
 
 import lazy_loader

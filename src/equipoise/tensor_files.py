@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -91,14 +92,18 @@ def write_tensors(
     Args:
         path: the file.
         kind: what it is for.
-        tensors: by name; contiguous, on the CPU, none sharing memory with another.
+        tensors: by name, on any device.
         texts: further metadata, JSON objects.
 
     Raises:
         OutputError: if the file cannot be written; an older file is untouched.
     """
     stamp = f"{kind.prefix}{kind.version}"
-    blank: bytes = save(tensors, {"format": stamp, **texts, "sha256": _BLANK})
+    copies = {  # safetensors refuses tensors that share memory
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    blank: bytes = save(copies, {"format": stamp, **texts, "sha256": _BLANK})
     start, end = _seal(blank).span(1)
     digest = hashlib.sha256(blank).hexdigest().encode()
     # Written by Python, so that a full disk is an OSError (safetensors' own writer hides it).
