@@ -16,6 +16,8 @@ from equipoise.environment import version, versions
 ROOT = Path(__file__).resolve().parents[1]
 #: Environment variable with the device to measure on; unset: an accelerator if there is one.
 DEVICE = "EQUIPOISE_BENCHMARK_DEVICE"
+#: Environment variable with another checkout to compare start-up with; unset: none.
+AGAINST = "EQUIPOISE_BENCHMARK_AGAINST"
 
 
 def device() -> torch.device:
