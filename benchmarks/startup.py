@@ -1,8 +1,8 @@
 """How long the program takes to begin: whole processes, and what they cost beyond the libraries.
 
-One small image is restored with a small weights file, so that nearly all time is start-up. Importing
-torch and deepinv, which no build can avoid, is timed in processes of its own by the same turns and
-subtracted.
+One small image is restored with a small weights file, so that nearly all time is start-up.
+Importing torch and deepinv, which no build can avoid, is timed in processes of its own by the same
+turns and subtracted.
 """
 
 from __future__ import annotations

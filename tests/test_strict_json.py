@@ -19,7 +19,12 @@ def refuse(constant: str) -> float:
 
 
 def test_numbers_that_json_lacks_become_null_and_texts_at_any_depth() -> None:
-    content = {"a": (1, nan, [inf, -inf, 0.5]), 2: np.float64(inf), "kind": Kind.PROVED, "none": None}
+    content = {
+        "a": (1, nan, [inf, -inf, 0.5]),
+        2: np.float64(inf),
+        "kind": Kind.PROVED,
+        "none": None,
+    }
     found = json.loads(json_text(content), parse_constant=refuse)
     assert found == {
         "a": [1, None, ["inf", "-inf", 0.5]],
