@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-import tifffile
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -137,6 +136,8 @@ def _head(file: Path) -> bytes:
 
 
 def _decode_tiff(file: Path) -> _Decoded:
+    import tifffile  # half of the time that importing this package would take
+
     with tifffile.TiffFile(file) as tiff:
         if len(tiff.pages) != 1:
             raise InputError(f"'{file}' holds {len(tiff.pages)} pages; give one image a file.")

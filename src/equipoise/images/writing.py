@@ -10,7 +10,6 @@ from typing import BinaryIO
 
 import numpy as np
 import PIL.Image
-import tifffile
 import torch
 
 from equipoise.errors import InputError, OutputError, UsageError
@@ -106,6 +105,8 @@ def _without_axis(values: Pixels) -> Pixels:
 
 
 def _write_tiff(file: BinaryIO, values: Pixels, has_alpha: bool) -> None:
+    import tifffile  # as in reading.py
+
     gray = values.shape[2] - has_alpha == 1
     tifffile.imwrite(
         file,
