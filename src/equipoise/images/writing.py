@@ -15,7 +15,6 @@ import torch
 from equipoise.errors import InputError, OutputError, UsageError
 from equipoise.files import atomic_write
 from equipoise.images.image import Depth, Image
-from equipoise.images.png16 import encode_png16
 from equipoise.images.reading import Pixels
 
 
@@ -63,7 +62,9 @@ def write_image(path: str | Path, image: Image, *, never: Iterable[str | Path] =
     if suffix == ".npy":
         np.save(content, _arrange(values, image.axes))
     elif suffix == ".png" and image.depth is Depth.UINT16:
-        content.write(encode_png16(values))
+        import imagecodecs  # as in reading.py
+
+        content.write(imagecodecs.png_encode(values))
     elif suffix == ".png":
         PIL.Image.fromarray(_without_axis(values)).save(content, "PNG")
     else:
