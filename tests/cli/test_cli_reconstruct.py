@@ -26,7 +26,16 @@ ALPHA = torch.linspace(0, 1, 400).reshape(1, 20, 20)
 NEEDLESS = (
     *("equipoise.certify", "equipoise.compare", "equipoise.learn", "equipoise.report"),
     *("equipoise.study", "equipoise.testing"),
-    *("matplotlib", "pandas", "scipy", "skimage", "tifffile", "torchmetrics", "yaml"),
+    *(
+        "imagecodecs",
+        "matplotlib",
+        "pandas",
+        "scipy",
+        "skimage",
+        "tifffile",
+        "torchmetrics",
+        "yaml",
+    ),
 )
 
 #: File name -> image; JPEG is written by Pillow below.
