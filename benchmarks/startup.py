@@ -2,7 +2,7 @@
 
 One small image is restored with a small weights file, so that nearly all time is start-up.
 Importing torch and deepinv, which no build can avoid, is timed in processes of its own by the same
-turns and subtracted.
+turns and subtracted: the fastest from the fastest, because other programs only ever add.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from benchmarks import machine, plots
 from benchmarks.findings import verdict
 from benchmarks.record import Column, Record, Row, Table, Value
-from benchmarks.tables import number
+from benchmarks.tables import MISSING, number
 from benchmarks.timing import Timing, compare
 from equipoise.images import Image, write_image
 from equipoise.regularizers import Scaled, build, save_regularizer
@@ -39,8 +39,8 @@ EARLIER = ", other checkout"
 REQUIRED, AIM = 0.5, 0.3
 
 _COLUMNS = [
-    Column("seconds", "whole process", "s"),
-    Column("low", "fastest", "s"),
+    Column("seconds", "whole process, median", "s"),
+    Column("low", "whole process, fastest", "s"),
     Column("beyond", "beyond torch and deepinv", "s"),
 ]
 
@@ -79,7 +79,7 @@ def run(short: bool, say: Callable[[str], None]) -> Record:
                 title="Processes",
                 columns=_COLUMNS,
                 rows=[Row(name, _values(each, took[LIBRARIES])) for name, each in took.items()],
-                note=f"Restoring one image of {SIDE} x {SIDE}. Medians but for the fastest.",
+                note=f"Restoring one image of {SIDE} x {SIDE}. The last column is of the fastest.",
                 subject="process",
             )
         ],
@@ -108,28 +108,37 @@ def _write_inputs(folder: Path) -> list[str]:
 
 
 def _process(checkout: Path, words: list[str]) -> None:
-    """Run Python with the sources of a checkout.
+    """Run Python with the sources of a checkout, whose bytecode is kept as that of a package is.
 
     Raises:
         RuntimeError: if it fails; the message is what it said.
     """
     variables = {**os.environ, "PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": "1"}
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run([sys.executable, *words], env=variables, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(words)} failed:\n{done.stderr[-2000:]}")
 
 
 def _values(took: Timing, libraries: Timing) -> dict[str, Value]:
-    beyond = took.median - libraries.median
-    values: dict[str, Value] = {"seconds": took.median, "low": took.low}
-    return values | ({"beyond": beyond} if beyond > 0 else {})
+    return {
+        "seconds": took.median,
+        "low": took.low,
+        "beyond": _beyond(took, libraries),
+    }
+
+
+def _beyond(took: Timing, libraries: Timing) -> float | None:
+    """What the fastest process took longer than importing the libraries; None if it did not."""
+    return took.low - libraries.low if took.low > libraries.low else None
 
 
 def _findings(took: dict[str, Timing]) -> list[str]:
-    libraries = took[LIBRARIES].median
-    beyond = took[RECONSTRUCT].median - libraries
-    sentences = [f"Restoring an image takes {number(beyond)} s beyond importing torch and deepinv."]
+    own = _beyond(took[RECONSTRUCT], took[LIBRARIES])
+    words = MISSING if own is None else number(own)
+    sentences = [f"Restoring an image takes {words} s beyond importing torch and deepinv."]
     if RECONSTRUCT + EARLIER in took:
-        ratio = beyond / (took[RECONSTRUCT + EARLIER].median - libraries)
+        other = _beyond(took[RECONSTRUCT + EARLIER], took[LIBRARIES])
+        ratio = None if own is None or other is None else own / other
         sentences.append(verdict("That, over the other checkout", ratio, REQUIRED, AIM, "x"))
     return sentences
