@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 from rich.console import Console
 
-from benchmarks.machine import DEVICE, ROOT
+from benchmarks.machine import AGAINST, DEVICE, ROOT
 from benchmarks.record import Record, write_record
 from equipoise.errors import EquipoiseError
 
@@ -26,6 +26,7 @@ BENCHMARKS = {
     "training": "one step of training; time to a given PSNR",
     "growth": "growth with the number of pixels and of images",
     "memory": "peak memory",
+    "startup": "how long the program takes to begin",
     "trust": "whether what solves say of themselves is true, on random problems",
 }
 
@@ -81,9 +82,12 @@ def main(words: list[str]) -> int:
     parser.add_argument("names", nargs="+", choices=[*BENCHMARKS, "all", "document"])
     parser.add_argument("--short", action="store_true", help="small sizes, few repeats")
     parser.add_argument("--device", help="cpu or cuda; by default cuda where there is one")
+    parser.add_argument("--against", metavar="PATH", help="startup: a checkout to compare with")
     given = parser.parse_args(words)
     if given.device:
         os.environ[DEVICE] = given.device
+    if given.against:
+        os.environ[AGAINST] = given.against
     names = list(dict.fromkeys(BENCHMARKS if "all" in given.names else given.names))
     if len(names) > 1:
         options = ["--short"] if given.short else []

@@ -23,7 +23,7 @@ def fill(page: Path = PAGE, records: Path = RECORDS) -> None:
     text = page.read_text(encoding="utf-8")
     for path in sorted(records.glob("*.json")):
         text = filled(text, read_record(path))
-    atomic_write(page, lambda file: _write(file, text))
+    atomic_write(page, text)
 
 
 def filled(text: str, record: Record) -> str:
@@ -39,7 +39,3 @@ def filled(text: str, record: Record) -> str:
         raise InputError(f"The page has no {begin} ... {end} for the record.")
     figure = f"![{record.question}](images/speed-{record.name}.png)"
     return f"{before}{begin}\n{figure}\n\n{markdown(record)}\n{end}{after}"
-
-
-def _write(file: Path, text: str) -> None:
-    file.write_text(text, encoding="utf-8")

@@ -6,15 +6,18 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from equipoise.environment import version, versions
+
 ROOT = Path(__file__).resolve().parents[1]
 #: Environment variable with the device to measure on; unset: an accelerator if there is one.
 DEVICE = "EQUIPOISE_BENCHMARK_DEVICE"
+#: Environment variable with another checkout to compare start-up with; unset: none.
+AGAINST = "EQUIPOISE_BENCHMARK_AGAINST"
 
 
 def device() -> torch.device:
@@ -30,7 +33,6 @@ def describe() -> dict[str, Any]:
         accelerator (None without one), versions, commit (followed by ``+`` where files differ
         from it), date.
     """
-    versions = {name: _version(name) for name in ("torch", "deepinv", "torchdeq", "equipoise")}
     on_gpu = device().type == "cuda"
     return {
         "processor": _processor(),
@@ -38,8 +40,8 @@ def describe() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "memory": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "accelerator": torch.cuda.get_device_name(device()) if on_gpu else None,
-        "python": platform.python_version(),
-        **versions,
+        **versions(),
+        "torchdeq": version("torchdeq"),
         "commit": _commit(),
         "date": datetime.now(UTC).date().isoformat(),
     }
@@ -72,13 +74,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _commit() -> str | None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from equipoise.errors import InputError
-from equipoise.files import atomic_write
+from equipoise.strict_json import write_json
 
 #: A cell: a number, words ("not reached: 0.21 after 300 evaluations"), or None (not measured).
 Value = float | int | str | bool | None
@@ -75,28 +74,13 @@ class Record:
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Write a record as JSON, in one step; the folder is made. Numbers that are not finite become
-    None: they were not measured.
+    """Write a record as strict JSON, in one step; the folder is made.
 
     Raises:
         OutputError: if the file cannot be written.
     """
-    content = _finite(asdict(record))
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, lambda file: _write(file, text))
-
-
-def _finite(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
-
-
-def _write(file: Path, text: str) -> None:
-    file.write_text(text, encoding="utf-8")
+    write_json(asdict(record), path)
 
 
 def read_record(path: Path) -> Record:

@@ -30,7 +30,7 @@ def cell(value: Value, column: Column) -> str:
         return value
     if isinstance(value, int):
         return f"{value:,}"
-    if not math.isfinite(value):
+    if math.isnan(value):
         return MISSING
     return number(value, column.digits)
 

@@ -74,8 +74,8 @@ def grouped(runs: Iterable[Run]) -> dict[str, list[list[Run]]]:
 
 
 def mean(runs: list[Run], key: str) -> float:
-    """Average over the seeds; JSON's null is NaN."""
-    return fmean(math.nan if run[key] is None else run[key] for run in runs)
+    """Average over the seeds; JSON's null is NaN, infinity stands there as text."""
+    return fmean(math.nan if run[key] is None else float(run[key]) for run in runs)
 
 
 def interval(runs: list[Run]) -> Interval:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,36 +14,47 @@ from equipoise.files import atomic_write
 def test_new_content_replaces_the_old(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     for text in ("first", "second"):
-        atomic_write(path, lambda temporary, text=text: _write(temporary, text))
+        atomic_write(path, text)
         assert path.read_text() == text
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_old_content_stays_while_writing_beside_it(tmp_path: Path) -> None:
+def test_old_content_stays_while_writing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
 
-    def write(temporary: Path) -> None:
-        temporary.write_text("new")
+    replace = os.replace
+    written: list[Path] = []
+
+    def watched(temporary: Path, target: Path) -> None:
         assert temporary.parent == path.parent
-        assert temporary.suffix == path.suffix
+        assert temporary.read_text() == "new"
         assert path.read_text() == "old"
+        written.append(temporary)
+        replace(temporary, target)
 
-    atomic_write(path, write)
+    monkeypatch.setattr(os, "replace", watched)
+    atomic_write(path, "new")
     assert path.read_text() == "new"
+    assert len(written) == 1
 
 
+@pytest.mark.parametrize("step", ["fsync", "replace"])
 @pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt()])
-def test_interrupted_writer_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
+def test_an_interruption_leaves_nothing(
+    step: str, error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
 
-    def write(temporary: Path) -> None:
-        temporary.write_text("half")
+    def interrupted(*args: object) -> None:
         raise error
 
+    monkeypatch.setattr(os, step, interrupted)
     with pytest.raises(type(error)):
-        atomic_write(path, write)
+        atomic_write(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -50,7 +62,7 @@ def test_interrupted_writer_leaves_nothing(tmp_path: Path, error: BaseException)
 def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
     plain = tmp_path / "plain.txt"
     plain.write_text("x")
-    atomic_write(tmp_path / "a.txt", lambda temporary: _write(temporary, "x"))
+    atomic_write(tmp_path / "a.txt", "x")
     assert (tmp_path / "a.txt").stat().st_mode == plain.stat().st_mode
 
 
@@ -58,28 +70,30 @@ def test_links_are_written_through(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     link = tmp_path / "link.txt"
     link.symlink_to(tmp_path / "real" / "a.txt")
-    atomic_write(link, lambda temporary: _write(temporary, "x"))
+    atomic_write(link, "x")
     assert link.is_symlink()
     assert (tmp_path / "real" / "a.txt").read_text() == "x"
 
 
-def test_writer_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No such file"):
-        atomic_write(tmp_path / "a.txt", lambda temporary: None)
+        atomic_write(tmp_path / "none" / "a.txt", "x")
+
+
+def test_bytes_are_written_as_they_are_and_text_in_utf_8(tmp_path: Path) -> None:
+    for content, expected in ((b"\xff\r\n", b"\xff\r\n"), ("ä\n", b"\xc3\xa4\n")):
+        atomic_write(tmp_path / "a", content)
+        assert (tmp_path / "a").read_bytes() == expected
 
 
 def test_file_in_place_of_a_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="Not a directory"):
-        atomic_write(tmp_path / "file" / "a.txt", lambda temporary: _write(temporary, "x"))
+        atomic_write(tmp_path / "file" / "a.txt", "x")
 
 
 def test_folder_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with pytest.raises(OutputError, match=r"directory"):
-        atomic_write(tmp_path / "a", lambda temporary: _write(temporary, "x"))
+        atomic_write(tmp_path / "a", "x")
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)

@@ -117,6 +117,12 @@ def reference_png16(values: np.ndarray, kinds: list[int], colour: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, body) for kind, body in parts)
 
 
+def with_size(data: bytes, width: int, height: int) -> bytes:
+    """The same PNG with another size in its header."""
+    header = b"IHDR" + struct.pack(">II", width, height) + data[24:29]
+    return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+
+
 @pytest.mark.parametrize(("channels", "colour"), [(2, 4), (3, 2), (4, 6)])
 def test_16_bit_colour_png_with_every_row_filter(tmp_path, channels, colour):
     smooth = np.cumsum(RNG.integers(0, 900, (12, 9, channels)), axis=1).astype(np.uint16)
@@ -143,9 +149,10 @@ def test_written_16_bit_png_is_read_by_an_independent_decoder(tmp_path, channels
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda data: data.replace(b"IDAT", b"IDAX"), "is damaged"),
-        (lambda data: data[:60] + bytes([data[60] ^ 1]) + data[61:], "is damaged"),
-        (lambda data: reference_png16(np.zeros((2, 3, 3)), [0, 0], 6), "does not agree"),
+        (lambda data: data.replace(b"IDAT", b"IDAX"), "cannot be read"),
+        (lambda data: data[:60] + bytes([data[60] ^ 1]) + data[61:], "broken data stream"),
+        (lambda data: reference_png16(np.zeros((2, 3, 3)), [0, 0], 6), "image file is truncated"),
+        (lambda data: with_size(data, 200_000, 200_000), "exceeds limit"),
     ],
 )
 def test_damaged_16_bit_colour_png(tmp_path, spoil, words):
@@ -376,7 +383,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     def full(*args: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(PIL.Image.Image, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OutputError, match="No space left"):
         write_image(target, Image(torch.ones(1, 4, 4)))
     assert target.read_bytes() == before

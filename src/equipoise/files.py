@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 
 from equipoise.errors import OutputError
 
 
-def atomic_write(path: str | Path, write: Callable[[Path], None]) -> None:
+def atomic_write(path: str | Path, content: bytes | str) -> None:
     """Replace a file in one step, through a temporary file in the same folder.
 
-    The temporary file keeps the suffix, so that writers which choose a format by it agree. It is
-    flushed to the disk before it replaces the old file, and removed if anything fails.
+    The temporary file is flushed to the disk before it replaces the old file, and removed if
+    anything fails.
 
     Args:
         path: the file to write; its folder must exist. A symbolic link is written through.
-        write: writes the whole content to the path that it is given.
+        content: the whole content; text is written in UTF-8.
 
     Raises:
         OutputError: if the file cannot be written (full disk, no permission, no such folder);
@@ -28,7 +27,7 @@ def atomic_write(path: str | Path, write: Callable[[Path], None]) -> None:
     target = Path(path).resolve()
     temporary = target.with_name(f".{target.stem}.{secrets.token_hex(6)}{target.suffix}")
     try:
-        write(temporary)
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         _flush(temporary)
         os.replace(temporary, target)
     except OSError as error:

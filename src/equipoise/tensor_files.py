@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -91,19 +92,22 @@ def write_tensors(
     Args:
         path: the file.
         kind: what it is for.
-        tensors: by name; contiguous, on the CPU, none sharing memory with another.
+        tensors: by name, on any device.
         texts: further metadata, JSON objects.
 
     Raises:
         OutputError: if the file cannot be written; an older file is untouched.
     """
     stamp = f"{kind.prefix}{kind.version}"
-    blank: bytes = save(tensors, {"format": stamp, **texts, "sha256": _BLANK})
+    copies = {  # safetensors refuses tensors that share memory
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    blank: bytes = save(copies, {"format": stamp, **texts, "sha256": _BLANK})
     start, end = _seal(blank).span(1)
     digest = hashlib.sha256(blank).hexdigest().encode()
-    content = blank[:start] + digest + blank[end:]
     # Written by Python, so that a full disk is an OSError (safetensors' own writer hides it).
-    atomic_write(path, lambda temporary: _write(temporary, content))
+    atomic_write(path, blank[:start] + digest + blank[end:])
 
 
 def read_tensors(path: str | Path, kind: Kind) -> TensorFile:
@@ -135,10 +139,6 @@ def read_tensors(path: str | Path, kind: Kind) -> TensorFile:
     if version >= 2 or "sha256" in texts:
         _check_seal(path, kind, content)
     return TensorFile(Path(path), kind, version, tensors, texts)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
 
 
 def _metadata(path: str | Path, kind: Kind, header: bytes) -> dict[str, str]:

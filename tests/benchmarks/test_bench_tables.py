@@ -36,6 +36,7 @@ from equipoise.errors import InputError
         (False, 3, "no"),
         (None, 3, "–"),
         (float("nan"), 3, "–"),
+        (float("inf"), 3, "inf"),
         ("not reached: 0.21", 3, "not reached: 0.21"),
     ],
 )

@@ -19,11 +19,11 @@ def test_a_record_survives_its_file(tmp_path: Path) -> None:
     assert read_record(path) == example_record()
 
 
-def test_numbers_that_are_not_finite_were_not_measured(tmp_path: Path) -> None:
+def test_nan_was_not_measured_and_infinity_is_a_word(tmp_path: Path) -> None:
     record = example_record()
     table = replace(record.tables[0], rows=[Row("x", {"ms": float("nan"), "error": float("inf")})])
     write_record(replace(record, tables=[table]), tmp_path / "a.json")
-    assert read_record(tmp_path / "a.json").tables[0].rows[0].values == {"ms": None, "error": None}
+    assert read_record(tmp_path / "a.json").tables[0].rows[0].values == {"ms": None, "error": "inf"}
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"tables": [{"title": "t"}]}'])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,22 @@ from equipoise.regularizers import Scaled, build, load_regularizer, save_regular
 GRAY = torch.from_numpy(pattern(20)).float()[None]
 COLOUR = torch.cat([GRAY, 0.8 * GRAY, GRAY.flip(1)])
 ALPHA = torch.linspace(0, 1, 400).reshape(1, 20, 20)
+
+#: What restoring an image does not need, of ours and of others.
+NEEDLESS = (
+    *("equipoise.certify", "equipoise.compare", "equipoise.learn", "equipoise.report"),
+    *("equipoise.study", "equipoise.testing"),
+    *(
+        "imagecodecs",
+        "matplotlib",
+        "pandas",
+        "scipy",
+        "skimage",
+        "tifffile",
+        "torchmetrics",
+        "yaml",
+    ),
+)
 
 #: File name -> image; JPEG is written by Pillow below.
 FILES = {
@@ -338,3 +356,20 @@ def test_bad_weights(run: Run, weights: Path, gray: Path, tmp_path: Path) -> Non
         assert result.exit_code == 3
         assert str(file) in result.stderr
     assert run("reconstruct", gray).exit_code == 2
+
+
+def test_restoring_imports_nothing_that_it_does_not_need(weights: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", FILES["gray8.png"])
+    words = ["reconstruct", str(tmp_path / "a.png"), "--weights", str(weights)]
+    code = (
+        "import sys\n"
+        f"sys.argv = ['equipoise', *{words!r}]\n"
+        "from equipoise.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as exit:\n    assert not exit.code, exit.code\n"
+        f"found = [m for m in {NEEDLESS!r} if m in sys.modules]\n"
+        "assert not found, found\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "a_restored.png").exists()

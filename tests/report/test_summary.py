@@ -47,14 +47,14 @@ def test_the_numbers_come_back(tmp_path: Path) -> None:
     assert all(set(run) >= REQUIRED for run in content["runs"])
 
 
-def test_numbers_that_json_does_not_know_are_null(tmp_path: Path) -> None:
+def test_numbers_that_json_does_not_know_are_null_or_texts(tmp_path: Path) -> None:
     task = build_task((TIED, replace(UNTIED, defect=nan)), photographs=1)
     score = task.runs[0].summary.images[0].model_copy(update={"residual": inf})
     summary = task.runs[0].summary.model_copy(update={"images": [score]})
     task.runs[0] = replace(task.runs[0], summary=summary)
     tied, untied = _read(build_comparison(task), tmp_path)["runs"]
     assert tied["psnr_interval"] == {"low": None, "high": None}
-    assert tied["images"][0]["residual"] is None
+    assert tied["images"][0]["residual"] == "inf"
     assert tied["symmetry_defect"] == 0.0
     assert untied["symmetry_defect"] is None
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from equipoise.bounds import Kind
+from equipoise.strict_json import jsonable
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,9 @@ class Statement:
 
     def record(self) -> dict[str, Any]:
         """JSON-able form; infinite numbers become the texts ``inf`` and ``-inf``."""
-        value = self.value
-        infinite = value is not None and value in (float("inf"), float("-inf"))
         return {
             "name": self.name,
-            "value": str(value) if infinite else value,
+            "value": jsonable(self.value),
             "kind": str(self.kind),
             "assumes": self.assumes,
             "holds": self.holds,

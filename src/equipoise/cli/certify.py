@@ -154,7 +154,7 @@ def certify(
         from equipoise.problems.pose import choose_device
         from equipoise.report.certificate_page import write_certificate
         from equipoise.report.certificate_terminal import print_certificate
-        from equipoise.report.summary import json_text, write_json
+        from equipoise.strict_json import json_text, write_json
 
         where = choose_device(device)
         field = named_field(chosen["weights"], chosen["regularizer"], arguments(set_), device=where)

@@ -16,7 +16,7 @@ from equipoise.compare.evaluate import picture
 from equipoise.equation import Equation
 from equipoise.errors import UsageError
 from equipoise.images import read_image, to_colour
-from equipoise.learn import psnr
+from equipoise.metrics import psnr
 from equipoise.problems.datasplit import centre_crop
 from equipoise.problems.photographs import photograph_file
 from equipoise.regularizers import Regularizer, build, load_regularizer

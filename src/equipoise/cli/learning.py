@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +9,11 @@ from typing import Any, get_args
 
 from rich.console import Console
 
-from equipoise import __version__
 from equipoise.cli.progress import TrainingBars
 from equipoise.cli.tasks import TaskOptions
 from equipoise.compare import CompareSettings
 from equipoise.compare.methods import CANDIDATES
+from equipoise.environment import versions
 from equipoise.errors import UnknownNameError
 from equipoise.learn import TrainingResult, TrainSettings, learn
 from equipoise.learn.rates import usual_learning_rate, usual_validation_interval
@@ -27,8 +25,6 @@ from equipoise.regularizers import NAMES, build, save_regularizer
 #: Where the comparison's choices are ours, too.
 VALIDATION_CROP: int = CompareSettings.model_fields["validation_crop"].default
 JACOBIAN_PENALTY: float = CompareSettings.model_fields["jacobian_penalty"].default
-#: Libraries whose versions go into the provenance.
-LIBRARIES = ("torch", "deepinv", "numpy", "safetensors")
 
 
 @dataclass(frozen=True)
@@ -188,9 +184,3 @@ def training_record(
             "device": str(problem.device),
         },
     }
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that numbers depend on."""
-    found = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    return {"equipoise": __version__, "python": platform.python_version(), **found}

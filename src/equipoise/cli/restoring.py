@@ -12,7 +12,7 @@ from torch import Tensor
 from equipoise.cli.tasks import TaskOptions
 from equipoise.errors import InputError, UnknownNameError, UsageError
 from equipoise.images import Image, lossless_name, read_image, write_image
-from equipoise.learn import psnr
+from equipoise.metrics import psnr
 from equipoise.problems import FixedMask, Problem
 from equipoise.problems.problem import Shape
 from equipoise.problems.tasks import Padding

@@ -167,7 +167,7 @@ def _run(name: str, settings: Any, folder: Path, command: str) -> None:
     from equipoise.report.study_figures import save_case_figures
     from equipoise.report.study_page import write_study_page
     from equipoise.report.study_terminal import print_study
-    from equipoise.report.summary import write_json
+    from equipoise.strict_json import write_json
     from equipoise.study import run_study
 
     with StudyBar() as bar:

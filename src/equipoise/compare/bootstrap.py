@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.stats import bootstrap
 
 from equipoise.compare.records import Array, Interval
 from equipoise.errors import InputError
@@ -45,11 +46,12 @@ def bootstrap_interval(values: Array, seed: int = 0, resamples: int = 10_000) ->
         raise InputError(f"The number of resamples must be at least 1; got {resamples}.")
     if len(values) == 1:
         return Interval(low=math.nan, high=math.nan)
-    chosen = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
     # Deviations from the first value keep a constant sample's interval exactly at that constant.
-    means = values[0] + (values - values[0])[chosen].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Interval(low=float(low), high=float(high))
+    deviations = values - values[0]
+    found = bootstrap(
+        (deviations,), np.mean, n_resamples=resamples, method="percentile", rng=seed
+    ).confidence_interval
+    return Interval(low=float(values[0] + found.low), high=float(values[0] + found.high))
 
 
 def paired_interval(a: Array, b: Array, seed: int = 0, resamples: int = 10_000) -> Interval:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from equipoise.certify import Certificate, Uniqueness, certify, symmetry_defect, uniqueness
 from equipoise.compare.records import Array, ImageScore
 from equipoise.conversion import in_double
 from equipoise.equation import Equation
-from equipoise.learn.validation import psnr
+from equipoise.metrics import psnr, ssim
 from equipoise.problems import Problem
 from equipoise.regularizers import Regularizer
 from equipoise.solve import solve
@@ -135,9 +134,9 @@ def evaluate(
             ImageScore(
                 name=test.name,
                 psnr=float(psnr(solution.x, test.truth)),
-                ssim=ssim(solution.x, test.truth),
+                ssim=_similarity(solution.x, test.truth),
                 psnr_input=float(psnr(test.degraded, test.truth)),
-                ssim_input=ssim(test.degraded, test.truth),
+                ssim_input=_similarity(test.degraded, test.truth),
                 residual=float(solution.relative_residual),
                 error_bound=None if bound is None else float(bound),
                 evaluations=int(solution.evaluations),
@@ -170,9 +169,5 @@ def picture(x: Tensor) -> Array:
     return array[0] if len(array) == 1 else np.moveaxis(array, 0, -1)
 
 
-def ssim(x: Tensor, truth: Tensor) -> float:
-    """Structural similarity with range 1 (torchmetrics): mean over the whole image, the Gaussian
-    window reflected at its border."""
-    value = structural_similarity_index_measure(x.float(), truth.float(), data_range=1.0)
-    assert isinstance(value, Tensor)
-    return float(value)
+def _similarity(x: Tensor, truth: Tensor) -> float:
+    return float(ssim(x.float(), truth.float()))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import shlex
 import time
-from importlib.metadata import version
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from equipoise import __version__
 from equipoise.compare.anatomy import anatomy
 from equipoise.compare.baselines import as_double, tune_baseline
 from equipoise.compare.bootstrap import bootstrap_interval
@@ -25,6 +22,7 @@ from equipoise.compare.records import (
     TrainingCurve,
 )
 from equipoise.compare.settings import CompareSettings
+from equipoise.environment import environment
 from equipoise.errors import ConvergenceError
 from equipoise.learn import Progress, TrainingResult, TrainSettings, learn, make_validation
 from equipoise.learn.rates import usual_learning_rate, usual_validation_interval
@@ -92,7 +90,7 @@ def run_comparison(settings: CompareSettings, *, observer: Observer | None = Non
     return Comparison(
         tasks=tasks,
         settings=settings.model_dump(mode="json"),
-        environment=_environment(device),
+        environment=environment(device),
         seconds=time.perf_counter() - started,
         command=command_line(settings),
     )
@@ -327,20 +325,6 @@ def _curve(result: TrainingResult) -> TrainingCurve:
         loss=np.array(log.loss),
         psnr=values,
     )
-
-
-def _environment(device: torch.device) -> dict[str, str]:
-    names = ("deepinv", "torch", "numpy", "scikit-image")
-    found = {name: version(name) for name in names}
-    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    return {
-        "equipoise": __version__,
-        **found,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "device": hardware,
-        "threads": str(torch.get_num_threads()),
-    }
 
 
 def command_line(settings: CompareSettings) -> str:

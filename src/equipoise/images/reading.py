@@ -10,21 +10,19 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-import tifffile
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from equipoise.errors import InputError
 from equipoise.images.image import Depth, Image
-from equipoise.images.png16 import decode_png16, is_deep_colour
 
 Pixels = NDArray[Any]
 
 #: File name endings that :func:`read_image` understands.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
-#: What decoders raise on broken files.
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+#: What decoders raise on broken files; errors of imagecodecs are RuntimeErrors.
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, zlib.error)
 #: EXIF orientation -> (transpose, flip rows, flip columns) that makes the image upright.
 ORIENTATIONS = {
     2: (False, False, True),
@@ -95,7 +93,7 @@ def _decode(file: Path) -> _Decoded:
         return _decode_npy(file)
     if suffix in (".tif", ".tiff"):
         return _decode_tiff(file)
-    if suffix == ".png" and is_deep_colour(_head(file)):
+    if suffix == ".png" and _is_deep_colour(file):
         return _decode_deep_png(file)
     return _decode_pillow(file)
 
@@ -124,19 +122,25 @@ def _decode_pillow(file: Path) -> _Decoded:
     return _Decoded(_upright(_with_channels(values), orientation), has_alpha)
 
 
+def _is_deep_colour(file: Path) -> bool:
+    """Whether a PNG has several channels of 16 bits, which Pillow would reduce to 8 bits."""
+    with file.open("rb") as stream:
+        head = stream.read(26)
+    return len(head) == 26 and head[12:16] == b"IHDR" and head[24] == 16 and head[25] != 0
+
+
 def _decode_deep_png(file: Path) -> _Decoded:
-    values = decode_png16(file.read_bytes())
-    with PIL.Image.open(file) as image:
+    import imagecodecs  # large, and needed for no other file
+
+    with PIL.Image.open(file) as image:  # refuses sizes that would fill the memory
         orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    values = imagecodecs.png_decode(file.read_bytes())
     return _Decoded(_upright(values, orientation), values.shape[2] in (2, 4))
 
 
-def _head(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return stream.read(26)
-
-
 def _decode_tiff(file: Path) -> _Decoded:
+    import tifffile  # half of the time that importing this package would take
+
     with tifffile.TiffFile(file) as tiff:
         if len(tiff.pages) != 1:
             raise InputError(f"'{file}' holds {len(tiff.pages)} pages; give one image a file.")
@@ -147,12 +151,7 @@ def _decode_tiff(file: Path) -> _Decoded:
                 f"'{file}' has colour mode {photometric}, which is not supported: "
                 "convert it to gray or RGB first."
             )
-        try:
-            values = page.asarray()
-        except ValueError as error:
-            if "imagecodecs" not in str(error):
-                raise
-            return _decode_pillow(file)  # LZW and other codecs that tifffile leaves to a plugin
+        values = page.asarray()
         if page.axes == "SYX":
             values = values.transpose(1, 2, 0)
         elif page.axes not in ("YX", "YXS"):

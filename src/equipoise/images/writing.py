@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import PIL.Image
-import tifffile
 import torch
 
 from equipoise.errors import InputError, OutputError, UsageError
 from equipoise.files import atomic_write
 from equipoise.images.image import Depth, Image
-from equipoise.images.png16 import encode_png16
 from equipoise.images.reading import Pixels
 
 
@@ -48,7 +48,6 @@ def write_image(path: str | Path, image: Image, *, never: Iterable[str | Path] =
     if suffix not in (".png", ".tif", ".tiff", ".npy"):
         raise UsageError(f"Cannot write '{target}': use .png, .tif or .npy, which lose nothing.")
     values = _quantise(image)
-    channels = values.shape[2]
     if suffix == ".png" and image.depth.maximum is None:
         raise UsageError(f"PNG cannot hold {image.depth} numbers; write '{target.stem}.tif'.")
     if suffix != ".npy" and len(image.pixels) not in (1, 3):
@@ -59,18 +58,18 @@ def write_image(path: str | Path, image: Image, *, never: Iterable[str | Path] =
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"Could not make the folder '{target.parent}': {error}") from error
+    content = io.BytesIO()
+    if suffix == ".npy":
+        np.save(content, _arrange(values, image.axes))
+    elif suffix == ".png" and image.depth is Depth.UINT16:
+        import imagecodecs  # as in reading.py
 
-    def write(temporary: Path) -> None:
-        if suffix == ".npy":
-            np.save(temporary, _arrange(values, image.axes))
-        elif suffix == ".png" and image.depth is Depth.UINT16:
-            temporary.write_bytes(encode_png16(values))
-        elif suffix == ".png":
-            PIL.Image.fromarray(values[:, :, 0] if channels == 1 else values).save(temporary)
-        else:
-            _write_tiff(temporary, values, has_alpha=image.alpha is not None)
-
-    atomic_write(target, write)
+        content.write(imagecodecs.png_encode(values))
+    elif suffix == ".png":
+        PIL.Image.fromarray(_without_axis(values)).save(content, "PNG")
+    else:
+        _write_tiff(content, values, has_alpha=image.alpha is not None)
+    atomic_write(target, content.getvalue())
 
 
 def _same_file(a: Path, b: Path) -> bool:
@@ -98,14 +97,21 @@ def _quantise(image: Image) -> Pixels:
 def _arrange(values: Pixels, axes: str) -> Pixels:
     if axes == "CHW":
         return values.transpose(2, 0, 1)
-    return values[:, :, 0] if axes == "HW" and values.shape[2] == 1 else values
+    return _without_axis(values) if axes == "HW" else values
 
 
-def _write_tiff(path: Path, values: Pixels, has_alpha: bool) -> None:
+def _without_axis(values: Pixels) -> Pixels:
+    """Pixels of shape (H, W) where there is one channel."""
+    return values[:, :, 0] if values.shape[2] == 1 else values
+
+
+def _write_tiff(file: BinaryIO, values: Pixels, has_alpha: bool) -> None:
+    import tifffile  # as in reading.py
+
     gray = values.shape[2] - has_alpha == 1
     tifffile.imwrite(
-        path,
-        values[:, :, 0] if values.shape[2] == 1 else values,
+        file,
+        _without_axis(values),
         photometric="minisblack" if gray else "rgb",
         planarconfig="contig" if values.shape[2] > 1 else None,
         extrasamples=["unassalpha"] if has_alpha else None,

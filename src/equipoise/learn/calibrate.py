@@ -8,7 +8,7 @@ from itertools import product
 import torch
 
 from equipoise.learn.bank import PatchBank
-from equipoise.learn.validation import psnr
+from equipoise.metrics import mean_psnr
 from equipoise.modes import verb
 from equipoise.regularizers import Scaled
 from equipoise.solve import solve
@@ -41,7 +41,7 @@ def calibrate(regularizer: Scaled, bank: PatchBank, *, samples: int = 4) -> None
             x = visit.x
             continue
         x = solution.x  # the next force is near
-        value = float(psnr(solution.x, visit.truth).mean())
+        value = mean_psnr(solution.x, visit.truth)
         if value > best:
             best, chosen = value, trial
     regularizer.set_scales(*chosen)

@@ -42,7 +42,7 @@ class Checkpoint:
 def grouped(groups: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
     """Flatten named groups of tensors to ``group/name``."""
     return {
-        f"{group}/{name}": tensor.detach().cpu().contiguous()
+        f"{group}/{name}": tensor
         for group, tensors in groups.items()
         for name, tensor in tensors.items()
     }
@@ -50,8 +50,7 @@ def grouped(groups: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write atomically: the previous checkpoint stays intact until the new one is complete."""
-    copies = {name: tensor.clone() for name, tensor in checkpoint.tensors.items()}
-    write_tensors(path, CHECKPOINT, copies, {"facts": json.dumps(checkpoint.facts)})
+    write_tensors(path, CHECKPOINT, checkpoint.tensors, {"facts": json.dumps(checkpoint.facts)})
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

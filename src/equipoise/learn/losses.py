@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from equipoise.errors import UnknownNameError
+from equipoise.metrics import ssim
 
 #: ``(reconstruction, truth) -> scalar``.
 UpperLoss = Callable[[Tensor, Tensor], Tensor]
@@ -26,9 +26,7 @@ def _huber(x: Tensor, truth: Tensor) -> Tensor:
 
 
 def _one_minus_ssim(x: Tensor, truth: Tensor) -> Tensor:
-    similarity = structural_similarity_index_measure(x, truth, data_range=1.0)
-    assert isinstance(similarity, Tensor)
-    return 1.0 - similarity
+    return 1.0 - ssim(x, truth)
 
 
 LOSSES: dict[str, UpperLoss] = {

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from equipoise.checks import require_positive
 from equipoise.equation import Equation
-from equipoise.learn.validation import psnr
+from equipoise.metrics import mean_psnr
 from equipoise.modes import verb
 from equipoise.regularizers.base import Regularizer
 from equipoise.solve import solve
@@ -48,16 +48,6 @@ class Tuned:
     solves: int
     x: Tensor
     at_limit: bool = False
-
-
-def mean_psnr(x: Tensor, truth: Tensor) -> float:
-    """The mean of the samples' PSNR in dB."""
-    return float(psnr(x, truth).mean())
-
-
-def pooled_psnr(x: Tensor, truth: Tensor) -> float:
-    """PSNR in dB of all samples taken as one image: what minimising the mean error maximises."""
-    return float(psnr(x.reshape(1, -1), truth.reshape(1, -1)))
 
 
 @verb

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from equipoise.checks import require_positive
 from equipoise.equation import Equation
+from equipoise.metrics import psnr
 from equipoise.modes import verb
-from equipoise.problems import Problem
+from equipoise.problems import Problem, centre_crop
 from equipoise.regularizers.base import Regularizer
 from equipoise.solve import solve
 
@@ -77,14 +78,3 @@ def make_validation(
         y = local.measure(truth, generator)
         start = local.start(y)
     return Validation(local, truth, y, start, tolerance, max_evaluations)
-
-
-def centre_crop(image: Tensor, side: int) -> Tensor:
-    """The central ``side x side`` pixels of an image (C, H, W)."""
-    top, left = ((extent - side) // 2 for extent in image.shape[1:])
-    return image[:, top : top + side, left : left + side]
-
-
-def psnr(x: Tensor, truth: Tensor) -> Tensor:
-    """``-10 log10 mean (x - truth)^2`` per sample: range 1, no clipping, no quantisation."""
-    return -10.0 * torch.log10((x - truth).square().flatten(1).mean(1))

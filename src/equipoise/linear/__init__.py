@@ -1,20 +1,5 @@
 """Solve ``J x = b`` for batches of linear operators given by their products."""
 
-from equipoise.linear.base import LinearSolver
-from equipoise.linear.bicgstab import BiCGStab
-from equipoise.linear.choice import LINEAR_SOLVERS, linear_solver_by_name
-from equipoise.linear.conjugate_gradients import ConjugateGradients
-from equipoise.linear.gmres import GMRES
-from equipoise.linear.minres import MINRES
-from equipoise.linear.neumann import NeumannSeries
+import lazy_loader
 
-__all__ = [
-    "GMRES",
-    "LINEAR_SOLVERS",
-    "MINRES",
-    "BiCGStab",
-    "ConjugateGradients",
-    "LinearSolver",
-    "NeumannSeries",
-    "linear_solver_by_name",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -67,11 +67,7 @@ def save_regularizer(path: str | Path, regularizer: Regularizer, record: dict[st
         }
     except TypeError as error:
         raise UsageError(f"Configuration and record must be JSON-able: {error}.") from error
-    # Clones: safetensors refuses tensors that share memory.
-    tensors = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in {**regularizer.state_dict(), **stored}.items()
-    }
+    tensors = {**regularizer.state_dict(), **stored}
     _refuse_unusable(tensors, "Not saved")
     write_tensors(path, WEIGHTS, tensors, texts)
 

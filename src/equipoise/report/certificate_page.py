@@ -61,8 +61,7 @@ def write_certificate(
     Raises:
         OutputError: if the file cannot be written.
     """
-    text = render_certificate(certificate, command=command, example=example)
-    atomic_write(path, lambda temporary: _write(temporary, text))
+    atomic_write(path, render_certificate(certificate, command=command, example=example))
 
 
 def render_certificate(certificate: Certificate, *, command: str, example: Example) -> str:
@@ -161,7 +160,3 @@ def _example(example: Example) -> str:
         f"<h2>The photograph: {escape(example.name)}</h2>{sentences(example.notes)}"
         f'<div class="columns photograph">{columns}</div>'
     )
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -48,8 +48,7 @@ def write_report(comparison: Comparison, path: Path) -> None:
     """
     if not comparison.tasks:
         raise UsageError("The comparison has no task, so there is nothing to report; name one.")
-    text = render(comparison)
-    atomic_write(path, lambda temporary: _write(temporary, text))
+    atomic_write(path, render(comparison))
 
 
 def render(comparison: Comparison) -> str:
@@ -118,7 +117,3 @@ def _settings(comparison: Comparison) -> str:
         + mapping_table("Environment", ("What", "Version or name"), comparison.environment)
         + "</div></section>"
     )
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

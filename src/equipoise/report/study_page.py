@@ -34,8 +34,7 @@ def write_study_page(study: StudyRecord, path: Path, *, command: str) -> None:
     Raises:
         OutputError: if the file cannot be written.
     """
-    text = render_study(study, command=command)
-    atomic_write(path, lambda temporary: _write(temporary, text))
+    atomic_write(path, render_study(study, command=command))
 
 
 def render_study(study: StudyRecord, *, command: str) -> str:
@@ -91,7 +90,3 @@ def _scaled(shot: Picture) -> Array:
 
 def _stated(settings: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in settings.items() if value is not None}
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -7,7 +7,7 @@ import io
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import ParamSpec
 
@@ -132,12 +132,7 @@ def save_figure(draw: Callable[[], Figure], paths: Sequence[Path]) -> None:
             metadata = {"Date": None} if form == "svg" else None
             buffer = io.BytesIO()
             figure.savefig(buffer, format=form, dpi=DENSITY, metadata=metadata)
-            content = buffer.getvalue()
-            atomic_write(path, partial(_write, content=content))
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+            atomic_write(path, buffer.getvalue())
 
 
 def curve_style(position: int) -> Style:

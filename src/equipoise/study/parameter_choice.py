@@ -14,7 +14,7 @@ from equipoise.study.cases import Case
 from equipoise.study.records import CaseRecord, Number, Panel, Series
 from equipoise.study.settings import StudySettings
 from equipoise.study.slopes import geometric_mean
-from equipoise.study.solving import solve_case, worst_status
+from equipoise.study.solving import only_solved, solve_case, worst_status
 from equipoise.study.truths import draw_noise
 from equipoise.vectors import norm
 
@@ -194,10 +194,9 @@ def _solved(
 
 
 def _judge(batch: Batch, alpha: Tensor, found: Solution) -> Choice:
-    error = norm(found.x - batch.truth) / norm(batch.truth)
-    lost = error.masked_fill(~found.converged, math.nan)
+    error = only_solved(norm(found.x - batch.truth) / norm(batch.truth), found)
     inside = torch.zeros_like(found.converged)
-    return Choice(alpha, lost, tuple(found.statuses), inside)
+    return Choice(alpha, error, tuple(found.statuses), inside)
 
 
 def _marked(choice: Choice, at_limit: Tensor) -> Choice:

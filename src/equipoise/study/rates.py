@@ -19,7 +19,7 @@ from equipoise.study.records import CaseRecord, Number, Panel, Series
 from equipoise.study.regimes import Spectrum, spectrum_of
 from equipoise.study.settings import StudySettings
 from equipoise.study.slopes import Interval, geometric_mean, slope_interval
-from equipoise.study.solving import equation_of, solve_case, worst_status
+from equipoise.study.solving import equation_of, only_solved, solve_case, worst_status
 from equipoise.study.truths import SourceTruth, draw_noise, source_truth
 from equipoise.vectors import norm
 
@@ -161,8 +161,7 @@ def _errors(equation: Equation, found: Solution, truth: SourceTruth) -> dict[str
         "bregman": absolute_bregman_distance(equation.regularizer, found.x, truth.x),
         "residual": norm(misfit) / norm(truth.y),
     }
-    lost = ~found.converged
-    return {name: value.masked_fill(lost, math.nan) for name, value in errors.items()}
+    return {name: only_solved(value, found) for name, value in errors.items()}
 
 
 def _limits(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.bounds import Kind
+from equipoise.strict_json import jsonable
 
 #: What a curve is: a measurement, a bound from theory, or a line of a given slope.
 Role = Literal["measured", "bound", "reference"]
@@ -180,16 +180,4 @@ class StudyRecord:
         entries = asdict(replace(self, cases=tuple(bare)))
         for case in entries["cases"]:
             del case["pictures"]
-        return _jsonable(entries)
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _jsonable(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(entry) for entry in value]
-    if isinstance(value, Kind):
-        return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value
+        return {key: jsonable(entry) for key, entry in entries.items()}

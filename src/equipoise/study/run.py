@@ -6,12 +6,9 @@ import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import Protocol
 
-import deepinv
-import torch
-
+from equipoise.environment import versions
 from equipoise.errors import UnknownNameError
 from equipoise.modes import learning_verb
 from equipoise.study.cases import Case, cases
@@ -108,10 +105,6 @@ def run_study(
         title=study.title,
         settings=settings.model_dump(),
         cases=tuple(records),
-        versions={
-            "equipoise": version("equipoise"),
-            "torch": torch.__version__,
-            "deepinv": deepinv.__version__,
-        },
+        versions=versions(),
         seconds=time.perf_counter() - began,
     )

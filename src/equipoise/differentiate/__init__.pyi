@@ -1,0 +1,12 @@
+from .adjoint import Adjoint as Adjoint
+from .adjoint import KrylovAdjoint as KrylovAdjoint
+from .adjoint import NeumannAdjoint as NeumannAdjoint
+from .adjoint import TruncatedAdjoint as TruncatedAdjoint
+from .adjoint import adjoint_by_name as adjoint_by_name
+from .adjoint import default_adjoint as default_adjoint
+from .adjoint import jacobian_free as jacobian_free
+from .adjoint import jacobian_norm as jacobian_norm
+from .adjoint import matched_tolerance as matched_tolerance
+from .implicit import BackwardRecord as BackwardRecord
+from .implicit import attach_gradient as attach_gradient
+from .unrolled import unroll as unroll

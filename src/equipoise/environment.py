@@ -1,0 +1,43 @@
+"""What computed a result: versions and hardware."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+#: Libraries that numbers depend on.
+LIBRARIES = ("deepinv", "torch", "numpy", "scikit-image", "safetensors")
+
+
+def version(package: str) -> str | None:
+    """The version of an installed package; None where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+__version__ = version("equipoise") or "0+unknown"  # a source tree that is not installed
+
+
+def versions() -> dict[str, str]:
+    """Versions of equipoise, of Python and of the libraries that numbers depend on."""
+    found = {name: metadata.version(name) for name in LIBRARIES}
+    return {"equipoise": __version__, **found, "python": platform.python_version()}
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """The versions, the system, the device that computed, and the number of threads."""
+    import torch  # here, because the program's version is asked for without it
+
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    return {
+        **versions(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": hardware,
+        "threads": str(torch.get_num_threads()),
+    }

@@ -1,0 +1,9 @@
+from .image import Depth as Depth
+from .image import Image as Image
+from .image import to_colour as to_colour
+from .image import to_gray as to_gray
+from .reading import SUFFIXES as SUFFIXES
+from .reading import is_image_file as is_image_file
+from .reading import read_image as read_image
+from .writing import lossless_name as lossless_name
+from .writing import write_image as write_image

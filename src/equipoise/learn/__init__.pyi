@@ -1,0 +1,13 @@
+from .bank import PatchBank as PatchBank
+from .bank import fill_bank as fill_bank
+from .calibrate import calibrate as calibrate
+from .log import Progress as Progress
+from .log import TrainingResult as TrainingResult
+from .losses import LOSSES as LOSSES
+from .losses import upper_loss as upper_loss
+from .recipe import learn as learn
+from .settings import TrainSettings as TrainSettings
+from .trainer import train as train
+from .validation import Validation as Validation
+from .validation import make_validation as make_validation
+from .validation import psnr as psnr
