@@ -1,4 +1,4 @@
-"""The initial inverse Hessian of L-BFGS: a preconditioner that is made anew as the iterate moves."""
+"""The initial inverse Hessian of L-BFGS: a preconditioner, made anew as the iterate moves."""
 
 from __future__ import annotations
 
