@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from equipoise.errors import HypothesisError
 from equipoise.solve import SOLVERS, Anderson, FixedPoint, Solver, State, System
 from equipoise.solve.solver import fresh_counters
 from equipoise.testing import check_solver
@@ -45,6 +46,21 @@ class Willing(Plain):
 
     def require(self, system: System) -> None:
         pass
+
+
+class Refusing(Plain):
+    """Is content with nothing."""
+
+    def require(self, system: System) -> None:
+        raise HypothesisError("No.")
+
+
+class Certified(Plain):
+    """Asks for constants, which is anybody's right."""
+
+    def require(self, system: System) -> None:
+        if system.modulus is None:
+            raise HypothesisError("certified needs a modulus.")
 
 
 class Elsewhere(Plain):
@@ -148,6 +164,7 @@ class Unstable(Plain):
     ("solver", "words"),
     [
         (Willing(), "without potential is not refused"),
+        (Refusing(), "are refused"),
         (Elsewhere(), "begins elsewhere"),
         (Stale(), r"e is not E\(x\) after step 1"),
         (Uncounted(), r"evaluations are \[2, 2, 2, 2\], but there were \[3"),
@@ -166,3 +183,7 @@ class Unstable(Plain):
 def test_broken_clauses_are_named(solver: Solver, words: str) -> None:
     with pytest.raises(AssertionError, match=f"Solver contract: (?s:.*)({words})"):
         check_solver(solver)
+
+
+def test_systems_that_a_solver_refuses_are_left_out() -> None:
+    check_solver(Certified())
