@@ -11,7 +11,7 @@ from __future__ import annotations
 import deepinv
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from equipoise import EquilibriumReconstructor, Scaled, TiedConvPair, denoise, photographs
 from equipoise.learn import psnr
@@ -34,12 +34,12 @@ def main(epochs: int = 3, patches: int = 32, size: int = 48) -> tuple[float, flo
     images = photographs()
     problem = denoise((1, size, size), sigma=0.1)
 
-    def pairs(photos: list[Tensor], count: int) -> TensorDataset:
+    def pairs(photos: list[Tensor], count: int) -> tuple[Tensor, Tensor]:
         truth = sample_patches(photos, count=count, size=size, generator=generator)
-        return TensorDataset(truth, problem.measure(truth, generator))
+        return truth, problem.measure(truth, generator)
 
-    training, test = pairs(images.train, patches), pairs(list(images.test.values()), 8)
-    truth, y = test.tensors
+    training = [{"x": x, "y": y} for x, y in zip(*pairs(images.train, patches), strict=True)]
+    truth, y = pairs(list(images.test.values()), 8)
     regularizer = Scaled(TiedConvPair(filters=8, kernel_size=5), strength=1e-3)
     model = EquilibriumReconstructor(regularizer)
     with torch.no_grad():

@@ -7,6 +7,7 @@ import torch
 from deepinv.physics import MRI, Blur, BlurFFT, Downsampling, LinearPhysics, Tomography
 from torch import Tensor
 
+from equipoise import testing
 from equipoise.errors import AdjointError, InputError
 from equipoise.problems import check_adjoint
 
@@ -148,6 +149,51 @@ class Zero(Wrong):
 def test_what_does_not_fit_the_equation_is_refused(physics, words):
     with pytest.raises(InputError, match=words):
         check_adjoint(physics, (1, 8, 8), torch.float64)
+
+
+class Saturating(Wrong):
+    """An adjoint that is right for measurements of the usual size."""
+
+    def A_adjoint(self, y: Tensor, **kwargs: object) -> Tensor:
+        return super().A_adjoint(y.clamp(-5.5, 5.5))
+
+
+class Exchanging(Wrong):
+    """Right for one image; of several, A or A' exchanges first and last."""
+
+    def __init__(self, operator: str) -> None:
+        super().__init__()
+        self.operator = operator
+
+    def A(self, x: Tensor, **kwargs: object) -> Tensor:
+        return super().A(x.flip(0) if self.operator == "A" else x)
+
+    def A_adjoint(self, y: Tensor, **kwargs: object) -> Tensor:
+        return super().A_adjoint(y.flip(0) if self.operator == "A_adjoint" else y)
+
+
+@pytest.mark.parametrize(
+    ("physics", "words"),
+    [
+        (Wrong(factor=1.001), "not the adjoint of A: relative defect .*, accepted 1e-10"),
+        (Wrong(other=1e-3), "not the adjoint of A"),
+        (Square(), "not linear: .* relative"),
+        (Shorter(), "returns shape"),
+        (Saturating(), "A_adjoint is not linear"),
+        (Exchanging("A"), "A of a batch"),
+        (Exchanging("A_adjoint"), "A_adjoint of a batch"),
+    ],
+)
+def test_the_public_check_names_the_broken_clause(physics, words):
+    with pytest.raises(AssertionError, match=f"Physics contract: .*{words}"):
+        testing.check_adjoint(physics, (1, 8, 8), torch.float64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", list(blurs(torch.float32)))
+def test_deepinvs_blurs_keep_the_public_contract(name, dtype):
+    testing.check_adjoint(blurs(dtype)[name], (1, 33, 40), dtype)
+    testing.check_adjoint(Zero(), (1, 8, 8), dtype)
 
 
 def test_the_zero_operator_has_an_adjoint():

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from equipoise.bounds import Bound, estimated, inflate, proved
 from equipoise.convolutions.circulant import nearest_multiplier
+from equipoise.randomness import normal_like, signs_like
 from equipoise.vectors import expand, norm
 
 #: f(s, c) of the singular values s of A and a number c per sample, both ready to broadcast.
@@ -129,7 +130,7 @@ class Gram:
             if top_of_all.proved:
                 return bottom_of_all, top_of_all
         with torch.no_grad():
-            v = _random_like(self.like)
+            v = normal_like(self.like, 0)
             size = norm(v)
             for _ in range(POWER_STEPS):
                 v = self(v / expand(size, v))
@@ -213,7 +214,7 @@ def _diagonalises(physics: DecomposablePhysics, image: Tensor) -> bool:
     ``V V* = I`` and ``V* A^T A = S V*`` with the squared singular values S: then every eigenvalue
     of ``A^T A`` is one of S, and ``V (S + c)^{-1} V*`` inverts ``A^T A + c I``.
     """
-    v = _random_like(image)
+    v = normal_like(image, 0)
     spectral = physics.V_adjoint(v)
     gram = physics.V_adjoint(physics.A_adjoint(physics.A(v)))
     isometry = _equal(physics.V(spectral), v)
@@ -247,7 +248,7 @@ def row_norms(product: Callable[[Tensor], Tensor], like: Tensor) -> Tensor | Non
     generator = torch.Generator().manual_seed(1)
 
     def probe() -> tuple[Tensor, Tensor]:
-        signs = torch.randint(0, 2, like.shape, generator=generator).to(like).mul_(2.0).sub_(1.0)
+        signs = signs_like(like, generator)
         return signs, product(signs)
 
     signs, image = probe()
@@ -265,11 +266,6 @@ def row_norms(product: Callable[[Tensor], Tensor], like: Tensor) -> Tensor | Non
     flat = rows.flatten(1)
     low, high = flat.amin(1), flat.amax(1)
     return None if bool((high - low <= ALIKE * high).all()) else rows
-
-
-def _random_like(image: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(image.shape, generator=generator, dtype=torch.float64).to(image)
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
@@ -301,9 +297,8 @@ def treats_samples_alike(physics: LinearPhysics, image: Tensor, y: Tensor) -> bo
 
 
 def _rows_agree(operator: Callable[[Tensor], Tensor], like: Tensor, sizes: tuple[int, ...]) -> bool:
-    generator = torch.Generator().manual_seed(0)
     # Of entries that are all as large, so that none hides a pixel of a mask.
-    one = torch.randint(0, 2, like.shape[1:], generator=generator).to(like).mul(2).sub(1)
+    one = signs_like(like[0], 0)
     first: Tensor | None = None
     for size in sizes:
         factors = expand(2.0 ** (torch.arange(size, device=like.device) % 3), like).to(like)

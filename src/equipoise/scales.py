@@ -10,6 +10,7 @@ from torch import Tensor
 from equipoise.data_term import Contrast, DataTerm
 from equipoise.fields import Field
 from equipoise.gauge import Gauge, scale_above_rounding, weighted_norm
+from equipoise.randomness import signs_like
 from equipoise.vectors import expand, norm
 
 #: The mean of the diagonal of R's Jacobian is taken to be at least this share of the mean norm of
@@ -62,9 +63,7 @@ def _weights(
     if rows is None or not bool(torch.isfinite(rows).all()):
         return None
     height = torch.where(spread > 0, spread, torch.where(level != 0, level.abs(), 1.0))
-    generator = torch.Generator().manual_seed(2)
-    bits = torch.randint(0, 2, like.shape[1:], generator=generator).to(like)
-    signs = 2.0 * bits - 1.0
+    signs = signs_like(like[0], 2)
     change = field.value(expand(height, like) * signs) - pull
     least = ROWS * norm(change) / math.sqrt(signs.numel())
     bend = torch.maximum((signs * change).flatten(1).mean(1), least) / height

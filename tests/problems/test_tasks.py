@@ -15,13 +15,13 @@ from equipoise.errors import AdjointError, InputError, UsageError
 from equipoise.problems import (
     Problem,
     RandomRows,
-    check_adjoint,
     deblur,
     denoise,
     from_physics,
     inpaint,
     motion_kernel,
 )
+from equipoise.testing import check_adjoint
 
 SHAPE = (1, 24, 30)
 

@@ -21,6 +21,7 @@ from equipoise.regularizers.profiles import (
     SmoothAbs,
     StudentT,
 )
+from equipoise.testing import check_profile
 
 CHANNELS = 3
 
@@ -66,41 +67,17 @@ def points() -> Tensor:
     return 8.0 * torch.rand(2, CHANNELS, 500, generator=generator, dtype=torch.float64) - 4.0
 
 
-def difference(function: Callable[[Tensor], Tensor], t: Tensor, step: float = 1e-5) -> Tensor:
-    return (function(t + step) - function(t - step)) / (2 * step)
+@pytest.mark.parametrize("name", PROFILES)
+def test_profiles_keep_the_contract(name: str) -> None:
+    check_profile(make(name), CHANNELS)
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_slope_is_the_derivative_of_the_value(name: str) -> None:
-    profile, t = make(name), points()
-    torch.testing.assert_close(profile.slope(t), difference(profile.value, t), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("name", PROFILES)
-def test_curvature_is_the_derivative_of_the_slope_away_from_kinks(name: str) -> None:
-    profile, t = make(name), points()
-    wide = difference(profile.slope, t, 1e-5)
-    smooth = (wide - difference(profile.slope, t, 2e-5)).abs() < 1e-6
-    assert smooth.double().mean() > 0.97
-    torch.testing.assert_close(profile.curvature(t)[smooth], wide[smooth], rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", PROFILES)
-def test_fused_functions_agree_with_single_ones(name: str) -> None:
-    profile, t = make(name), points()
-    value, slope = profile.value_and_slope(t)
-    torch.testing.assert_close(value, profile.value(t), rtol=1e-12, atol=1e-13)
-    torch.testing.assert_close(slope, profile.slope(t), rtol=1e-12, atol=1e-13)
-
-
-@pytest.mark.parametrize("name", PROFILES)
-def test_curvature_range_is_attained_and_never_left(name: str) -> None:
+def test_curvature_range_is_attained(name: str) -> None:
     profile = make(name)
     grid = torch.linspace(-6.0, 6.0, 120_001, dtype=torch.float64).expand(1, CHANNELS, -1)
     curvature = profile.curvature(grid)
     low, high = (extreme.expand(CHANNELS) for extreme in profile.curvature_range())
-    assert bool((curvature.amin((0, 2)) >= low - 1e-12).all())
-    assert bool((curvature.amax((0, 2)) <= high + 1e-12).all())
     if name not in ("smooth-abs", "log-cosh"):  # their infimum is reached at infinity only
         torch.testing.assert_close(curvature.amin((0, 2)), low, rtol=1e-3, atol=1e-6)
     torch.testing.assert_close(curvature.amax((0, 2)), high, rtol=1e-3, atol=1e-6)
@@ -165,26 +142,6 @@ def test_monotone_spline_stays_convex_whatever_is_learned() -> None:
     with torch.no_grad():
         spline.raw.fill_(-3.0)
     assert float(spline.curvature_range()[0].min()) > 0.0
-
-
-@pytest.mark.parametrize("name", ["weighted", "weak ridge", "spline", "general spline"])
-def test_parameters_receive_right_gradients(name: str) -> None:
-    profile, t = make(name), points()
-    value, slope = profile.value_and_slope(t)
-    total = (value * t.cos()).sum() + (slope * t.sin()).sum()
-    for parameter in profile.parameters():
-        gradient = torch.autograd.grad(total, parameter, retain_graph=True)[0]
-        direction = torch.ones_like(parameter)
-
-        def objective(step: float, p: Tensor = parameter, d: Tensor = direction) -> float:
-            with torch.no_grad():
-                p.add_(step * d)
-                v, s = profile.value_and_slope(t)
-                p.sub_(step * d)
-            return float((v * t.cos()).sum() + (s * t.sin()).sum())
-
-        numeric = (objective(1e-6) - objective(-1e-6)) / 2e-6
-        assert float((gradient * direction).sum()) == pytest.approx(numeric, rel=1e-5, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
-from systems import LORENTZ, QUADRATIC, SMOOTH, STRONG, DenseSystem, huber, random_system
+from systems import LORENTZ, QUADRATIC, SMOOTH, DenseSystem, huber, random_system
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -78,15 +78,6 @@ def test_nonconvex_potential_reaches_a_minimum(solver: Solver) -> None:
     assert float(torch.linalg.eigvalsh(system.jacobian(solution.x)).min()) > 0
     before, after = (system.potential_and_residual(x)[0] for x in (x0, solution.x))
     assert bool((after < before).all())
-
-
-@pytest.mark.parametrize("solver", ANY_FIELD, ids=lambda s: s.name)
-def test_non_gradient_field_against_newton(solver: Solver) -> None:
-    system = random_system(13, phi=STRONG, n=16, k=20, skew=1.0, tikhonov=0.5, shift=3.0)
-    exact = system.newton(start(system))
-    solution = solve(system, start(system), solver, tolerance=1e-9, max_evaluations=3000)
-    assert solution.all_converged, solution.summary()
-    torch.testing.assert_close(solution.x, exact, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("shift", [None, 0.3, 3.0])

@@ -65,21 +65,6 @@ def test_every_sample_stops_by_itself_and_every_evaluation_is_counted(solver: So
     assert bool((true <= 1e-7 * system.scale).all())
 
 
-@pytest.mark.parametrize("cuttable", [True, False])
-@pytest.mark.parametrize("solver", ALL, ids=lambda s: s.name)
-def test_a_batch_is_its_samples_one_by_one(solver: Solver, cuttable: bool) -> None:
-    system = random_system(8, phi=SMOOTH, tikhonov=0.5, n=10, k=12, shift=8.0, cuttable=cuttable)
-    x0 = start(system) * torch.tensor([[1.0], [10.0], [100.0]], dtype=torch.float64)
-    together = solve(system, x0, solver, tolerance=1e-6)
-    assert together.all_converged
-    for i in range(3):
-        alone = solve(system.one(i), x0[i : i + 1], solver, tolerance=1e-6)
-        # Paths agree to rounding, which a line search may amplify by an evaluation or two.
-        assert abs(int(alone.evaluations[0]) - int(together.evaluations[i])) <= 3
-        distance = (alone.x[0] - together.x[i]).norm() / alone.x.norm()
-        assert float(distance) < 1e-5
-
-
 def test_batch_of_different_conditioning_in_closed_form() -> None:
     system = diagonal(1.0, 10.0, 1e4)
     eye = torch.eye(12, dtype=torch.float64)
@@ -92,14 +77,12 @@ def test_batch_of_different_conditioning_in_closed_form() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("solver", ALL, ids=lambda s: s.name)
-def test_dtypes(solver: Solver, dtype: torch.dtype) -> None:
-    system = random_system(3, phi=STRONG, n=10, k=12, shift=8.0).to(dtype)
-    solution = solve(system, start(system), solver, tolerance=1e-4)
+def test_dtypes(dtype: torch.dtype) -> None:
+    system = random_system(3, phi=STRONG, n=10, k=12).to(dtype)
+    solution = solve(system, start(system), tolerance=1e-4)
     assert solution.all_converged
     for tensor in (solution.x, solution.residual, solution.scale):
         assert tensor.dtype == dtype
-    assert solution.solver.split(" (")[0] == solver.name
 
 
 @pytest.mark.parametrize("solver", ALL, ids=lambda s: s.name)

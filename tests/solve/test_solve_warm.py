@@ -71,7 +71,7 @@ def test_warm_starts_keep_their_first_preconditioner(made: list[int]) -> None:
 def test_long_solves_from_warm_starts_make_it_anew(
     made: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("equipoise.solve.lbfgs.NEAR_REFRESH", 6)
+    monkeypatch.setattr("equipoise.solve.refreshing.NEAR_REFRESH", 6)
     problem = equation(1)
     exact = solve(problem, problem.y, tolerance=1e-12)
     made.clear()

@@ -9,7 +9,6 @@ import torch
 from pydantic import ValidationError
 
 from equipoise.errors import InputError, UsageError
-from equipoise.problems import check_adjoint
 from equipoise.problems.tomography import tomography
 from equipoise.regularizers import build, save_regularizer
 from equipoise.status import Status
@@ -19,7 +18,7 @@ from equipoise.study.matrix import MatrixPhysics
 from equipoise.study.settings import PHYSICS, REGULARIZERS, StudySettings
 from equipoise.study.solving import solve_case
 from equipoise.study.truths import draw_noise, source_truth
-from equipoise.testing import check_regularizer
+from equipoise.testing import check_adjoint, check_regularizer
 from equipoise.vectors import norm
 
 

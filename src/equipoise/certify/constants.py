@@ -16,6 +16,7 @@ from equipoise.fields import Linearization, Traits
 from equipoise.gram import SpectralCalculus
 from equipoise.linear.lanczos import ritz_values
 from equipoise.modes import verb
+from equipoise.randomness import normal_like
 from equipoise.regularizers.base import Regularizer
 from equipoise.vectors import expand, norm
 
@@ -183,7 +184,7 @@ def _estimated_physics(
 ) -> PhysicsConstants:
     unknowns = like[0].numel()
     found = ritz_values(
-        lambda v: physics.A_adjoint(physics.A(v)), _random_like(like, seed), PHYSICS_STEPS
+        lambda v: physics.A_adjoint(physics.A(v)), normal_like(like, seed), PHYSICS_STEPS
     )
     why = f"{found.products} steps of Lanczos' method"
     top = float(found.highest.clamp_min(0.0).sqrt().min())
@@ -236,7 +237,7 @@ def regularizer_constants(
         size, low, products = 0.0, torch.inf, 0
         for number, point in enumerate(points):
             near = frozen.linearize(point)
-            start = _random_like(point, seed + number)
+            start = normal_like(point, seed + number)
             measured = _field_ends(near, start, steps)
             size, low = max(size, measured[0]), min(low, measured[1])
             products += measured[2]
@@ -307,7 +308,7 @@ def modulus_from_traits(traits: Traits) -> Bound | None:
 
 def _points(one: Tensor, seed: int) -> list[Tensor]:
     flat = one.flatten(2).mean(2).reshape(1, -1, *[1] * (one.dim() - 2)).expand_as(one)
-    return [one, flat.contiguous(), one + FURTHER * _random_like(one, seed + 100)]
+    return [one, flat.contiguous(), one + FURTHER * normal_like(one, seed + 100)]
 
 
 def _field_ends(near: Linearization, start: Tensor, steps: int) -> tuple[float, float, int]:
@@ -323,8 +324,3 @@ def _field_ends(near: Linearization, start: Tensor, steps: int) -> tuple[float, 
         float(symmetric.lowest.min()),
         2 * (symmetric.products + squared.products),
     )
-
-
-def _random_like(image: Tensor, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(image.shape, generator=generator, dtype=torch.float64).to(image)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from equipoise.modes import verb
+from equipoise.randomness import signs_like
 from equipoise.regularizers.base import Regularizer
 from equipoise.vectors import dot
 
@@ -53,8 +54,7 @@ def symmetry_defect(
     with torch.no_grad():
         near = regularizer.linearize(x)
         for _ in range(max(2, probes)):
-            signs = torch.randint(0, 2, x.shape, generator=generator) * 2 - 1
-            v = signs.to(x)
+            v = signs_like(x, generator)
             u, w = near.jvp(v), near.vjp(v)
             top.append(dot(u - w, u - w))
             bottom.append(0.5 * (dot(u, u) + dot(w, w)))

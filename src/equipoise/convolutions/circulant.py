@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from equipoise.randomness import signs_like
 from equipoise.vectors import dot, expand, norm, where
 
 #: Eigenvalues below a share of the largest one are raised to it before they are inverted: at any
@@ -315,8 +316,7 @@ def nearest_multiplier(product: Callable[[Tensor], Tensor], like: Tensor) -> tup
     response = product(point).roll([-m for m in middle], axes)
     local = torch.fft.rfftn(response, dim=axes).real.clamp_min(0.0)
 
-    generator = torch.Generator().manual_seed(0)
-    signs = torch.randint(0, 2, like.shape, generator=generator).to(like).mul_(2.0).sub_(1.0)
+    signs = signs_like(like, 0)
     image = product(signs)
     mean = (signs * image).mean(axes, keepdim=True).clamp_min(0.0)
     guess = torch.fft.irfftn(local * torch.fft.rfftn(signs, dim=axes), s=spatial, dim=axes)

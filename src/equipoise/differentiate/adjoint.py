@@ -23,6 +23,7 @@ from equipoise.linear import (
     linear_solver_by_name,
 )
 from equipoise.modes import verb
+from equipoise.randomness import normal_like
 from equipoise.status import LinearSolution
 from equipoise.vectors import expand, norm
 
@@ -228,8 +229,7 @@ def adjoint_by_name(name: str, *, tolerance: float = 1e-6, max_products: int = 1
 @verb
 def jacobian_norm(transpose: Product, like: Tensor) -> Tensor:
     """Estimate ``||J||`` of each sample by power iteration on J^T, shape (B,); from below."""
-    generator = torch.Generator().manual_seed(0)
-    v = torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
+    v = normal_like(like, 0)
     size = torch.ones(len(like), dtype=like.dtype, device=like.device)
     for _ in range(POWER_STEPS):
         v = transpose(v / expand(norm(v), v))

@@ -15,6 +15,7 @@ from equipoise.learn.settings import TrainSettings
 from equipoise.modes import verb
 from equipoise.problems import Problem, Symmetry, sample_patches, symmetries
 from equipoise.problems.symmetries import inverse, turn
+from equipoise.randomness import normal_like
 from equipoise.regularizers.base import Regularizer
 
 #: What is kept of a patch's last visit, the most useful first: solution, direction in which its
@@ -189,10 +190,8 @@ def fill_bank(
         y = local.measure(truth, generator)
         room = _room(kept, budget, count, truth[0].numel() * truth.element_size())
         x = local.start(y[: room["x"]]) if room["x"] else truth[:0].clone()
-    noise = torch.randn(
-        (room["direction"], *truth.shape[1:]), generator=generator, dtype=torch.float64
-    )
-    return PatchBank(local, truth, y, x, torch.zeros_like(truth[: room["q"]]), noise.to(truth))
+    directions = normal_like(truth[: room["direction"]], generator)
+    return PatchBank(local, truth, y, x, torch.zeros_like(truth[: room["q"]]), directions)
 
 
 def kept_between_visits(settings: TrainSettings) -> tuple[str, ...]:
@@ -232,9 +231,7 @@ def _room(kept: Sequence[str], budget: int | None, count: int, each: int) -> dic
 
 def any_direction(like: Tensor) -> Tensor:
     """The same random image for each of a batch."""
-    generator = torch.Generator().manual_seed(0)
-    image = torch.randn(like[0].shape, generator=generator, dtype=torch.float64)
-    return image.to(like).expand_as(like).clone()
+    return normal_like(like[0], 0).expand_as(like).clone()
 
 
 def _recalled(store: Tensor, rows: Tensor, cold: Callable[[], Tensor]) -> Tensor | None:

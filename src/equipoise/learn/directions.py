@@ -8,6 +8,7 @@ from torch import Tensor
 from equipoise.certify.source_condition import SourceSolver
 from equipoise.gram import SpectralCalculus
 from equipoise.linear import ConjugateGradients
+from equipoise.randomness import normal_like
 from equipoise.vectors import expand
 
 #: Deviation of the noise among the directions, for images in [0, 1].
@@ -53,7 +54,7 @@ class Directions:
         count = len(x)
         kind = torch.randint(3 if self.masking else 2, (count,), generator=generator)
         share = torch.rand(count, generator=generator, dtype=torch.float64)
-        noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
+        noise = normal_like(x, generator)
         kind, share = kind.to(x.device), share.to(x)
         v = torch.where(expand(kind == 0, x), start - x, NOISE * noise)
         v = torch.where(expand(kind == 2, x), x.roll(1, 0) - x, v)

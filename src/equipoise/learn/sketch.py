@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from equipoise.randomness import normal_like
+
 #: Difference, relative to the sample's norm, up to which data count as the same: what another
 #: device or number of threads changes by rounding is far below, another operator far above.
 SAME = 1e-5
@@ -20,10 +22,7 @@ def sketch(batch: Tensor) -> Tensor:
         Shape (N,), float64, on the CPU.
     """
     values = _rows(batch)
-    g = torch.randn(
-        values.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64
-    )
-    return values @ g
+    return values @ normal_like(values.new_empty(values.shape[1]), 0)
 
 
 def agrees(saved: Tensor | None, batch: Tensor) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ class AcceleratedState(State):
 
 
 @dataclass(frozen=True)
-class AcceleratedGradient(Solver):
+class AcceleratedGradient(Solver[AcceleratedState]):
     """Minimise the potential by Nesterov's method with restart (O'Donoghue and Candes 2015).
 
     ``z_k = y_k - E(y_k) / L``, ``y_{k+1} = z_k + b_k (z_k - z_{k-1})``. E is evaluated at the
@@ -64,39 +64,38 @@ class AcceleratedGradient(Solver):
             rejections=torch.zeros_like(evaluations),
         )
 
-    def step(self, system: System, state: State) -> AcceleratedState:
+    def step(self, system: System, state: AcceleratedState) -> AcceleratedState:
         """Evaluate one trial point per sample; move there, shorten the step, or restart."""
-        old = cast(AcceleratedState, state)
-        z = old.x - old.e / expand(old.curvature, old.e)
-        momentum, push = _momentum(old, z)
-        trial = z + expand(push, z) * (z - old.anchor)
+        z = state.x - state.e / expand(state.curvature, state.e)
+        momentum, push = _momentum(state, z)
+        trial = z + expand(push, z) * (z - state.anchor)
         f, e = system.potential_and_residual(trial)
         legal = inside(system, trial, f)
-        d = trial - old.x
-        square, rise = dot(d, d), dot(old.e, d)
-        level = flat(old.f, f)
+        d = trial - state.x
+        square, rise = dot(d, d), dot(state.e, d)
+        level = flat(state.f, f)
         # Twice the gap to the tangent, or, within rounding, the change of slope: both are the
         # curvature along d times ||d||^2 for a quadratic.
-        gap = torch.where(level, dot(e - old.e, d), 2.0 * (f - old.f - rise))
-        bounded = gap <= old.curvature * square
-        falls = (f <= old.f) | (level & (dot(e, d) <= 0))
+        gap = torch.where(level, dot(e - state.e, d), 2.0 * (f - state.f - rise))
+        bounded = gap <= state.curvature * square
+        falls = (f <= state.f) | (level & (dot(e, d) <= 0))
         accept = legal & bounded & falls
-        raised = (1.1 * gap / (square * old.curvature)).clamp(RAISE_LEAST, RAISE_MOST)
+        raised = (1.1 * gap / (square * state.curvature)).clamp(RAISE_LEAST, RAISE_MOST)
         raised = torch.where(legal & torch.isfinite(raised), raised, RAISE_BLIND)
         # A larger L shortens the gradient step only: a point that rises or leaves the domain loses
         # its momentum first.
         steep = (push == 0) | (legal & ~bounded)
         factor = torch.where(accept, RELAX, torch.where(steep, raised, 1.0))
-        rejections = torch.where(accept, 0, old.rejections + 1)
+        rejections = torch.where(accept, 0, state.rejections + 1)
         return AcceleratedState(
-            x=where(accept, trial, old.x),
-            e=where(accept, e, old.e),
-            evaluations=old.evaluations + 1,
-            failed=old.failed | (rejections > MAX_REJECTIONS),
-            f=torch.where(accept, f, old.f),
-            anchor=where(accept, z, old.anchor),
-            momentum=torch.where(accept, momentum, torch.where(steep, old.momentum, 1.0)),
-            curvature=old.curvature * factor,
+            x=where(accept, trial, state.x),
+            e=where(accept, e, state.e),
+            evaluations=state.evaluations + 1,
+            failed=state.failed | (rejections > MAX_REJECTIONS),
+            f=torch.where(accept, f, state.f),
+            anchor=where(accept, z, state.anchor),
+            momentum=torch.where(accept, momentum, torch.where(steep, state.momentum, 1.0)),
+            curvature=state.curvature * factor,
             rejections=rejections,
         )
 

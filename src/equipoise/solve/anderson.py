@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, cast
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -63,7 +63,7 @@ class AndersonState(State):
 
 
 @dataclass(frozen=True)
-class Anderson(Solver):
+class Anderson(Solver[AndersonState]):
     """Accelerate ``x <- x - b g(x)`` by Anderson's method (type II; Walker and Ni 2011).
 
     ``g(x) = (G + c I)^{-1} E(x)`` where the physics can be inverted exactly (the map is then
@@ -126,68 +126,64 @@ class Anderson(Solver):
             inverse=inverse,
         )
 
-    def step(self, system: System, state: State) -> AndersonState:
+    def step(self, system: System, state: AndersonState) -> AndersonState:
         """Evaluate one trial point per sample; move there or fall back to the base point."""
-        old = cast(AndersonState, state)
-        plain = old.run > 0
-        weights = mixing_weights(old.y, old.g.flatten(1)).masked_fill(plain.unsqueeze(1), 0.0)
-        mixed = old.g - torch.bmm(weights.unsqueeze(1), old.y).reshape(old.g.shape)
-        shift = torch.bmm(weights.unsqueeze(1), old.s).reshape(old.x.shape)
-        trial = old.x - shift - expand(old.damping, mixed) * mixed
+        plain = state.run > 0
+        weights = mixing_weights(state.y, state.g.flatten(1)).masked_fill(plain.unsqueeze(1), 0.0)
+        mixed = state.g - torch.bmm(weights.unsqueeze(1), state.y).reshape(state.g.shape)
+        shift = torch.bmm(weights.unsqueeze(1), state.s).reshape(state.x.shape)
+        trial = state.x - shift - expand(state.damping, mixed) * mixed
         e = system.residual(trial)
-        g = e if old.inverse is None else old.inverse(e)
+        g = e if state.inverse is None else state.inverse(e)
         size = norm(g)
         change = norm(g - mixed) / norm(mixed)
         good = torch.where(
-            plain, (size <= old.size) | (change <= TURN), size <= GROWTH * old.base_size
+            plain, (size <= state.size) | (change <= TURN), size <= GROWTH * state.base_size
         )
         accept = good & inside(system, trial, size)
-        self._remember(old, accept, trial - old.x, g - old.g)
+        self._remember(state, accept, trial - state.x, g - state.g)
 
-        progress = accept & (size <= old.milestone)
-        waiting = torch.where(progress | plain, 0, old.waiting + 1)
+        progress = accept & (size <= state.milestone)
+        waiting = torch.where(progress | plain, 0, state.waiting + 1)
         stuck = waiting > WINDOW
-        move_base = accept & (plain | (size < old.record))
+        move_base = accept & (plain | (size < state.record))
         base_x, base_e, base_g = (
             where(move_base, new, known)
-            for new, known in ((trial, old.base_x), (e, old.base_e), (g, old.base_g))
+            for new, known in ((trial, state.base_x), (e, state.base_e), (g, state.base_g))
         )
-        base_size = torch.where(move_base, size, old.base_size)
+        base_size = torch.where(move_base, size, state.base_size)
         stay = accept & ~stuck
         # A rejected accelerated step is followed by one plain step, a stuck sample by a run.
-        left = torch.where(plain, old.run - accept.long(), (~accept).long())
-        rejections = torch.where(accept | ~plain, 0, old.rejections + 1)
-        return AndersonState(
+        left = torch.where(plain, state.run - accept.long(), (~accept).long())
+        rejections = torch.where(accept | ~plain, 0, state.rejections + 1)
+        return replace(
+            state,
             x=where(stay, trial, base_x),
             e=where(stay, e, base_e),
-            evaluations=old.evaluations + 1,
-            failed=old.failed | (rejections > MAX_REJECTIONS),
+            evaluations=state.evaluations + 1,
+            failed=state.failed | (rejections > MAX_REJECTIONS),
             g=where(stay, g, base_g),
             size=torch.where(stay, size, base_size),
             base_x=base_x,
             base_e=base_e,
             base_g=base_g,
             base_size=base_size,
-            record=torch.where(accept, torch.minimum(old.record, size), old.record),
-            milestone=torch.where(progress, PROGRESS * size, old.milestone),
+            record=torch.where(accept, torch.minimum(state.record, size), state.record),
+            milestone=torch.where(progress, PROGRESS * size, state.milestone),
             waiting=torch.where(stuck, 0, waiting),
-            run=torch.where(stuck, old.next_run, left),
-            next_run=torch.where(stuck, 2 * old.next_run, old.next_run),
-            s=old.s,
-            y=old.y,
-            damping=_follow(old, plain, accept, change),
+            run=torch.where(stuck, state.next_run, left),
+            next_run=torch.where(stuck, 2 * state.next_run, state.next_run),
+            damping=_follow(state, plain, accept, change),
             rejections=rejections,
-            slot=old.slot + 1,
-            inverse=old.inverse,
+            slot=state.slot + 1,
         )
 
-    def describe(self, state: State) -> str:
+    def describe(self, state: AndersonState) -> str:
         """``"anderson"``, with "resolvent" where it accelerates that map."""
-        accelerates = cast(AndersonState, state).inverse is not None
-        return f"{self.name} (resolvent)" if accelerates else self.name
+        return self.name if state.inverse is None else f"{self.name} (resolvent)"
 
     def _remember(self, old: AndersonState, accept: Tensor, s: Tensor, y: Tensor) -> None:
-        """Write the newest pair into the ring; forget everything where the step was rejected."""
+        """Write the newest pair into the ring, in place; forget all where the step was rejected."""
         s, y = s.flatten(1), y.flatten(1)
         length = norm(y)
         good = accept & (length > 0)

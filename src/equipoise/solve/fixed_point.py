@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar, cast
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ class FixedPointState(State):
 
 
 @dataclass(frozen=True)
-class FixedPoint(Solver):
+class FixedPoint(Solver[FixedPointState]):
     """Iterate ``x <- x - tau E(x)``, one evaluation a step.
 
     Where both the modulus m and the Lipschitz constant L of E are proved, the step is certified
@@ -80,33 +80,30 @@ class FixedPoint(Solver):
             searched=searched,
         )
 
-    def step(self, system: System, state: State) -> FixedPointState:
+    def step(self, system: System, state: FixedPointState) -> FixedPointState:
         """Take the step; a searched one is taken back where it was too long."""
-        old = cast(FixedPointState, state)
-        trial = old.x - expand(old.step_size, old.x) * old.e
-        f, e = _evaluate(system, trial, old.searched)
-        if not old.searched:
-            return FixedPointState(
-                trial, e, old.evaluations + 1, old.failed, f, old.step_size, old.rejections, False
-            )
-        change = e - old.e
-        bend, size = -dot(change, old.e), norm(change)
+        trial = state.x - expand(state.step_size, state.x) * state.e
+        f, e = _evaluate(system, trial, state.searched)
+        if not state.searched:
+            return replace(state, x=trial, e=e, evaluations=state.evaluations + 1)
+        change = e - state.e
+        bend, size = -dot(change, state.e), norm(change)
         cocoercive = size.square() <= COCOERCIVE * bend
-        good = _descends(old, f, e) if system.gradient_field else cocoercive
+        good = _descends(state, f, e) if system.gradient_field else cocoercive
         accept = good & torch.isfinite(size) & inside(system, trial, f)
-        grow = torch.where(size <= TIMID * norm(old.e), DOUBLE, CAUTIOUS)
+        grow = torch.where(size <= TIMID * norm(state.e), DOUBLE, CAUTIOUS)
         # The step that minimises ||e + t change||, relative to the one that was too long.
         shrink = torch.nan_to_num(bend / size.square(), nan=0.1, posinf=0.1).clamp(0.1, 0.5)
-        rejections = torch.where(accept, 0, old.rejections + 1)
-        return FixedPointState(
-            x=where(accept, trial, old.x),
-            e=where(accept, e, old.e),
-            evaluations=old.evaluations + 1,
-            failed=old.failed | (rejections > MAX_REJECTIONS),
-            f=torch.where(accept, f, old.f),
-            step_size=old.step_size * torch.where(accept, grow, shrink),
+        rejections = torch.where(accept, 0, state.rejections + 1)
+        return replace(
+            state,
+            x=where(accept, trial, state.x),
+            e=where(accept, e, state.e),
+            evaluations=state.evaluations + 1,
+            failed=state.failed | (rejections > MAX_REJECTIONS),
+            f=torch.where(accept, f, state.f),
+            step_size=state.step_size * torch.where(accept, grow, shrink),
             rejections=rejections,
-            searched=True,
         )
 
 

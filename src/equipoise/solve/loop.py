@@ -214,7 +214,7 @@ class _Run:
         goal = self.tolerance * self.gauge.scale
 
         def mark(condition: Tensor, code: Status) -> None:
-            """Later marks win."""
+            """Later marks win: the order of the calls is the precedence of the statuses."""
             status.masked_fill_(condition, int(code))
 
         spent = state.evaluations >= self.max_evaluations

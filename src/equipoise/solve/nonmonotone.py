@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -51,7 +51,7 @@ class NonmonotoneState(State):
 
 
 @dataclass(frozen=True)
-class NonmonotoneAcceleratedGradient(Solver):
+class NonmonotoneAcceleratedGradient(Solver[NonmonotoneState]):
     """Minimise the potential by nonmonotone accelerated gradient with line search.
 
     Li and Lin, "Accelerated proximal gradient methods for nonconvex programming" (2015),
@@ -91,14 +91,13 @@ class NonmonotoneAcceleratedGradient(Solver):
             rejections=torch.zeros_like(evaluations),
         )
 
-    def step(self, system: System, state: State) -> NonmonotoneState:
+    def step(self, system: System, state: NonmonotoneState) -> NonmonotoneState:
         """Evaluate the point that each sample needs next and move its phase on."""
-        old = cast(NonmonotoneState, state)
-        from_x = old.phase == MONITOR
-        base, slope = where(from_x, old.x, old.y), where(from_x, old.e, old.ey)
-        stepped = base - slope / expand(old.curvature, slope)
-        extrapolating = old.phase == EXTRAPOLATE
-        point = where(extrapolating, old.y, stepped)
+        from_x = state.phase == MONITOR
+        base, slope = where(from_x, state.x, state.y), where(from_x, state.e, state.ey)
+        stepped = base - slope / expand(state.curvature, slope)
+        extrapolating = state.phase == EXTRAPOLATE
+        point = where(extrapolating, state.y, stepped)
         f, e = system.potential_and_residual(point)
         legal = inside(system, point, f)
         f = torch.where(legal, f, torch.inf)
@@ -106,17 +105,17 @@ class NonmonotoneAcceleratedGradient(Solver):
         # Tests of a gradient step, with a slack for rounding.
         moved = point - base
         least = DELTA * dot(moved, moved)
-        slack = ROUNDING_UNITS * torch.finfo(f.dtype).eps * old.c.abs()
-        ceiling = torch.where(from_x, old.c, torch.maximum(old.fy, old.c))
+        slack = ROUNDING_UNITS * torch.finfo(f.dtype).eps * state.c.abs()
+        ceiling = torch.where(from_x, state.c, torch.maximum(state.fy, state.c))
         good = legal & ~extrapolating & (f <= ceiling - least + slack)
-        enough = good & ~from_x & (f <= old.c - least + slack)
+        enough = good & ~from_x & (f <= state.c - least + slack)
         refused = ~good & ~extrapolating
-        rejections = torch.where(refused, old.rejections + 1, 0)
+        rejections = torch.where(refused, state.rejections + 1, 0)
 
         # End of an iteration: the better of the accelerated and the monitoring step.
-        take_new = enough | (good & from_x & (f <= old.fz))
+        take_new = enough | (good & from_x & (f <= state.fz))
         take_z = good & from_x & ~take_new
-        done = _finish(old, take_new, take_z, point, f, e)
+        done = _finish(state, take_new, take_z, point, f, e)
 
         # An extrapolated point outside the domain is forgotten; the monitoring step is alone.
         lost = extrapolating & ~legal
@@ -126,12 +125,12 @@ class NonmonotoneAcceleratedGradient(Solver):
         ey = where(arrived, e, where(lost, done.e, done.ey))
         known = where(middle, done.x, y), where(middle, done.e, ey)
         spectral = _barzilai_borwein(done, *known)
-        curvature = torch.where(refused, old.curvature / RHO, old.curvature)
+        curvature = torch.where(refused, state.curvature / RHO, state.curvature)
         phase = torch.where(arrived, ACCELERATED, torch.where(middle, MONITOR, done.phase))
         return replace(
             done,
-            evaluations=old.evaluations + 1,
-            failed=old.failed | (rejections > MAX_REJECTIONS),
+            evaluations=state.evaluations + 1,
+            failed=state.failed | (rejections > MAX_REJECTIONS),
             y=y,
             ey=ey,
             fy=torch.where(arrived, f, torch.where(lost, done.f, done.fy)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar, cast
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -21,7 +21,7 @@ class ResolventState(State):
 
 
 @dataclass(frozen=True)
-class Resolvent(Solver):
+class Resolvent(Solver[ResolventState]):
     """Iterate ``x <- x - t (G + c I)^{-1} E(x)``; for t = 1 this is ``P_c`` (theory, section 2).
 
     A contraction where R is a contractive residual or strongly monotone and Lipschitz, with a
@@ -61,8 +61,7 @@ class Resolvent(Solver):
         evaluations, failed = fresh_counters(x)
         return ResolventState(x, system.residual(x), evaluations, failed, found[0])
 
-    def step(self, system: System, state: State) -> ResolventState:
+    def step(self, system: System, state: ResolventState) -> ResolventState:
         """Apply the map once."""
-        old = cast(ResolventState, state)
-        x = old.x - self.relaxation * old.inverse(old.e)
-        return replace(old, x=x, e=system.residual(x), evaluations=old.evaluations + 1)
+        x = state.x - self.relaxation * state.inverse(state.e)
+        return replace(state, x=x, e=system.residual(x), evaluations=state.evaluations + 1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from equipoise.gauge import Gauge, weighted_norm
+from equipoise.randomness import signs_like
 from equipoise.solve.solver import State
 from equipoise.solve.system import System, Verifiable
 from equipoise.vectors import norm
@@ -101,8 +102,7 @@ class Rounding:
 
 def _bend(system: System, state: State, gauge: Gauge) -> Tensor:
     """``size(J (x signs))`` by a difference, (B,)."""
-    generator = torch.Generator().manual_seed(0)
-    signs = torch.randint(0, 2, state.x.shape[1:], generator=generator).to(state.x)
+    signs = signs_like(state.x[0], 0)
     step = torch.finfo(state.e.dtype).eps ** STEP
-    change = system.residual(state.x + step * (2.0 * signs - 1.0) * state.x) - state.e
+    change = system.residual(state.x + step * signs * state.x) - state.e
     return gauge.size(change) / step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from equipoise.solve.system import System
 @dataclass
 class State:
     """Where an algorithm stands. Every tensor has the batch axis first.
+
+    A step may consume the state that it starts from (write into its memory of earlier steps): go
+    on from the newest one only.
 
     Args:
         x: current iterate, shape (B, ...).
@@ -39,11 +42,14 @@ class Selectable(Protocol):
         """The part of the samples ``keep`` (indices)."""
 
 
-AnyState = TypeVar("AnyState", bound=State)
+S = TypeVar("S", bound=State)
 
 
-class Solver(ABC):
-    """An algorithm for ``E(x) = 0``; concrete ones are frozen dataclasses of their options."""
+class Solver(ABC, Generic[S]):
+    """An algorithm for ``E(x) = 0`` with states of the type S.
+
+    Concrete ones are frozen dataclasses of their options.
+    """
 
     #: Name under which users ask for the algorithm.
     name: ClassVar[str]
@@ -51,14 +57,14 @@ class Solver(ABC):
     needs_potential: ClassVar[bool] = False
 
     @abstractmethod
-    def start(self, system: System, x: Tensor) -> State:
+    def start(self, system: System, x: Tensor) -> S:
         """Evaluate E at the starting point and set up the state."""
 
     @abstractmethod
-    def step(self, system: System, state: State) -> State:
+    def step(self, system: System, state: S) -> S:
         """Take one step for all samples; may not synchronise with the host."""
 
-    def describe(self, state: State) -> str:
+    def describe(self, state: S) -> str:
         """What reports call the algorithm as it ran."""
         return self.name
 
@@ -75,7 +81,7 @@ class Solver(ABC):
             )
 
 
-def select_state(state: AnyState, keep: Tensor) -> AnyState:
+def select_state(state: S, keep: Tensor) -> S:
     """Keep some of the samples of a state (indices into the batch axis)."""
     cut: dict[str, Any] = {}
     for f in dataclasses.fields(state):

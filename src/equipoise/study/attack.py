@@ -16,6 +16,7 @@ from equipoise.checks import require_positive
 from equipoise.equation import Equation
 from equipoise.errors import InputError
 from equipoise.linear.process import Product
+from equipoise.randomness import normal_like
 from equipoise.solve import solve
 from equipoise.solve.solver import Solver
 from equipoise.status import Solution
@@ -191,9 +192,8 @@ def _starts(
     count = max(1, restarts // 4)
     top = top_directions(equation, x, metric=metric, count=count, steps=steps, seed=seed)
     singular = top.directions.repeat_interleave(len(SPHERES), 0)[:restarts]
-    generator = torch.Generator().manual_seed(seed + 1)
-    shape = (max(0, restarts - len(singular)), *equation.image_shape[1:])
-    noise = torch.randn(shape, generator=generator, dtype=torch.float64).to(x)
+    missing = max(0, restarts - len(singular))
+    noise = normal_like(x.new_empty(missing, *equation.image_shape[1:]), seed + 1)
     with torch.no_grad():
         random = equation.physics.A(noise) if len(noise) else singular[:0]
     units = torch.cat([singular, random])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from equipoise.equation import Equation
+from equipoise.randomness import normal_like
 from equipoise.status import Status
 from equipoise.study.cases import Case
 from equipoise.study.records import CaseRecord, Number, Panel, Series
@@ -109,7 +110,7 @@ def follow(
     draws = len(truth.x)
     size = float(norm(truth.y).mean())
     first = float(levels[0]) * size / float(truth.element.w_norm.mean())
-    other = torch.randn(truth.x.shape, generator=generator, dtype=truth.x.dtype)
+    other = normal_like(truth.x, generator)
     start = torch.cat([torch.zeros_like(truth.x), other])
     scale = norm(truth.x)
     values: dict[str, list[Tensor]] = {name: [] for name in QUANTITIES}

@@ -14,6 +14,7 @@ from equipoise.differentiate import default_adjoint
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
 from equipoise.linear.process import Product
+from equipoise.randomness import normal_like
 from equipoise.status import LinearSolution
 
 #: A Ritz pair whose residual is below this share of the largest Ritz value has settled.
@@ -139,9 +140,7 @@ def top_directions(
         raise InputError(f"Give the equation of one sample, got {len(equation.y)}.")
     physics, near = equation.physics, Sensitivity(equation, x, tolerance)
     with torch.no_grad():
-        generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(equation.image_shape, generator=generator, dtype=torch.float64)
-        v = physics.A(noise.to(equation.adjoint_data))
+        v = physics.A(normal_like(equation.adjoint_data, seed))
         basis: list[Tensor] = [flat(v) / flat(v).norm()]
         images: list[Tensor] = []
         for _ in range(steps):

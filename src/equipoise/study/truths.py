@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from equipoise.certify import SourceElement
+from equipoise.randomness import normal_like
 from equipoise.status import Status
 from equipoise.study.cases import Case
 from equipoise.study.settings import StudySettings
@@ -85,8 +86,5 @@ def draw_noise(case: Case, like: Tensor, size: Tensor, generator: torch.Generato
         size: norm of each sample's noise, shape (B,).
         generator: of the noise.
     """
-    shape = (*like.shape, 2) if like.is_complex() else like.shape
-    draw = torch.randn(shape, generator=generator, dtype=torch.float64)
-    noise = torch.view_as_complex(draw) if like.is_complex() else draw
-    noise = case.observed(noise.to(like))
+    noise = case.observed(normal_like(like, generator))
     return expand(size / norm(noise), noise) * noise

@@ -1,5 +1,6 @@
-"""Public contract tests and oracles for regularisers and physics."""
+"""Public contract tests for regularisers, profiles, solvers and physics, and oracles."""
 
+from equipoise.testing.adjoint import check_adjoint
 from equipoise.testing.contract import (
     check_batch,
     check_channels,
@@ -21,8 +22,11 @@ from equipoise.testing.oracles import (
     dense_products,
     directional_difference,
 )
+from equipoise.testing.profile import check_profile
+from equipoise.testing.solver import check_solver
 
 __all__ = [
+    "check_adjoint",
     "check_batch",
     "check_channels",
     "check_constants",
@@ -32,11 +36,13 @@ __all__ = [
     "check_jacobian",
     "check_parameter_gradient",
     "check_potential",
+    "check_profile",
     "check_prox",
     "check_regularizer",
     "check_saving",
     "check_second_derivatives",
     "check_shapes",
+    "check_solver",
     "check_traits",
     "dense_jacobian",
     "dense_physics",

@@ -58,23 +58,35 @@ def _check_derivative(
     shape: Sequence[int],
     seed: int,
 ) -> None:
-    start, v = parameter.detach().clone(), random_image(parameter.shape, seed + 2)
+    found, expected, size = by_parameter(parameter, value, seed + 2)
+    field = norm(r.field(random_image(shape, seed)).detach()).sum()
+    close(
+        found,
+        expected,
+        DIFFERENCE,
+        f"the derivative of {what} by the parameter {name} differs from finite differences",
+        scale=size + NOISE * field,
+    )
+
+
+def by_parameter(
+    parameter: Tensor, number: Callable[[], Tensor], seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Differentiate a number by a parameter along a random direction v.
+
+    Returns:
+        The automatic derivative ``<g, v>``, a central difference, and ``||g|| ||v||``.
+    """
+    start, v = parameter.detach().clone(), random_image(parameter.shape, seed)
 
     def moved(point: Tensor) -> Tensor:
         parameter.data.copy_(point)
-        return value()
+        return number()
 
     slope = directional_difference(moved, start, v)
     parameter.data.copy_(start)
-    (gradient,) = _gradients(value(), [parameter])
-    size = norm(r.field(random_image(shape, seed)).detach()).sum()
-    close(
-        (gradient * v).sum(),
-        slope,
-        DIFFERENCE,
-        f"the derivative of {what} by the parameter {name} differs from finite differences",
-        scale=gradient.norm() * v.norm() + NOISE * size,
-    )
+    (gradient,) = _gradients(number(), [parameter])
+    return (gradient * v).sum(), slope, gradient.norm() * v.norm()
 
 
 def check_second_derivatives(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from equipoise.randomness import normal_like
 from equipoise.regularizers.base import Regularizer
 
 
@@ -34,19 +35,18 @@ def in_double(regularizer: Regularizer) -> Regularizer:
 
 def random_image(shape: Sequence[int], seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
     """Normal numbers, the same for the same seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(tuple(shape), generator=generator, dtype=torch.float64).to(dtype)
+    return normal_like(torch.empty(tuple(shape), dtype=dtype), seed)
 
 
-def require(condition: bool, message: str) -> None:
+def require(condition: bool, message: str, subject: str = "Regulariser") -> None:
     """Raise an ``AssertionError`` with the message unless the condition is met."""
     if not condition:
-        raise AssertionError(clause(message))
+        raise AssertionError(clause(message, subject))
 
 
-def clause(message: str) -> str:
-    """A message as the contract words it."""
-    return f"Regulariser contract: {message}."
+def clause(message: str, subject: str = "Regulariser") -> str:
+    """A message as the contract of a subject words it."""
+    return f"{subject} contract: {message}."
 
 
 def close(
@@ -55,6 +55,7 @@ def close(
     tolerance: float,
     message: str,
     scale: Tensor | None = None,
+    subject: str = "Regulariser",
 ) -> None:
     """Require ``|found - expected| <= tolerance * scale``; the scale is by default the largest
     entry of either, or 1e-12 if both vanish."""
@@ -62,4 +63,4 @@ def close(
     error = (found - expected).abs()
     size = torch.maximum(found.abs().max(), expected.abs().max()) if scale is None else scale
     relative = float((error / size.detach().clamp_min(1e-12)).max())
-    require(relative <= tolerance, f"{message} (relative error {relative:.3g})")
+    require(relative <= tolerance, f"{message} (relative error {relative:.3g})", subject)
