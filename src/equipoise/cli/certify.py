@@ -8,21 +8,23 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from equipoise.cli import options
-from equipoise.cli.failures import plain_errors
+from equipoise.cli.options import Given, OptionsOf, Overwrite
 from equipoise.cli.outputs import make_folder, refuse_existing
-from equipoise.cli.values import allow_working_folder, arguments, mask_text, one_of, typed_command
+from equipoise.cli.values import arguments, one_of, typed_command
 from equipoise.errors import UsageError
+from equipoise.settings.setting import OUTPUT, PROBLEM, SOLVING, Device, Seed
+from equipoise.settings.task import Task
 
 
 def certify(
     context: typer.Context,
+    *,
     weights: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.safetensors",
             help="What 'equipoise train' wrote.",
-            rich_help_panel=options.PROBLEM,
+            rich_help_panel=PROBLEM,
         ),
     ] = None,
     regularizer: Annotated[
@@ -30,7 +32,7 @@ def certify(
         typer.Option(
             metavar="NAME",
             help="Instead of weights: tikhonov, tv, contractive, crr, ... as it is built.",
-            rich_help_panel=options.PROBLEM,
+            rich_help_panel=PROBLEM,
         ),
     ] = None,
     set_: Annotated[
@@ -39,23 +41,17 @@ def certify(
             "--set",
             metavar="NAME=VALUE",
             help="Argument of the regularizer, for example filters=32; may be repeated.",
-            rich_help_panel=options.PROBLEM,
+            rich_help_panel=PROBLEM,
         ),
     ] = None,
-    task: options.Task = None,
-    noise: options.Noise = None,
-    mask: options.Mask = None,
-    mask_fraction: options.MaskFraction = None,
-    kernel: options.Kernel = None,
-    angles: options.Angles = None,
-    physics: options.Physics = None,
+    problem: Annotated[Given, OptionsOf(Task)],
     truth: Annotated[
         Path | None,
         typer.Option(
             metavar="IMAGE",
             help="The photograph that is measured, restored and certified. "
             "Default: an embedded one, camera.",
-            rich_help_panel=options.PROBLEM,
+            rich_help_panel=PROBLEM,
         ),
     ] = None,
     size: Annotated[
@@ -65,7 +61,7 @@ def certify(
             metavar="PIXELS",
             help="Side of the central crop that is used. "
             "Default: the whole IMAGE; 256 of the embedded photograph.",
-            rich_help_panel=options.PROBLEM,
+            rich_help_panel=PROBLEM,
         ),
     ] = None,
     alpha: Annotated[
@@ -73,7 +69,7 @@ def certify(
         typer.Option(
             metavar="A",
             help="Strength of R; with weights relative to what was learned.",
-            rich_help_panel=options.SOLVING,
+            rich_help_panel=SOLVING,
         ),
     ] = 1.0,
     tolerance: Annotated[
@@ -81,7 +77,7 @@ def certify(
         typer.Option(
             metavar="T",
             help="Residual of the equation, relative to its scale.",
-            rich_help_panel=options.SOLVING,
+            rich_help_panel=SOLVING,
         ),
     ] = 2e-4,
     max_evaluations: Annotated[
@@ -90,7 +86,7 @@ def certify(
             min=1,
             metavar="N",
             help="Limit of evaluations of the equation.",
-            rich_help_panel=options.SOLVING,
+            rich_help_panel=SOLVING,
         ),
     ] = 3000,
     probes: Annotated[
@@ -99,17 +95,17 @@ def certify(
             min=2,
             metavar="N",
             help="Random probes of each estimate.",
-            rich_help_panel=options.SOLVING,
+            rich_help_panel=SOLVING,
         ),
     ] = 8,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
+    seed: Seed = 0,
+    device: Device = "auto",
     as_json: Annotated[
         bool,
         typer.Option(
             "--json",
             help="Print the list of statements as JSON and nothing else.",
-            rich_help_panel=options.OUTPUT,
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
     out: Annotated[
@@ -117,12 +113,10 @@ def certify(
         typer.Option(
             metavar="FOLDER",
             help="Also write certificate.html (one page, opens offline) and certificate.json.",
-            rich_help_panel=options.OUTPUT,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    overwrite: options.Overwrite = False,
-    config: options.Config = None,
-    debug: options.Debug = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Certify one equation: constants, uniqueness, stability, errors, what R cannot reach.
 
@@ -133,63 +127,48 @@ def certify(
     Exit code 4 if the restoration did not converge; its certificate is given all
     the same, for the point that was reached.
     """
-    with plain_errors(debug):
-        chosen = one_of(context, weights=weights, regularizer=regularizer)
-        if chosen["weights"] is None and chosen["regularizer"] is None:
-            raise UsageError(
-                "Say what to certify: --weights FILE.safetensors or --regularizer NAME."
-            )
-        if chosen["weights"] is not None and set_:
-            raise UsageError("--set belongs to --regularizer; weights have their own arguments.")
-        files = [] if out is None else [out / "certificate.html", out / "certificate.json"]
-        refuse_existing(files, overwrite)
-        if out is not None:
-            make_folder(out)
-        masks = one_of(context, mask=mask, mask_fraction=mask_fraction)
-        if physics is not None:
-            allow_working_folder()
+    chosen = one_of(context, weights=weights, regularizer=regularizer)
+    if chosen["weights"] is None and chosen["regularizer"] is None:
+        raise UsageError("Say what to certify: --weights FILE.safetensors or --regularizer NAME.")
+    if chosen["weights"] is not None and set_:
+        raise UsageError("--set belongs to --regularizer; weights have their own arguments.")
+    files = [] if out is None else [out / "certificate.html", out / "certificate.json"]
+    refuse_existing(files, overwrite)
+    if out is not None:
+        make_folder(out)
+    from equipoise.cli.certifying import CertifyJob, certify_job, named_field
+    from equipoise.cli.tasks import choose_task
+    from equipoise.problems.pose import choose_device
+    from equipoise.report.certificate_page import write_certificate
+    from equipoise.report.certificate_terminal import print_certificate
+    from equipoise.report.summary import json_text, write_json
 
-        from equipoise.cli.certifying import CertifyJob, certify_job, named_field
-        from equipoise.cli.tasks import choose_task
-        from equipoise.problems.pose import choose_device
-        from equipoise.report.certificate_page import write_certificate
-        from equipoise.report.certificate_terminal import print_certificate
-        from equipoise.report.summary import json_text, write_json
-
-        where = choose_device(device)
-        field = named_field(chosen["weights"], chosen["regularizer"], arguments(set_), device=where)
-        job = CertifyJob(
-            field=field,
-            task=choose_task(
-                field.task,
-                task=task,
-                noise=noise,
-                mask=mask_text(**masks),
-                kernel=kernel,
-                physics=physics,
-                angles=angles,
-            ),
-            truth=truth,
-            size=size,
-            alpha=alpha,
-            tolerance=tolerance,
-            max_evaluations=max_evaluations,
-            probes=probes,
-            seed=seed,
-        )
-        found = certify_job(job)
-        if files:
-            page, data = files
-            command = typed_command(context)
-            write_certificate(found.certificate, page, command=command, example=found.example)
-            write_json(found.certificate.records(), data)
-        if as_json:
-            typer.echo(json_text(found.certificate.records()))
-        else:
-            console = Console()
-            print_certificate(found.certificate, console)
-            for note in found.example.notes:
-                console.print(note, markup=False, soft_wrap=True)
-            for file in files:
-                console.print(f"Wrote {file}.", markup=False, soft_wrap=True)
-        found.solution.check("error")
+    where = choose_device(device)
+    field = named_field(chosen["weights"], chosen["regularizer"], arguments(set_), device=where)
+    job = CertifyJob(
+        field=field,
+        task=choose_task(field.task, problem),
+        truth=truth,
+        size=size,
+        alpha=alpha,
+        tolerance=tolerance,
+        max_evaluations=max_evaluations,
+        probes=probes,
+        seed=seed,
+    )
+    found = certify_job(job)
+    if files:
+        page, data = files
+        command = typed_command(context)
+        write_certificate(found.certificate, page, command=command, example=found.example)
+        write_json(found.certificate.records(), data)
+    if as_json:
+        typer.echo(json_text(found.certificate.records()))
+    else:
+        console = Console()
+        print_certificate(found.certificate, console)
+        for note in found.example.notes:
+            console.print(note, markup=False, soft_wrap=True)
+        for file in files:
+            console.print(f"Wrote {file}.", markup=False, soft_wrap=True)
+    found.solution.check("error")

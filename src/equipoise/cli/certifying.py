@@ -11,7 +11,6 @@ from torch import Tensor
 
 from equipoise.certify import Certificate, certify
 from equipoise.cli.learning import named_regularizer
-from equipoise.cli.tasks import TaskOptions
 from equipoise.compare.evaluate import picture
 from equipoise.equation import Equation
 from equipoise.errors import UsageError
@@ -19,8 +18,11 @@ from equipoise.images import read_image, to_colour
 from equipoise.learn import psnr
 from equipoise.problems.datasplit import centre_crop
 from equipoise.problems.photographs import photograph_file
+from equipoise.problems.pose import pose
+from equipoise.problems.records import recorded_task
 from equipoise.regularizers import Regularizer, build, load_regularizer
 from equipoise.report.certificate_page import Example
+from equipoise.settings.task import Task
 from equipoise.solve import solve
 from equipoise.status import Solution
 from equipoise.vectors import norm
@@ -43,7 +45,7 @@ class NamedField:
 
     regularizer: Regularizer
     words: str
-    task: TaskOptions | None
+    task: Task | None
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class CertifyJob:
     """
 
     field: NamedField
-    task: TaskOptions
+    task: Task
     truth: Path | None
     size: int | None
     alpha: float
@@ -105,9 +107,8 @@ def named_field(
     """
     if weights is not None:
         regularizer, record = load_regularizer(weights, device)
-        return NamedField(
-            regularizer, f"the regulariser of {weights.name}", TaskOptions.from_record(record)
-        )
+        words = f"the regulariser of {weights.name}"
+        return NamedField(regularizer, words, recorded_task(record))
     assert name is not None
     found, config = named_regularizer(name, settings)
     said = "".join(f", {key} = {value}" for key, value in settings.items())
@@ -128,9 +129,8 @@ def certify_job(job: CertifyJob) -> Certified:
     like = next(regularizer.parameters(), torch.zeros(()))
     truth, name = _photograph(job, regularizer.channels)
     truth = truth.to(like)
-    problem = job.task.problem(
-        tuple(truth.shape[1:]), seed=job.seed, dtype=like.dtype, device=like.device
-    )
+    shape = tuple(truth.shape[1:])
+    problem = pose(job.task, shape, seed=job.seed, dtype=like.dtype, device=like.device)
     y = problem.measure(truth, torch.Generator().manual_seed(job.seed))
     start = problem.start(y)
     equation = Equation(problem.physics, y, regularizer, job.alpha)

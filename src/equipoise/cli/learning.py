@@ -7,26 +7,25 @@ import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from rich.console import Console
 
 from equipoise import __version__
 from equipoise.cli.progress import TrainingBars
-from equipoise.cli.tasks import TaskOptions
-from equipoise.compare import CompareSettings
 from equipoise.compare.methods import CANDIDATES
 from equipoise.errors import UnknownNameError
 from equipoise.learn import TrainingResult, TrainSettings, learn
-from equipoise.learn.rates import usual_learning_rate, usual_validation_interval
-from equipoise.learn.settings import SOURCE, Loss, Mode
+from equipoise.learn.rates import suited
 from equipoise.problems import DataSplit, FixedMask, Problem
-from equipoise.problems.pose import choose_device, images_of
+from equipoise.problems.pose import choose_device, images_of, pose
+from equipoise.problems.records import task_record
 from equipoise.regularizers import NAMES, build, save_regularizer
+from equipoise.settings.task import Task
+from equipoise.settings.training import LearningSettings
 
-#: Where the comparison's choices are ours, too.
-VALIDATION_CROP: int = CompareSettings.model_fields["validation_crop"].default
-JACOBIAN_PENALTY: float = CompareSettings.model_fields["jacobian_penalty"].default
+#: The program's; the library's own default is none.
+JACOBIAN_PENALTY: float = LearningSettings.model_fields["jacobian_penalty"].default
 #: Libraries whose versions go into the provenance.
 LIBRARIES = ("torch", "deepinv", "numpy", "safetensors")
 
@@ -48,7 +47,7 @@ class LearningJob:
 
     regularizer: str
     arguments: dict[str, Any]
-    task: TaskOptions
+    task: Task
     data: str | None
     settings: dict[str, Any]
     validation_crop: int
@@ -74,15 +73,16 @@ def learn_and_save(job: LearningJob, console: Console) -> TrainingResult:
         ConvergenceError: if no weights let every validation image converge.
     """
     name, config = named_regularizer(job.regularizer, job.arguments)
-    usual = {"learning_rate": usual_learning_rate(name)}
-    settings = train_settings({**usual, **job.settings}, build(name, **config).gradient_field)
+    built = build(name, **config)
+    mode = job.settings.get("mode", "bilevel" if built.gradient_field else "equilibrium")
+    settings = suited(name, mode, {"jacobian_penalty": JACOBIAN_PENALTY, **job.settings})
     device = choose_device(job.device)
-    channels = build(name, **config).channels or 1
+    channels = built.channels or 1
     images = images_of(job.data, colour=channels == 3)
     mask, size = job.task.mask, (settings.patch_size, settings.patch_size)
     if isinstance(mask, FixedMask):  # patches take parts of it
         size = (mask.values.shape[0], mask.values.shape[1])
-    problem = job.task.problem((images.channels, *size), seed=settings.seed, device=device)
+    problem = pose(job.task, (images.channels, *size), seed=settings.seed, device=device)
     for note in problem.notes:
         console.print(note, markup=False, soft_wrap=True)
     if job.checkpoint.exists():
@@ -131,22 +131,6 @@ def named_regularizer(name: str, arguments: dict[str, Any]) -> tuple[str, dict[s
     return name, arguments
 
 
-def train_settings(given: dict[str, Any], gradient_field: bool) -> TrainSettings:
-    """Settings with the mode that suits the field unless one was given.
-
-    Raises:
-        UnknownNameError: if mode, loss or pretraining does not exist.
-    """
-    usual = "bilevel" if gradient_field else "equilibrium"
-    chosen = {"mode": usual, "jacobian_penalty": JACOBIAN_PENALTY, **given}
-    names = (("mode", get_args(Mode)), ("loss", get_args(Loss)), ("pretrain", (SOURCE,)))
-    for what, valid in names:
-        if what in chosen and chosen[what] not in valid:
-            raise UnknownNameError(what, chosen[what], valid)
-    interval = {"validate_every": usual_validation_interval(chosen["mode"])}
-    return TrainSettings(**{**interval, **chosen})
-
-
 def training_record(
     job: LearningJob,
     problem: Problem,
@@ -157,7 +141,7 @@ def training_record(
     """What a weights file says about how it came about, JSON-able."""
     log = result.log
     return {
-        "task": {**job.task.as_record(), "noise": problem.sigma},
+        "task": task_record(job.task) | {"noise": problem.sigma},
         "problem": problem.description,
         "data": {
             "name": images.name,

@@ -1,15 +1,8 @@
-"""The comparison of bilevel learning and deep equilibrium models on one problem."""
+"""The comparison of bilevel learning and deep equilibrium models on one problem.
 
-from equipoise.compare.records import Comparison, RunResult, RunSummary, TaskResult
-from equipoise.compare.run import Observer, run_comparison
-from equipoise.compare.settings import CompareSettings
+The names are those of ``__init__.pyi``, imported when first used.
+"""
 
-__all__ = [
-    "CompareSettings",
-    "Comparison",
-    "Observer",
-    "RunResult",
-    "RunSummary",
-    "TaskResult",
-    "run_comparison",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

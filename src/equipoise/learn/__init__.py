@@ -5,9 +5,9 @@ from equipoise.learn.calibrate import calibrate
 from equipoise.learn.log import Progress, TrainingResult
 from equipoise.learn.losses import LOSSES, upper_loss
 from equipoise.learn.recipe import learn
-from equipoise.learn.settings import TrainSettings
 from equipoise.learn.trainer import train
 from equipoise.learn.validation import Validation, make_validation, psnr
+from equipoise.settings.training import TrainSettings
 
 __all__ = [
     "LOSSES",

@@ -20,7 +20,7 @@ from equipoise.problems.symmetries import Symmetry, symmetries
 from equipoise.problems.tasks import deblur, denoise, from_physics, inpaint
 from equipoise.problems.tomography import ParallelBeam, tomography
 from equipoise.problems.user_physics import load_user_physics
-from equipoise.problems.views import Views, views_from_text
+from equipoise.settings.views import Views, views_from_text
 
 __all__ = [
     "DataSplit",

@@ -1,16 +1,8 @@
-"""Studies: numerical experiments on what theory says of the equilibrium."""
+"""Studies: numerical experiments on what theory says of the equilibrium.
 
-from equipoise.study.records import CaseRecord, Number, Panel, Series, StudyRecord
-from equipoise.study.run import STUDIES, run_study
-from equipoise.study.settings import StudySettings
+The names are those of ``__init__.pyi``, imported when first used.
+"""
 
-__all__ = [
-    "STUDIES",
-    "CaseRecord",
-    "Number",
-    "Panel",
-    "Series",
-    "StudyRecord",
-    "StudySettings",
-    "run_study",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

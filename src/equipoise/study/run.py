@@ -106,7 +106,7 @@ def run_study(
     return StudyRecord(
         study=name,
         title=study.title,
-        settings=settings.model_dump(),
+        settings=settings.model_dump(mode="json"),
         cases=tuple(records),
         versions={
             "equipoise": version("equipoise"),
