@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from equipoise.cli import examples
 from equipoise.cli.app import app
 from equipoise.cli.failures import ExitCode, plain_errors
+from equipoise.cli.jobs import CertifyJob, FieldChoice, LearningJob, SolvingSettings
 from equipoise.cli.options import OptionsOf, with_options
 from equipoise.errors import (
     AdjointError,
@@ -141,7 +142,11 @@ def test_help_lists_the_names_that_exist(run: Run) -> None:
         ("certify", "Task", ()),
         ("study", "Task", ("noise", "physics")),  # it has its own of both
         ("compare", "Task", ("name",)),  # several
+        ("train", "LearningJob", ()),
         ("train", "TrainSettings", ()),
+        ("reconstruct", "SolvingSettings", ()),
+        ("certify", "FieldChoice", ()),
+        ("certify", "CertifyJob", ()),
         ("compare", "CompareSettings", ()),
         ("study", "StudySettings", ()),
     ],
@@ -153,7 +158,8 @@ def test_every_setting_is_an_option_that_speaks_for_itself(
     from equipoise.learn import TrainSettings
     from equipoise.study import StudySettings
 
-    models = {m.__name__: m for m in (Task, TrainSettings, CompareSettings, StudySettings)}
+    ours = (Task, TrainSettings, LearningJob, SolvingSettings, FieldChoice, CertifyJob)
+    models = {model.__name__: model for model in (*ours, CompareSettings, StudySettings)}
     options = {p.name: p for p in get_command(app).commands[command].params}  # type: ignore[attr-defined]
     shown = 0
     for field, info in models[model].model_fields.items():
@@ -168,7 +174,7 @@ def test_every_setting_is_an_option_that_speaks_for_itself(
                     default = 0.1  # the program's
                 assert option.help == f"{words} Default: {default}."
             shown += 1
-    assert shown >= 5
+    assert shown >= 3
 
 
 class Longer(Task):
@@ -255,6 +261,7 @@ def test_unknown_names_get_the_nearest(
         (["certify", "--regularizer", "tv", "--size", "1000"], "camera.png"),
         (["train", "--set", "filters"], "name=value"),
         (["train", "--learning-rate", "-1"], "--learning-rate"),
+        (["study", "rates", "--task", "deblur", "--angles", "30"], "--task tomography"),
         (["train", "--task", "denoise", "--physics", "mine:blur"], "--task and --physics"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -267,6 +274,12 @@ def test_bad_use_is_refused(
     assert result.exit_code == 2
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_input_that_a_setting_refuses_has_the_code_of_input(run: Run) -> None:
+    result = run("compare", "--task", "tomography", "--angles", "0")
+    assert result.exit_code == ExitCode.BAD_INPUT
+    assert "at least one direction, got 0" in result.stderr
 
 
 @pytest.mark.parametrize(

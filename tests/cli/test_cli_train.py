@@ -12,7 +12,8 @@ from programs import Run
 from rich.console import Console
 from safetensors import safe_open
 
-from equipoise.cli.learning import LearningJob, learn_and_save
+from equipoise.cli.jobs import LearningJob
+from equipoise.cli.learning import learn_and_save
 from equipoise.cli.progress import TrainingBars
 from equipoise.errors import WeightsError
 from equipoise.problems import tomography

@@ -8,98 +8,21 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from equipoise.cli.jobs import CertifyJob, FieldChoice
 from equipoise.cli.options import Given, OptionsOf, Overwrite
 from equipoise.cli.outputs import make_folder, refuse_existing
-from equipoise.cli.values import arguments, one_of, typed_command
+from equipoise.cli.values import typed_command
 from equipoise.errors import UsageError
-from equipoise.settings.setting import OUTPUT, PROBLEM, SOLVING, Device, Seed
+from equipoise.settings.setting import OUTPUT
 from equipoise.settings.task import Task
 
 
 def certify(
     context: typer.Context,
     *,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.safetensors",
-            help="What 'equipoise train' wrote.",
-            rich_help_panel=PROBLEM,
-        ),
-    ] = None,
-    regularizer: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Instead of weights: tikhonov, tv, contractive, crr, ... as it is built.",
-            rich_help_panel=PROBLEM,
-        ),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Argument of the regularizer, for example filters=32; may be repeated.",
-            rich_help_panel=PROBLEM,
-        ),
-    ] = None,
+    choice: Annotated[Given, OptionsOf(FieldChoice)],
     problem: Annotated[Given, OptionsOf(Task)],
-    truth: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="IMAGE",
-            help="The photograph that is measured, restored and certified. "
-            "Default: an embedded one, camera.",
-            rich_help_panel=PROBLEM,
-        ),
-    ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(
-            min=8,
-            metavar="PIXELS",
-            help="Side of the central crop that is used. "
-            "Default: the whole IMAGE; 256 of the embedded photograph.",
-            rich_help_panel=PROBLEM,
-        ),
-    ] = None,
-    alpha: Annotated[
-        float,
-        typer.Option(
-            metavar="A",
-            help="Strength of R; with weights relative to what was learned.",
-            rich_help_panel=SOLVING,
-        ),
-    ] = 1.0,
-    tolerance: Annotated[
-        float,
-        typer.Option(
-            metavar="T",
-            help="Residual of the equation, relative to its scale.",
-            rich_help_panel=SOLVING,
-        ),
-    ] = 2e-4,
-    max_evaluations: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Limit of evaluations of the equation.",
-            rich_help_panel=SOLVING,
-        ),
-    ] = 3000,
-    probes: Annotated[
-        int,
-        typer.Option(
-            min=2,
-            metavar="N",
-            help="Random probes of each estimate.",
-            rich_help_panel=SOLVING,
-        ),
-    ] = 8,
-    seed: Seed = 0,
-    device: Device = "auto",
+    given: Annotated[Given, OptionsOf(CertifyJob)],
     as_json: Annotated[
         bool,
         typer.Option(
@@ -127,36 +50,25 @@ def certify(
     Exit code 4 if the restoration did not converge; its certificate is given all
     the same, for the point that was reached.
     """
-    chosen = one_of(context, weights=weights, regularizer=regularizer)
-    if chosen["weights"] is None and chosen["regularizer"] is None:
+    if "weights" not in choice and "regularizer" not in choice:
         raise UsageError("Say what to certify: --weights FILE.safetensors or --regularizer NAME.")
-    if chosen["weights"] is not None and set_:
+    if "weights" in choice and "arguments" in choice:
         raise UsageError("--set belongs to --regularizer; weights have their own arguments.")
+    job = CertifyJob(**given)
     files = [] if out is None else [out / "certificate.html", out / "certificate.json"]
     refuse_existing(files, overwrite)
     if out is not None:
         make_folder(out)
-    from equipoise.cli.certifying import CertifyJob, certify_job, named_field
+
+    from equipoise.cli.certifying import certify_job, named_field
     from equipoise.cli.tasks import choose_task
     from equipoise.problems.pose import choose_device
     from equipoise.report.certificate_page import write_certificate
     from equipoise.report.certificate_terminal import print_certificate
     from equipoise.report.summary import json_text, write_json
 
-    where = choose_device(device)
-    field = named_field(chosen["weights"], chosen["regularizer"], arguments(set_), device=where)
-    job = CertifyJob(
-        field=field,
-        task=choose_task(field.task, problem),
-        truth=truth,
-        size=size,
-        alpha=alpha,
-        tolerance=tolerance,
-        max_evaluations=max_evaluations,
-        probes=probes,
-        seed=seed,
-    )
-    found = certify_job(job)
+    field = named_field(FieldChoice(**choice), choose_device(job.device))
+    found = certify_job(job, field, choose_task(field.task, problem))
     if files:
         page, data = files
         command = typed_command(context)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from equipoise import __version__
+from equipoise.cli.jobs import LearningJob
 from equipoise.cli.progress import TrainingBars
 from equipoise.compare.methods import CANDIDATES
 from equipoise.errors import UnknownNameError
@@ -21,43 +20,12 @@ from equipoise.problems import DataSplit, FixedMask, Problem
 from equipoise.problems.pose import choose_device, images_of, pose
 from equipoise.problems.records import task_record
 from equipoise.regularizers import NAMES, build, save_regularizer
-from equipoise.settings.task import Task
 from equipoise.settings.training import LearningSettings
 
 #: The program's; the library's own default is none.
 JACOBIAN_PENALTY: float = LearningSettings.model_fields["jacobian_penalty"].default
 #: Libraries whose versions go into the provenance.
 LIBRARIES = ("torch", "deepinv", "numpy", "safetensors")
-
-
-@dataclass(frozen=True)
-class LearningJob:
-    """What ``equipoise train`` was asked to do.
-
-    Args:
-        regularizer: name of a candidate of the comparison or of the catalogue.
-        arguments: constructor arguments that differ from the usual ones.
-        task: the inverse problem.
-        data: folder of images; None takes the embedded photographs.
-        settings: training settings that were given.
-        validation_crop: side of the validation crops.
-        device: auto, cpu or cuda.
-        out: the weights file.
-    """
-
-    regularizer: str
-    arguments: dict[str, Any]
-    task: Task
-    data: str | None
-    settings: dict[str, Any]
-    validation_crop: int
-    device: str
-    out: Path
-
-    @property
-    def checkpoint(self) -> Path:
-        """The file that lies next to the output while learning."""
-        return self.out.with_name(f"{self.out.stem}.checkpoint{self.out.suffix}")
 
 
 def learn_and_save(job: LearningJob, console: Console) -> TrainingResult:
@@ -72,6 +40,8 @@ def learn_and_save(job: LearningJob, console: Console) -> TrainingResult:
         WeightsError: if the checkpoint belongs to another run.
         ConvergenceError: if no weights let every validation image converge.
     """
+    scaled = job.task.scaled_for(job.validation_crop)
+    job = job.model_copy(update={"task": scaled})
     name, config = named_regularizer(job.regularizer, job.arguments)
     built = build(name, **config)
     mode = job.settings.get("mode", "bilevel" if built.gradient_field else "equilibrium")

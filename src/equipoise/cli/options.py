@@ -8,20 +8,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 from annotated_types import Ge, Le
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from typer.models import OptionInfo
 
 from equipoise.cli.config import load_config
 from equipoise.cli.failures import plain_errors
-from equipoise.cli.values import names, one_of
-from equipoise.settings.setting import OUTPUT, Shown, option_name, options_of
+from equipoise.cli.values import arguments, names, one_of
+from equipoise.settings.setting import OUTPUT, PANELS, Shown, option_name, options_of
 
-Mark = TypeVar("Mark")
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
 #: What users gave for the fields of a model, on the command line or in the file.
 Given = dict[str, Any]
 
@@ -61,11 +62,11 @@ class _Option:
 
     @property
     def typed(self) -> Any:
-        """The type of what is typed: a list of texts for tuples, a text for names and content."""
+        """The type of what is typed: texts for tuples and mappings, a text for all but numbers."""
         if self.shown.typed is not None:
             return self.shown.typed
         kinds = [kind for kind in _members(self.info.annotation) if kind is not NoneType]
-        if get_origin(kinds[0]) is tuple:
+        if get_origin(kinds[0]) in (tuple, dict):
             return list[str]
         return next((kind for kind in (bool, int, float) if kind in kinds), str)
 
@@ -74,7 +75,7 @@ class _Option:
         """The name of what only one option may set."""
         return self.shown.instead_of or self.field
 
-    def parameter(self, default: Any) -> inspect.Parameter:
+    def parameter(self) -> inspect.Parameter:
         """The option as typer reads it from a signature."""
         option = typer.Option(
             metavar=self.shown.metavar or None,
@@ -83,12 +84,9 @@ class _Option:
             min=self._limit(self.shown.least, Ge, "ge"),
             max=self._limit(self.shown.most, Le, "le"),
         )
-        kind = self.typed | None if default is None else self.typed
+        kind = self.typed | None
         return inspect.Parameter(
-            self.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=default,
-            annotation=Annotated[kind, option],
+            self.name, _KEYWORD, default=None, annotation=Annotated[kind, option]
         )
 
     def _words(self) -> str:
@@ -100,12 +98,13 @@ class _Option:
     def value(self, typed: Any) -> Any:
         """The field's value of what was typed."""
         if isinstance(typed, list):
-            return names(typed)
+            mapping = get_origin(self.info.annotation) is dict
+            return arguments(typed) if mapping else names(typed)
         return typed if self.shown.typed is None else str(typed)
 
     def _default(self) -> str:
         value = self.info.default
-        if value is None or value is PydanticUndefined:
+        if value is PydanticUndefined or value in (None, {}):
             return ""
         if isinstance(value, bool):
             return self.name if value else f"no-{self.name}"
@@ -154,26 +153,24 @@ class OptionsOf:
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that its parameters name, ``--config``, ``--debug``, plain errors.
+    """Give a command ``--config``, ``--debug`` and plain errors, and models their options.
 
-    A parameter that is annotated by :class:`OptionsOf` becomes the options of the model, one whose
-    annotation is that of a field (:data:`~equipoise.settings.setting.Seed`) this field's option.
+    A parameter that is annotated by :class:`OptionsOf` becomes the options of the model.
     """
     signature = inspect.signature(command, eval_str=True)
     groups: dict[str, OptionsOf] = {}
     parameters: list[inspect.Parameter] = []
     for name, parameter in signature.parameters.items():
-        group = _mark(parameter, OptionsOf)
-        if group is not None:
-            groups[name] = group
-            parameters += [option.parameter(None) for option in group.options()]
-        elif _mark(parameter, Shown) is not None:
-            info = FieldInfo.from_annotation(parameter.annotation)
-            option = _Option(name, name, info, *options_of(info))
-            parameters.append(option.parameter(parameter.default))
+        marks = get_args(parameter.annotation)
+        group = next((mark for mark in marks if isinstance(mark, OptionsOf)), None)
+        if group is None:
+            parameters.append(parameter.replace(kind=_KEYWORD))
         else:
-            parameters.append(parameter)
-    parameters += inspect.signature(_of_every_command, eval_str=True).parameters.values()
+            groups[name] = group
+            parameters += [option.parameter() for option in group.options()]
+    common = inspect.signature(_of_every_command, eval_str=True).parameters.values()
+    parameters += [parameter.replace(kind=_KEYWORD) for parameter in common]
+    parameters.sort(key=_heading)
 
     @functools.wraps(command)
     def run(context: typer.Context, config: Path | None, debug: bool, **values: Any) -> None:
@@ -181,19 +178,18 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
             given = {name: group.given(context, values) for name, group in groups.items()}
             command(context=context, **values, **given)
 
-    run.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
-    )
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return run
 
 
-def _mark(parameter: inspect.Parameter, kind: type[Mark]) -> Mark | None:
-    """The annotation of a kind that a parameter has."""
+def _heading(parameter: inspect.Parameter) -> int:
+    """The place of a parameter's panel in help; arguments come before all."""
     marks = get_args(parameter.annotation)[1:]
-    return next((mark for mark in marks if isinstance(mark, kind)), None)
+    panels = [mark.rich_help_panel for mark in marks if isinstance(mark, OptionInfo)]
+    return PANELS.index(panels[0]) if panels else -1
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
     """The types of a union, or the one type."""
-    alone = get_origin(annotation) is tuple
+    alone = get_origin(annotation) in (tuple, dict)
     return (annotation,) if alone else get_args(annotation) or (annotation,)

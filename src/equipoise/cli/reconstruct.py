@@ -9,12 +9,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from equipoise.cli.jobs import SolvingSettings
 from equipoise.cli.options import Given, OptionsOf, Overwrite
 from equipoise.cli.outputs import refuse_existing
 from equipoise.cli.tables import require_convergence, restoration_table
 from equipoise.cli.values import is_typed
 from equipoise.errors import UsageError
-from equipoise.settings.setting import OUTPUT, PROBLEM, SOLVING, Device, Seed
+from equipoise.settings.setting import OUTPUT, PROBLEM
 from equipoise.settings.task import Task
 
 if TYPE_CHECKING:
@@ -56,33 +57,7 @@ def reconstruct(
             rich_help_panel=PROBLEM,
         ),
     ] = "circular",
-    alpha: Annotated[
-        float,
-        typer.Option(
-            metavar="A",
-            help="Strength relative to what was learned; above 1 smooths more.",
-            rich_help_panel=SOLVING,
-        ),
-    ] = 1.0,
-    tolerance: Annotated[
-        float,
-        typer.Option(
-            metavar="T",
-            help="Residual of the equation, relative to its scale.",
-            rich_help_panel=SOLVING,
-        ),
-    ] = 2e-4,
-    max_evaluations: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Limit of evaluations of the equation per image.",
-            rich_help_panel=SOLVING,
-        ),
-    ] = 3000,
-    seed: Seed = 0,
-    device: Device = "auto",
+    solving: Annotated[Given, OptionsOf(SolvingSettings)],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -113,19 +88,20 @@ def reconstruct(
     from equipoise.reconstructor import EquilibriumReconstructor, SolveOptions
     from equipoise.regularizers import load_regularizer
 
-    where = choose_device(device)
+    chosen = SolvingSettings(**solving)
+    where = choose_device(chosen.device)
     regularizer, record = load_regularizer(weights, where)
-    chosen = choose_task(recorded_task(record), problem)
-    require_known_mask(chosen, simulate)
+    restored = choose_task(recorded_task(record), problem)
+    require_known_mask(restored, simulate)
     jobs = plan_jobs(images, out, simulate)
     refuse_existing([path for job in jobs for path in job.outputs], overwrite)
-    limits = SolveOptions(tolerance=tolerance, max_evaluations=max_evaluations)
+    limits = SolveOptions(tolerance=chosen.tolerance, max_evaluations=chosen.max_evaluations)
     restorer = Restorer(
-        model=EquilibriumReconstructor(regularizer, alpha, options=limits).to(where),
-        task=chosen,
-        padding=known_padding(padding, chosen),
+        model=EquilibriumReconstructor(regularizer, chosen.alpha, options=limits).to(where),
+        task=restored,
+        padding=known_padding(padding, restored),
         simulate=simulate,
-        seed=seed,
+        seed=chosen.seed,
     )
     rows: list[Restored] = []
     console = Console()

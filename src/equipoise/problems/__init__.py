@@ -20,6 +20,7 @@ from equipoise.problems.symmetries import Symmetry, symmetries
 from equipoise.problems.tasks import deblur, denoise, from_physics, inpaint
 from equipoise.problems.tomography import ParallelBeam, tomography
 from equipoise.problems.user_physics import load_user_physics
+from equipoise.settings.task import Task
 from equipoise.settings.views import Views, views_from_text
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "RandomPixels",
     "RandomRows",
     "Symmetry",
+    "Task",
     "Views",
     "centre_crop",
     "check_adjoint",

@@ -145,7 +145,6 @@ class Problem:
             The problem, or None if neither gives such measurements.
 
         Raises:
-            InputError: if the operator does not exist in such a shape.
             UsageError: if the problem was made of a physics for one fixed shape.
         """
         measured = self.measured_shape
@@ -157,9 +156,10 @@ class Problem:
         shortened = tuple(n + f - m for n, f, m in axes)
         divided = tuple(round(n * f / m) for n, f, m in axes)
         for image_shape in (shortened, divided):
-            if min(image_shape) < 1:
+            try:
+                problem = self.for_shape(image_shape)
+            except InputError:  # the operator does not exist in that shape
                 continue
-            problem = self.for_shape(image_shape)
             if problem.measured_shape == shape:
                 return problem
         return None

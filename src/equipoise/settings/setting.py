@@ -15,6 +15,8 @@ PROBLEM = "The problem"
 LEARNING = "Learning"
 SOLVING = "Solving"
 OUTPUT = "Running and output"
+#: The headings of help, in its order.
+PANELS = (PROBLEM, LEARNING, SOLVING, OUTPUT)
 
 
 @dataclass(frozen=True)
