@@ -40,7 +40,7 @@ class LearningJob(Settings):
     """The inverse problem."""
     data: Data = None
     settings: dict[str, Any]
-    """Training settings that were given."""
+    """Settings of training; the others are the usual ones."""
     validation_crop: ValidationCrop = 128
     device: Device = "auto"
     out: Annotated[Path, Shown("FILE.safetensors", OUTPUT)] = Path("weights.safetensors")

@@ -20,10 +20,7 @@ from equipoise.problems import DataSplit, FixedMask, Problem
 from equipoise.problems.pose import choose_device, images_of, pose
 from equipoise.problems.records import task_record
 from equipoise.regularizers import NAMES, build, save_regularizer
-from equipoise.settings.training import LearningSettings
 
-#: The program's; the library's own default is none.
-JACOBIAN_PENALTY: float = LearningSettings.model_fields["jacobian_penalty"].default
 #: Libraries whose versions go into the provenance.
 LIBRARIES = ("torch", "deepinv", "numpy", "safetensors")
 
@@ -45,7 +42,7 @@ def learn_and_save(job: LearningJob, console: Console) -> TrainingResult:
     name, config = named_regularizer(job.regularizer, job.arguments)
     built = build(name, **config)
     mode = job.settings.get("mode", "bilevel" if built.gradient_field else "equilibrium")
-    settings = suited(name, mode, {"jacobian_penalty": JACOBIAN_PENALTY, **job.settings})
+    settings = suited(name, mode, job.settings)
     device = choose_device(job.device)
     channels = built.channels or 1
     images = images_of(job.data, colour=channels == 3)

@@ -35,7 +35,7 @@ def train(
     from equipoise.cli.learning import learn_and_save
     from equipoise.cli.tasks import choose_task
 
-    settings = limited({**shared, **own})
+    settings = LearningSettings(**limited(shared)).model_dump() | own
     asked = LearningJob(task=choose_task(None, problem), settings=settings, **job)
     if asked.out.suffix != _SUFFIX:
         raise UsageError(f"Weights files end in {_SUFFIX}, got --out {asked.out}.")

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from equipoise.errors import UsageError
+from equipoise.settings.setting import flag
 
 _DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(s|sec|m|min|h)?\s*", re.IGNORECASE)
 _SECONDS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -81,7 +82,7 @@ def one_of(context: typer.Context, **given: Any) -> dict[str, Any]:
     typed = [name for name in used if is_typed(context, name)]
     keep = typed or used
     if len(keep) > 1:
-        options = " and ".join("--" + name.replace("_", "-") for name in keep)
+        options = " and ".join(flag(name) for name in keep)
         raise UsageError(f"{options} exclude each other; give one of them.")
     lost = [name for name in used if name not in keep]
     context.params.update(dict.fromkeys(lost))  # for whoever writes down the command

@@ -67,7 +67,10 @@ class Silence:
 
 @learning_verb
 def run_comparison(
-    settings: CompareSettings, *, observer: Observer | None = None, command: str = ""
+    settings: CompareSettings,
+    *,
+    observer: Observer | None = None,
+    command: str = "run_comparison(settings)",
 ) -> Comparison:
     """Compare ways of learning a regulariser on the user's own problem.
 
@@ -78,7 +81,7 @@ def run_comparison(
     Args:
         settings: what is compared, on what, for how long.
         observer: told of every run and every training step.
-        command: what asked for it, for the page.
+        command: what asked for it, for page and ``summary.json``.
 
     Returns:
         Everything that the page and ``summary.json`` show.
