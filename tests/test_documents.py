@@ -16,9 +16,9 @@ from documents import DOCUMENTS, ROOT, read
 from equipoise.cli.failures import ExitCode
 from equipoise.differentiate import adjoint_by_name
 from equipoise.learn.losses import LOSSES
-from equipoise.learn.settings import Mode
 from equipoise.linear import LINEAR_SOLVERS
 from equipoise.regularizers import NAMES, build
+from equipoise.settings.training import Mode
 from equipoise.solve import SOLVERS
 from equipoise.status import Status
 

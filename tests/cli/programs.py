@@ -21,11 +21,12 @@ def pattern(size: int = 24, shift: float = 0.0) -> NDArray[np.float64]:
 
 def save_weights(path: Path, task: str, **options: object) -> Path:
     """Write an untrained tied pair whose record names a task."""
-    from equipoise.cli.tasks import TaskOptions
+    from equipoise.problems.records import task_record
     from equipoise.regularizers import Scaled, build, save_regularizer
+    from equipoise.settings.task import Task
 
     torch.manual_seed(0)
     regularizer = Scaled(build("tied-conv", filters=2, kernel_size=3), strength=0.1)
-    chosen = TaskOptions(task, noise=0.05, **options)  # type: ignore[arg-type]
-    save_regularizer(path, regularizer, {"task": chosen.as_record()})
+    chosen = Task(name=task, noise=0.05, **options)  # type: ignore[arg-type]
+    save_regularizer(path, regularizer, {"task": task_record(chosen)})
     return path

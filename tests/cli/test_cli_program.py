@@ -8,15 +8,20 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
 import typer
 from programs import Run
+from pydantic import Field
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from equipoise.cli import examples
 from equipoise.cli.app import app
 from equipoise.cli.failures import ExitCode, plain_errors
+from equipoise.cli.jobs import CertifyJob, FieldChoice, LearningJob, SolvingSettings
+from equipoise.cli.options import OptionsOf, with_options
 from equipoise.errors import (
     AdjointError,
     ConvergenceError,
@@ -27,6 +32,8 @@ from equipoise.errors import (
     UsageError,
     WeightsError,
 )
+from equipoise.settings.setting import Shown, option_name, options_of
+from equipoise.settings.task import Of, Task
 
 HEAVY = ("torch", "deepinv", "matplotlib", "numpy")
 COMMANDS = ("compare", "train", "reconstruct", "certify", "study")
@@ -116,8 +123,9 @@ def test_help_lists_the_names_that_exist(run: Run) -> None:
     from typing import get_args
 
     from equipoise.compare.methods import CANDIDATES, METHODS
-    from equipoise.learn.settings import Loss, Mode
-    from equipoise.problems.pose import DEVICES, TASKS
+    from equipoise.problems.pose import DEVICES
+    from equipoise.settings.task import TASKS
+    from equipoise.settings.training import Loss, Mode
 
     compare, train = (re.sub(r"\s+", " ", run(c, "--help").stdout) for c in ("compare", "train"))
     for name in (*METHODS, *CANDIDATES, *TASKS, *DEVICES):
@@ -126,20 +134,74 @@ def test_help_lists_the_names_that_exist(run: Run) -> None:
         assert name in train
 
 
-def test_help_tells_the_defaults_that_hold() -> None:
-    from equipoise.cli.options import USUAL, USUAL_TRAINING
+@pytest.mark.parametrize(
+    ("command", "model", "without"),
+    [
+        ("train", "Task", ()),
+        ("reconstruct", "Task", ()),
+        ("certify", "Task", ()),
+        ("study", "Task", ("noise", "physics")),  # it has its own of both
+        ("compare", "Task", ("name",)),  # several
+        ("train", "LearningJob", ()),
+        ("train", "TrainSettings", ()),
+        ("reconstruct", "SolvingSettings", ()),
+        ("certify", "FieldChoice", ()),
+        ("certify", "CertifyJob", ()),
+        ("compare", "CompareSettings", ()),
+        ("study", "StudySettings", ()),
+    ],
+)
+def test_every_setting_is_an_option_that_speaks_for_itself(
+    command: str, model: str, without: tuple[str, ...]
+) -> None:
     from equipoise.compare import CompareSettings
     from equipoise.learn import TrainSettings
+    from equipoise.study import StudySettings
 
-    settings = CompareSettings()
-    assert {name: getattr(settings, name) for name in USUAL} == USUAL
-    training = TrainSettings()
-    assert {name: getattr(training, name) for name in USUAL_TRAINING} == USUAL_TRAINING
-    assert training.pretrain_steps == settings.pretrain_steps
-    assert training.steps == USUAL["steps"]
-    assert settings.methods == ("tikhonov", "tv", "bilevel", "equilibrium")
-    assert settings.tasks == ("denoise", "inpaint", "deblur")
-    assert TrainSettings().loss == "mse"
+    ours = (Task, TrainSettings, LearningJob, SolvingSettings, FieldChoice, CertifyJob)
+    models = {model.__name__: model for model in (*ours, CompareSettings, StudySettings)}
+    options = {p.name: p for p in get_command(app).commands[command].params}  # type: ignore[attr-defined]
+    shown = 0
+    for field, info in models[model].model_fields.items():
+        for entry in options_of(info) if field not in without else ():
+            option = options[option_name(field, info, entry)]
+            words = entry.help or " ".join(str(info.description).split())
+            assert option.help.startswith(words)
+            assert option.rich_help_panel == entry.panel
+            default = info.default
+            if entry.default is None and type(default) in (int, float, str):
+                if (command, field) == ("train", "jacobian_penalty"):
+                    default = 0.1  # the program's
+                assert option.help == f"{words} Default: {default}."
+            shown += 1
+    assert shown >= 3
+
+
+class Longer(Task):
+    """A task with one more field."""
+
+    frames: Annotated[int | None, Of("deblur"), Shown("N", "The problem")] = Field(None, ge=2)
+    """deblur: frames of a burst."""
+
+
+def test_a_new_setting_is_an_option_at_once() -> None:
+    def show(
+        context: typer.Context, *, problem: Annotated[dict[str, Any], OptionsOf(Longer)]
+    ) -> None:
+        """Say what was given."""
+        typer.echo(repr(Longer(**problem)))
+
+    program = typer.Typer()
+    program.command()(with_options(show))
+    call = CliRunner().invoke
+    assert "deblur: frames of a burst." in call(program, ["--help"]).output
+    found = call(program, ["--task", "deblur", "--frames", "3"])
+    assert found.exit_code == 0
+    assert "frames=3" in found.output
+    assert call(program, ["--task", "deblur", "--frames", "1"]).exit_code == 2
+    idle = call(program, ["--task", "denoise", "--frames", "3"])
+    assert idle.exit_code == 2
+    assert "--frames belongs to --task deblur." in idle.output
 
 
 @pytest.mark.parametrize(
@@ -199,6 +261,7 @@ def test_unknown_names_get_the_nearest(
         (["certify", "--regularizer", "tv", "--size", "1000"], "camera.png"),
         (["train", "--set", "filters"], "name=value"),
         (["train", "--learning-rate", "-1"], "--learning-rate"),
+        (["study", "rates", "--task", "deblur", "--angles", "30"], "--task tomography"),
         (["train", "--task", "denoise", "--physics", "mine:blur"], "--task and --physics"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -211,6 +274,12 @@ def test_bad_use_is_refused(
     assert result.exit_code == 2
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_input_that_a_setting_refuses_has_the_code_of_input(run: Run) -> None:
+    result = run("compare", "--task", "tomography", "--angles", "0")
+    assert result.exit_code == ExitCode.BAD_INPUT
+    assert "at least one direction, got 0" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,13 @@ from programs import Run
 from rich.console import Console
 from safetensors import safe_open
 
-from equipoise.cli.learning import LearningJob, learn_and_save
+from equipoise.cli.jobs import LearningJob
+from equipoise.cli.learning import learn_and_save
 from equipoise.cli.progress import TrainingBars
-from equipoise.cli.tasks import TaskOptions
 from equipoise.errors import WeightsError
 from equipoise.problems import tomography
 from equipoise.regularizers import load_regularizer
+from equipoise.settings.task import Task
 
 SMALL = ("--patch-size", 16, "--patches", 8, "--batch-size", 4, "--validation-crop", 24)
 FILTERS = ("--set", "filters=2", "--set", "kernel-size=3")
@@ -174,7 +175,7 @@ def job(photos: Path, out: Path, **settings: object) -> LearningJob:
     return LearningJob(
         regularizer="tied-conv",
         arguments={"filters": 2, "kernel_size": 3},
-        task=TaskOptions("denoise"),
+        task=Task(name="denoise"),
         data=str(photos),
         settings={**small, "checkpoint_seconds": 1e-9, **settings},
         validation_crop=24,

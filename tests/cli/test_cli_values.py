@@ -9,9 +9,11 @@ import pytest
 from programs import Run
 
 from equipoise.cli.config import Option, as_defaults, read_config
-from equipoise.cli.tasks import TaskOptions, choose_task, compared_tasks
+from equipoise.cli.tasks import choose_task, compared_tasks
 from equipoise.cli.values import arguments, duration, names
 from equipoise.errors import InputError, UnknownNameError, UsageError, WeightsError
+from equipoise.problems.records import recorded_task, task_record
+from equipoise.settings.task import Task
 
 OPTIONS = {
     "steps": Option("steps", False),
@@ -104,47 +106,58 @@ def test_bad_configuration_files(
 
 
 def test_options_complete_the_record_of_the_same_task() -> None:
-    usual = TaskOptions("deblur", noise=0.03, kernel="gaussian:1.5")
-    nothing = dict.fromkeys(("task", "noise", "mask", "kernel", "physics"))
-    assert choose_task(usual, **nothing) == usual
-    assert choose_task(None, **nothing) == TaskOptions("denoise")
-    changed = choose_task(usual, **{**nothing, "noise": 0.1})
-    assert changed == TaskOptions("deblur", noise=0.1, kernel="gaussian:1.5")
-    other = choose_task(usual, **{**nothing, "task": "inpaint"})
-    assert other == TaskOptions("inpaint")
-    own = choose_task(usual, **{**nothing, "physics": "mine:blur"})
-    assert own == TaskOptions("physics", physics="mine:blur")
-    scan = TaskOptions("tomography", angles="30", unit_size=(64, 64))
-    fewer = choose_task(scan, **nothing, angles="20")
-    assert fewer == TaskOptions("tomography", angles="20", unit_size=(64, 64))
+    usual = Task(name="deblur", noise=0.03, kernel="gaussian:1.5")
+    assert choose_task(usual, {}) == usual
+    assert choose_task(None, {}) == Task(name="denoise")
+    changed = choose_task(usual, {"noise": 0.1})
+    assert changed == Task(name="deblur", noise=0.1, kernel="gaussian:1.5")
+    other = choose_task(usual, {"name": "inpaint"})
+    assert other == Task(name="inpaint")
+    own = choose_task(usual, {"physics": "mine:blur"})
+    assert own == Task(name="physics", physics="mine:blur")
+    scan = Task(name="tomography", angles="30", unit_size=(64, 64))
+    fewer = choose_task(scan, {"angles": "20"})
+    assert fewer == Task(name="tomography", angles="20", unit_size=(64, 64))
 
 
 def test_only_a_tomograph_has_a_scale() -> None:
-    scan = TaskOptions("tomography").scaled_for(32)
+    scan = Task(name="tomography").scaled_for(32)
     assert scan.unit_size == (32, 32)
     assert scan.scaled_for(48) == scan
-    assert TaskOptions("denoise").scaled_for(32) == TaskOptions("denoise")
+    assert Task(name="denoise").scaled_for(32) == Task(name="denoise")
 
 
 def test_records_without_or_with_a_damaged_task() -> None:
-    usual = TaskOptions("inpaint", mask="0.3")
-    assert TaskOptions.from_record({"task": usual.as_record()}) == usual
-    assert TaskOptions.from_record({}) is None
-    scan = TaskOptions("tomography", angles="60:0-120", unit_size=(32, 48))
-    assert TaskOptions.from_record(json.loads(json.dumps({"task": scan.as_record()}))) == scan
+    usual = Task(name="inpaint", mask="0.3")
+    assert recorded_task({"task": task_record(usual)}) == usual
+    assert recorded_task({}) is None
+    scan = Task(name="tomography", angles="60:0-120", unit_size=(32, 48))
+    assert recorded_task(json.loads(json.dumps({"task": task_record(scan)}))) == scan
     older = {"task": "deblur", "noise": 0.1, "mask": None, "kernel": "motion:9", "physics": None}
-    assert TaskOptions.from_record({"task": older}) == TaskOptions("deblur", 0.1, None, "motion:9")
+    assert recorded_task({"task": older}) == Task(name="deblur", noise=0.1, kernel="motion:9")
     sizes = ({"task": "tomography", "unit_size": size} for size in ([32], "32", 32, ["a", 3]))
     for damaged in ("inpaint", {"noise": 1}, {"task": "inpaint", "colour": 3}, *sizes):
         with pytest.raises(WeightsError, match="--task"):
-            TaskOptions.from_record({"task": damaged})
+            recorded_task({"task": damaged})
 
 
 def test_tasks_of_a_comparison() -> None:
-    everything = ("denoise", "inpaint", "deblur")
-    assert compared_tasks(None, None, None, None) == everything
-    assert compared_tasks(("all",), "0.5", "motion:9", None) == everything
-    assert compared_tasks(("deblur",), None, "motion:9", None) == ("deblur",)
-    assert compared_tasks(None, None, None, "mine:blur") == ("physics",)
-    assert compared_tasks(("tomography",), None, None, None, "60:0-120") == ("tomography",)
-    assert compared_tasks(("all", "tomography"), None, None, None) == (*everything, "tomography")
+    denoise, inpaint, deblur = (Task(name=name) for name in ("denoise", "inpaint", "deblur"))
+    assert compared_tasks(None, {}) == (denoise, inpaint, deblur)
+    assert compared_tasks(("all",), {"mask": "0.5", "kernel": "motion:9", "noise": 0.3}) == (
+        Task(name="denoise", noise=0.3),
+        Task(name="inpaint", noise=0.3, mask="0.5"),
+        Task(name="deblur", noise=0.3, kernel="motion:9"),
+    )
+    assert compared_tasks(("deblur",), {"kernel": "motion:9"}) == (
+        Task(name="deblur", kernel="motion:9"),
+    )
+    own = Task(name="physics", physics="mine:blur")
+    assert compared_tasks(None, {"physics": "mine:blur"}) == (own,)
+    assert compared_tasks(("physics",), {"physics": "mine:blur"}) == (own,)
+    scan = Task(name="tomography", angles="60:0-120")
+    assert compared_tasks(("tomography",), {"angles": "60:0-120"}) == (scan,)
+    assert compared_tasks(("all", "tomography", "deblur"), {}) == (
+        *(denoise, inpaint, deblur),
+        Task(name="tomography"),
+    )

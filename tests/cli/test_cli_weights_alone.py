@@ -13,11 +13,14 @@ import torch
 from programs import Run, pattern, save_weights
 from safetensors import safe_open
 
-from equipoise.cli.tasks import TaskOptions, choose_task
+from equipoise.cli.tasks import choose_task
 from equipoise.errors import UsageError, WeightsError
 from equipoise.problems import FixedMask, kernel_from_tensor
 from equipoise.problems.kernels import Kernel
+from equipoise.problems.pose import pose
+from equipoise.problems.records import recorded_task
 from equipoise.regularizers import load_regularizer
+from equipoise.settings.task import Task
 from equipoise.study import StudySettings
 
 FORMAT1 = Path(__file__).parents[1] / "format1"
@@ -210,16 +213,15 @@ def test_old_files_without_references_work_as_they_are(run: Run, here: Path) -> 
 
 
 def test_names_in_a_file_open_no_file_of_that_name(here: Path) -> None:
-    nothing = dict.fromkeys(("task", "noise", "mask", "kernel", "physics"))
     Path("motion:5").write_bytes(b"no image")
     Path("rows:0.5").write_bytes(b"no image")
     for usual in (
-        TaskOptions("deblur", kernel="motion:5"),
-        TaskOptions("inpaint", mask="rows:0.5"),
+        Task(name="deblur", kernel="motion:5"),
+        Task(name="inpaint", mask="rows:0.5"),
     ):
-        choose_task(usual, **nothing).problem((1, 16, 16))
+        pose(choose_task(usual, {}), (1, 16, 16))
     with pytest.raises(ValueError, match="motion:5"):
-        choose_task(None, **{**nothing, "task": "deblur", "kernel": "motion:5"})
+        choose_task(None, {"name": "deblur", "kernel": "motion:5"})
 
 
 def test_content_goes_into_the_file_and_comes_back(here: Path) -> None:
@@ -228,18 +230,18 @@ def test_content_goes_into_the_file_and_comes_back(here: Path) -> None:
     path = save_weights(here / "w.safetensors", "deblur", kernel=kernel)
     with safe_open(path, framework="pt") as file:
         assert torch.equal(file.get_tensor("record/0"), kernel.values)
-    found = TaskOptions.from_record(load_regularizer(path)[1])
+    found = recorded_task(load_regularizer(path)[1])
     assert found is not None
     assert isinstance(found.kernel, Kernel)
     assert torch.equal(found.kernel.values, kernel.values)
     assert found.kernel.description == kernel.description
     assert (
-        found.problem((1, 8, 8)).description
-        == TaskOptions("deblur", noise=0.05, kernel=kernel).problem((1, 8, 8)).description
+        pose(found, (1, 8, 8)).description
+        == pose(Task(name="deblur", noise=0.05, kernel=kernel), (1, 8, 8)).description
     )
     known = FixedMask(torch.from_numpy(mask() > 0).double(), "the mask 'holes.png'")
     path = save_weights(here / "m.safetensors", "inpaint", mask=known)
-    found = TaskOptions.from_record(load_regularizer(path)[1])
+    found = recorded_task(load_regularizer(path)[1])
     assert found is not None
     assert isinstance(found.mask, FixedMask)
     assert torch.equal(found.mask.values.double(), known.values)
@@ -266,26 +268,24 @@ def test_content_goes_into_the_file_and_comes_back(here: Path) -> None:
 )
 def test_damaged_content_is_refused(damaged: object) -> None:
     with pytest.raises(WeightsError, match=r"damaged.*--task"):
-        TaskOptions.from_record({"task": damaged})
+        recorded_task({"task": damaged})
 
 
 def test_a_study_writes_down_words() -> None:
     kernel = kernel_from_tensor(torch.ones(3, 3), "the kernel of 'psf.npy'")
-    task = TaskOptions("deblur", kernel=kernel).arguments()
-    settings = StudySettings(task=task)
+    settings = StudySettings(task=Task(name="deblur", kernel=kernel))
     assert settings.task is not None
-    assert settings.task["kernel"] is kernel
-    written = json.loads(json.dumps(settings.model_dump()))
+    assert settings.task.kernel is kernel
+    written = json.loads(json.dumps(settings.model_dump(mode="json")))
     assert written["task"]["kernel"] == "the kernel of 'psf.npy'"
 
 
 def test_what_the_user_gives_is_not_asked_for(here: Path) -> None:
-    nothing = dict.fromkeys(("task", "noise", "mask", "kernel", "physics"))
-    old = TaskOptions("deblur", kernel="psf.npy")
+    old = Task(name="deblur", kernel="psf.npy")
     with pytest.raises(UsageError, match="--kernel FILE"):
-        choose_task(old, **nothing)
-    assert choose_task(old, **{**nothing, "kernel": "motion:5"}).kernel == "motion:5"
-    assert choose_task(old, **{**nothing, "task": "denoise"}) == TaskOptions("denoise")
-    own = TaskOptions("physics", noise=0.1, physics="scan.py:op")
-    given = choose_task(own, **{**nothing, "physics": "scan.py:op"})
+        choose_task(old, {})
+    assert choose_task(old, {"kernel": "motion:5"}).kernel == "motion:5"
+    assert choose_task(old, {"name": "denoise"}) == Task(name="denoise")
+    own = Task(name="physics", noise=0.1, physics="scan.py:op")
+    given = choose_task(own, {"physics": "scan.py:op"})
     assert given == own

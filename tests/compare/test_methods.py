@@ -13,6 +13,7 @@ from equipoise.compare.records import Method
 from equipoise.errors import UnknownNameError, UsageError
 from equipoise.learn.rates import usual_learning_rate
 from equipoise.regularizers import build
+from equipoise.settings.task import Task
 
 
 def rows(*methods: str, regularizers: tuple[str, ...] | None = None) -> list[tuple[str, str]]:
@@ -87,7 +88,7 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
         specs(("equilibrium",), ("untide-conv",))
     # Settings say the same through pydantic's own error.
     with pytest.raises(pydantic.ValidationError, match="Did you mean 'denoise'"):
-        CompareSettings(tasks=("denoize",))
+        CompareSettings(tasks=(Task(name="denoize"),))
     with pytest.raises(pydantic.ValidationError, match="Did you mean 'unrolled'"):
         CompareSettings(methods=("tv", "unroled"))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from equipoise.cli.app import app
 from equipoise.compare import CompareSettings, Comparison, RunSummary, run_comparison
 from equipoise.compare import run as run_module
 from equipoise.compare.baselines import tune_baseline
-from equipoise.compare.run import command_line
 from equipoise.errors import ConvergenceError, EquipoiseError, InputError
 from equipoise.learn import Progress
+from equipoise.settings.task import Task
 
 #: What an entry of ``runs`` in summary.json must have.
 REQUIRED = {
@@ -62,7 +63,7 @@ def same_threads() -> Iterator[None]:
 
 def tiny(**changes: Any) -> CompareSettings:
     usual: dict[str, Any] = {
-        "tasks": ("denoise",),
+        "tasks": (Task(name="denoise"),),
         "methods": ("bilevel", "equilibrium"),
         "regularizers": ("tied-conv", "untied-conv-half"),
         "steps": 3,
@@ -95,7 +96,10 @@ def test_an_operator_of_float32_alone_is_refused_before_anything_is_learned(
         "    return LinearPhysics(A=A, img_size=shape)\n"
     )
     watch = Witness()
-    changes = {"tasks": ("physics",), "physics": f"{file}:mirror", "methods": ("bilevel", "tv")}
+    changes = {
+        "tasks": (Task(name="physics", physics=f"{file}:mirror"),),
+        "methods": ("bilevel", "tv"),
+    }
     settings = tiny(data=str(folder), regularizers=("tied-conv",), **changes)
     with pytest.raises(InputError, match="hold its tensors as attributes"):
         run_comparison(settings, observer=watch)
@@ -245,7 +249,9 @@ def test_other_modes_run_on_tied_and_untied_pairs(folder: Path, mode: str) -> No
 
 
 def test_several_tasks_come_in_order(folder: Path) -> None:
-    settings = tiny(data=str(folder), tasks=("deblur", "inpaint"), methods=("tikhonov",))
+    settings = tiny(
+        data=str(folder), tasks=(Task(name="deblur"), Task(name="inpaint")), methods=("tikhonov",)
+    )
     tasks = run_comparison(settings).tasks
     assert [task.task for task in tasks] == ["deblur", "inpaint"]
     for task in tasks:
@@ -266,9 +272,7 @@ def test_a_users_physics_takes_part(folder: Path, tmp_path: Path) -> None:
     )
     settings = tiny(
         data=str(folder),
-        tasks=("physics",),
-        physics=f"{file}:every_third_row_missing",
-        noise=0.05,
+        tasks=(Task(name="physics", physics=f"{file}:every_third_row_missing", noise=0.05),),
         methods=("tikhonov", "bilevel"),
         regularizers=("tied-conv",),
     )
@@ -319,50 +323,91 @@ def test_unusable_folders_are_refused(tmp_path: Path) -> None:
 # ---- the command that asks for a comparison ----------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"tasks": ("denoise", "deblur"), "kernel": "motion:9:45", "noise": 0.02},
-        {"tasks": ("inpaint",), "mask": "0.3", "seed": 4, "seeds": 3, "device": "cpu"},
-        {"tasks": ("inpaint",), "mask": "rows:0.5"},
-        {"tasks": ("tomography",), "angles": "60:0-120"},
-        {"data": "my photos/it's (1)", "crop": 64, "validation_crop": 48},
-        {"tasks": ("physics",), "physics": "my folder/mine.py:blur", "noise": 0.05},
-        {"methods": ("tv", "jacobian-free"), "regularizers": ("untied-conv", "contractive")},
-        {"steps": 55, "batch_size": 2, "patches": 7, "patch_size": 20, "jacobian_penalty": 0.5},
-        {"time_budget": 90.0, "steps": 1_000_000},
-    ],
-    ids=lambda changes: " ".join(changes) or "defaults",
-)
-def test_the_command_line_reproduces_the_settings(
-    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    asked: list[CompareSettings] = []
+@pytest.fixture
+def asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[[str], tuple[CompareSettings, str]]:
+    """What a command asks for, and the command that the page shows."""
+    found: list[tuple[CompareSettings, str]] = []
 
-    def remember(settings: CompareSettings, *, observer: object = None) -> None:
-        asked.append(settings)
+    def remember(settings: CompareSettings, *, observer: object, command: str) -> None:
+        found.append((settings, command))
         raise ConvergenceError("Enough.")
 
     monkeypatch.setattr("equipoise.compare.run_comparison", remember)
+    monkeypatch.setattr("sys.path", list(sys.path))
     monkeypatch.chdir(tmp_path)
-    settings = CompareSettings(**changes)
-    program, *words = shlex.split(command_line(settings))
-    assert program == "equipoise"
-    outcome = CliRunner().invoke(app, words, prog_name="equipoise")
-    assert asked, outcome.output
-    differing = {
-        name
-        for name, value in asked[0].model_dump().items()
-        if value != settings.model_dump()[name]
-    }
-    if "time_budget" in changes:  # the clock decides, not the number of steps
-        assert differing <= {"steps"}
-        assert asked[0].steps >= 10_000
-    else:
-        assert not differing
+    (tmp_path / "options.yaml").write_text("time-budget: 1h\nmask: rows:0.5\ntask: [inpaint]\n")
+
+    def run(command: str) -> tuple[CompareSettings, str]:
+        outcome = CliRunner().invoke(app, shlex.split(command)[1:], prog_name="equipoise")
+        assert found, outcome.output
+        return found.pop()
+
+    return run
 
 
-def test_the_command_line_leaves_out_defaults() -> None:
-    assert command_line(CompareSettings()) == "equipoise compare"
-    assert command_line(CompareSettings(seed=2)) == "equipoise compare --seed 2"
+@pytest.mark.parametrize(
+    ("options", "changes"),
+    [
+        ("", {}),
+        (
+            "--task denoise,deblur --kernel motion:9:45 --noise 0.02",
+            {
+                "tasks": (
+                    Task(name="denoise", noise=0.02),
+                    Task(name="deblur", noise=0.02, kernel="motion:9:45"),
+                )
+            },
+        ),
+        (
+            "--task inpaint --mask-fraction 0.3 --seed 4 --seeds 3 --device cpu",
+            {
+                "tasks": (Task(name="inpaint", mask="0.3"),),
+                **{"seed": 4, "seeds": 3, "device": "cpu"},
+            },
+        ),
+        ("--task inpaint --mask rows:0.5", {"tasks": (Task(name="inpaint", mask="rows:0.5"),)}),
+        (
+            "--task tomography --angles 60:0-120",
+            {"tasks": (Task(name="tomography", angles="60:0-120"),)},
+        ),
+        (
+            '--data "my photos/it\'s (1)" --crop 64 --validation-crop 48',
+            {"data": "my photos/it's (1)", "crop": 64, "validation_crop": 48},
+        ),
+        (
+            "--physics 'my folder/mine.py:blur' --noise 0.05",
+            {"tasks": (Task(name="physics", physics="my folder/mine.py:blur", noise=0.05),)},
+        ),
+        (
+            "--methods tv,jacobian-free --regularizer untied-conv,contractive",
+            {"methods": ("tv", "jacobian-free"), "regularizers": ("untied-conv", "contractive")},
+        ),
+        (
+            "--steps 55 --batch-size 2 --patches 7 --patch-size 20 --jacobian-penalty 0.5",
+            {"steps": 55, "batch_size": 2, "patches": 7, "patch_size": 20}
+            | {"jacobian_penalty": 0.5},
+        ),
+        ("--time-budget 90s", {"time_budget": 90.0, "steps": 1_000_000}),
+        (
+            "--config options.yaml --steps 7 --mask-fraction 0.4",
+            {"steps": 7, "tasks": (Task(name="inpaint", mask="0.4"),)},
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_command_gives_its_settings_and_is_shown_as_it_was_meant(
+    asked: Callable[[str], tuple[CompareSettings, str]], options: str, changes: dict[str, Any]
+) -> None:
+    settings, command = asked(f"equipoise compare {options}")
+    assert settings == CompareSettings(**changes)
+    assert "--config" not in command
+    assert asked(command) == (settings, command)
+
+
+def test_a_command_leaves_out_defaults(
+    asked: Callable[[str], tuple[CompareSettings, str]],
+) -> None:
+    assert asked("equipoise compare")[1] == "equipoise compare"
+    assert asked("equipoise compare --seed 2")[1] == "equipoise compare --seed 2"

@@ -266,6 +266,54 @@ def test_super_resolution_for_any_shape_by_a_function():
     ).shape == (2, 3, 6, 10)
 
 
+def coarse(shape: tuple[int, ...]) -> LinearPhysics:
+    """Means of 3 x 3 pixels."""
+    return LinearPhysics(
+        A=lambda x, **_: torch.nn.functional.avg_pool2d(x, 3),
+        A_adjoint=lambda y, **_: y.repeat_interleave(3, 2).repeat_interleave(3, 3) / 9,
+    )
+
+
+@pytest.mark.parametrize(
+    ("problem", "image"),
+    [
+        (denoise((3, 9, 12)), (3, 9, 12)),
+        (inpaint((1, 9, 12), 0.5), (1, 9, 12)),
+        (deblur((1, 9, 12), "motion:5", padding="valid"), (1, 9, 16)),
+        (deblur((1, 20, 30), torch.ones(3, 5), padding="valid"), (1, 11, 16)),
+        (from_physics(coarse, (1, 9, 12)), (1, 27, 36)),
+        (from_physics(coarse, (1, 30, 30)), (1, 27, 36)),
+    ],
+    ids=lambda value: str(getattr(value, "image_shape", value)),
+)
+def test_images_are_found_by_the_shape_of_their_measurements(
+    problem: Problem, image: tuple[int, ...]
+) -> None:
+    measured = (image[0], 9, 12)
+    found = problem.for_measured(measured)
+    assert found is not None
+    assert found.image_shape == image
+    assert found.measured_shape == measured
+    assert (found.name, found.sigma, found.description) == (
+        problem.name, problem.sigma, problem.description
+    )  # fmt: skip
+
+
+def cropped(shape: tuple[int, ...]) -> LinearPhysics:
+    """Keeps the upper left corner of 4 x 4 pixels, whatever the image."""
+    return LinearPhysics(
+        A=lambda x, **_: x[..., :4, :4],
+        A_adjoint=lambda y, **_: torch.nn.functional.pad(y, (0, shape[2] - 4, 0, shape[1] - 4)),
+    )
+
+
+def test_no_image_is_found_where_none_has_such_measurements() -> None:
+    problem = from_physics(cropped, (1, 8, 8))
+    assert problem.for_measured((1, 4, 4)) is problem
+    assert problem.for_measured((1, 5, 4)) is None
+    assert deblur((1, 8, 8), "motion:5", padding="valid").for_measured((1, 8)) is None
+
+
 def test_a_fixed_physics_has_one_shape_in_every_precision():
     problem = from_physics(Inpainting(img_size=SHAPE, mask=torch.ones(1, *SHAPE)), SHAPE)
     assert problem.for_shape(SHAPE) is problem

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from equipoise.errors import InputError, UsageError
 from equipoise.problems.tomography import tomography
 from equipoise.regularizers import build, save_regularizer
+from equipoise.settings.task import Task
 from equipoise.status import Status
 from equipoise.study.cases import Case, cases
 from equipoise.study.closed_form import closed_form_difference, tikhonov_equilibrium
@@ -156,7 +157,7 @@ def test_user_operator_and_weights(tmp_path: Path) -> None:
     found = small(f"{module}:identity", regularizers=("weights",), weights=str(file))
     assert "identity" in found[0].description
     assert found[0].regularizer.field(found[0].images).dtype == torch.float64
-    settings = StudySettings(weights=str(file), size=16, task={"task": "inpaint"})
+    settings = StudySettings(weights=str(file), size=16, task=Task(name="inpaint"))
     (own,) = cases(settings, ("blur",), ("crr",))
     assert (own.physics_name, own.regularizer_name) == ("own", "weights")
 

@@ -9,6 +9,7 @@ import typer
 from equipoise.cli.certify import certify
 from equipoise.cli.compare import compare
 from equipoise.cli.examples import CERTIFY, COMPARE, PROGRAM, RECONSTRUCT, STUDY, TRAIN
+from equipoise.cli.options import with_options
 from equipoise.cli.reconstruct import reconstruct
 from equipoise.cli.study import study
 from equipoise.cli.train import train
@@ -45,8 +46,11 @@ def program(
     """
 
 
-app.command(epilog=COMPARE)(compare)
-app.command(epilog=TRAIN)(train)
-app.command(epilog=RECONSTRUCT)(reconstruct)
-app.command(epilog=CERTIFY)(certify)
-app.command(epilog=STUDY)(study)
+for _command, _examples in (
+    (compare, COMPARE),
+    (train, TRAIN),
+    (reconstruct, RECONSTRUCT),
+    (certify, CERTIFY),
+    (study, STUDY),
+):
+    app.command(epilog=_examples)(with_options(_command))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from equipoise.certify import Certificate, certify
+from equipoise.cli.jobs import CertifyJob, FieldChoice
 from equipoise.cli.learning import named_regularizer
-from equipoise.cli.tasks import TaskOptions
 from equipoise.compare.evaluate import picture
 from equipoise.equation import Equation
 from equipoise.errors import UsageError
@@ -19,8 +17,11 @@ from equipoise.images import read_image, to_colour
 from equipoise.metrics import psnr
 from equipoise.problems.datasplit import centre_crop
 from equipoise.problems.photographs import photograph_file
+from equipoise.problems.pose import pose
+from equipoise.problems.records import recorded_task
 from equipoise.regularizers import Regularizer, build, load_regularizer
 from equipoise.report.certificate_page import Example
+from equipoise.settings.task import Task
 from equipoise.solve import solve
 from equipoise.status import Solution
 from equipoise.vectors import norm
@@ -43,34 +44,7 @@ class NamedField:
 
     regularizer: Regularizer
     words: str
-    task: TaskOptions | None
-
-
-@dataclass(frozen=True)
-class CertifyJob:
-    """What ``equipoise certify`` was asked to do.
-
-    Args:
-        field: the regulariser.
-        task: the inverse problem.
-        truth: image file that is measured; None takes an embedded photograph.
-        size: side of its central crop; None: see :data:`EMBEDDED_SIZE`, files whole.
-        alpha: regularisation strength.
-        tolerance: relative residual of the restoration.
-        max_evaluations: limit of its evaluations.
-        probes: random probes of each estimate.
-        seed: of noise, random masks and probes.
-    """
-
-    field: NamedField
-    task: TaskOptions
-    truth: Path | None
-    size: int | None
-    alpha: float
-    tolerance: float
-    max_evaluations: int
-    probes: int
-    seed: int
+    task: Task | None
 
 
 @dataclass(frozen=True)
@@ -88,49 +62,46 @@ class Certified:
     solution: Solution
 
 
-def named_field(
-    weights: Path | None, name: str | None, settings: dict[str, Any], *, device: torch.device
-) -> NamedField:
+def named_field(choice: FieldChoice, device: torch.device) -> NamedField:
     """Load weights, or build a regulariser of the catalogue.
 
     Args:
-        weights: a weights file; None takes the name.
-        name: of a regulariser, where there are no weights.
-        settings: constructor arguments that differ from the usual ones.
+        choice: which of them.
         device: where it computes.
 
     Raises:
         UnknownNameError: with the nearest valid name.
         WeightsError: if the file is unusable.
     """
+    weights, name = choice.weights, choice.regularizer
     if weights is not None:
         regularizer, record = load_regularizer(weights, device)
-        return NamedField(
-            regularizer, f"the regulariser of {weights.name}", TaskOptions.from_record(record)
-        )
+        words = f"the regulariser of {weights.name}"
+        return NamedField(regularizer, words, recorded_task(record))
     assert name is not None
-    found, config = named_regularizer(name, settings)
-    said = "".join(f", {key} = {value}" for key, value in settings.items())
+    found, config = named_regularizer(name, choice.arguments)
+    said = "".join(f", {key} = {value}" for key, value in choice.arguments.items())
     return NamedField(build(found, **config).to(device), f"{name}{said}, as built", None)
 
 
-def certify_job(job: CertifyJob) -> Certified:
+def certify_job(job: CertifyJob, field: NamedField, task: Task) -> Certified:
     """Measure the photograph, restore it, and certify equation and restoration.
 
     Args:
-        job: what to do.
+        job: photograph, strength, accuracy.
+        field: the regulariser.
+        task: the inverse problem.
 
     Raises:
         InputError: if the photograph cannot be read or does not fit the problem.
         UsageError: if regulariser and problem do not fit together.
     """
-    regularizer = job.field.regularizer
+    regularizer = field.regularizer
     like = next(regularizer.parameters(), torch.zeros(()))
     truth, name = _photograph(job, regularizer.channels)
     truth = truth.to(like)
-    problem = job.task.problem(
-        tuple(truth.shape[1:]), seed=job.seed, dtype=like.dtype, device=like.device
-    )
+    shape = tuple(truth.shape[1:])
+    problem = pose(task, shape, seed=job.seed, dtype=like.dtype, device=like.device)
     y = problem.measure(truth, torch.Generator().manual_seed(job.seed))
     start = problem.start(y)
     equation = Equation(problem.physics, y, regularizer, job.alpha)
@@ -138,7 +109,7 @@ def certify_job(job: CertifyJob) -> Certified:
     found = certify(equation, x=solution.x, truth=truth, probes=job.probes, seed=job.seed)
     channels, height, width = truth.shape[1:]
     subject = (
-        f"{problem.description} R: {job.field.words}; alpha = {job.alpha:g}; "
+        f"{problem.description} R: {field.words}; alpha = {job.alpha:g}; "
         f"{width} x {height} pixels{', colour' if channels == 3 else ''}."
     )
     notes = (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
@@ -65,7 +67,10 @@ def exit_code(error: Exception) -> ExitCode:
 
     Bad use: names and combinations; bad input: data and files; then non-convergence.
     """
-    if isinstance(error, UsageError) or _validation_error(error):
+    if isinstance(error, ValidationError):
+        causes = [cause for problem in error.errors() if (cause := _cause(problem)) is not None]
+        return exit_code(causes[0]) if causes else ExitCode.BAD_USE
+    if isinstance(error, UsageError):
         return ExitCode.BAD_USE
     if isinstance(error, (InputError, WeightsError)):
         return ExitCode.BAD_INPUT
@@ -80,7 +85,7 @@ def message_of(error: Exception) -> str:
     """What is said about an error."""
     if isinstance(error, EquipoiseError):
         return _words(error)
-    if _validation_error(error):
+    if isinstance(error, ValidationError):
         return _invalid_settings(error)
     if isinstance(error, OSError):
         place = f" ('{error.filename}')" if error.filename else ""
@@ -95,23 +100,20 @@ def _words(error: Exception) -> str:
     return " ".join(str(part) for part in error.args)
 
 
-def _validation_error(error: Exception) -> bool:
-    from pydantic import ValidationError
-
-    return isinstance(error, ValidationError)
-
-
-def _invalid_settings(error: Exception) -> str:
+def _invalid_settings(error: ValidationError) -> str:
     """One sentence per setting that pydantic refused, under the option's name."""
-    from pydantic import ValidationError
-
-    assert isinstance(error, ValidationError)
     sentences = []
     for problem in error.errors():
-        cause = problem.get("ctx", {}).get("error")
-        if isinstance(cause, EquipoiseError):
+        cause = _cause(problem)
+        if cause is not None:
             sentences.append(_words(cause))
             continue
         option = "-".join(str(part) for part in problem["loc"][:1]).replace("_", "-")
         sentences.append(f"--{option}: {problem['msg']}, got {problem['input']!r}.")
     return " ".join(sentences)
+
+
+def _cause(problem: Mapping[str, Any]) -> EquipoiseError | None:
+    """The error that a check of ours raised."""
+    cause = problem.get("ctx", {}).get("error")
+    return cause if isinstance(cause, EquipoiseError) else None

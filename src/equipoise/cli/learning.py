@@ -2,59 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from rich.console import Console
 
+from equipoise.cli.jobs import LearningJob
 from equipoise.cli.progress import TrainingBars
-from equipoise.cli.tasks import TaskOptions
-from equipoise.compare import CompareSettings
 from equipoise.compare.methods import CANDIDATES
 from equipoise.environment import versions
 from equipoise.errors import UnknownNameError
 from equipoise.learn import TrainingResult, TrainSettings, learn
-from equipoise.learn.rates import usual_learning_rate, usual_validation_interval
-from equipoise.learn.settings import SOURCE, Loss, Mode
+from equipoise.learn.rates import suited
 from equipoise.problems import DataSplit, FixedMask, Problem
-from equipoise.problems.pose import choose_device, images_of
+from equipoise.problems.pose import choose_device, images_of, pose
+from equipoise.problems.records import task_record
 from equipoise.regularizers import NAMES, build, save_regularizer
-
-#: Where the comparison's choices are ours, too.
-VALIDATION_CROP: int = CompareSettings.model_fields["validation_crop"].default
-JACOBIAN_PENALTY: float = CompareSettings.model_fields["jacobian_penalty"].default
-
-
-@dataclass(frozen=True)
-class LearningJob:
-    """What ``equipoise train`` was asked to do.
-
-    Args:
-        regularizer: name of a candidate of the comparison or of the catalogue.
-        arguments: constructor arguments that differ from the usual ones.
-        task: the inverse problem.
-        data: folder of images; None takes the embedded photographs.
-        settings: training settings that were given.
-        validation_crop: side of the validation crops.
-        device: auto, cpu or cuda.
-        out: the weights file.
-    """
-
-    regularizer: str
-    arguments: dict[str, Any]
-    task: TaskOptions
-    data: str | None
-    settings: dict[str, Any]
-    validation_crop: int
-    device: str
-    out: Path
-
-    @property
-    def checkpoint(self) -> Path:
-        """The file that lies next to the output while learning."""
-        return self.out.with_name(f"{self.out.stem}.checkpoint{self.out.suffix}")
 
 
 def learn_and_save(job: LearningJob, console: Console) -> TrainingResult:
@@ -69,16 +32,19 @@ def learn_and_save(job: LearningJob, console: Console) -> TrainingResult:
         WeightsError: if the checkpoint belongs to another run.
         ConvergenceError: if no weights let every validation image converge.
     """
+    scaled = job.task.scaled_for(job.validation_crop)
+    job = job.model_copy(update={"task": scaled})
     name, config = named_regularizer(job.regularizer, job.arguments)
-    usual = {"learning_rate": usual_learning_rate(name)}
-    settings = train_settings({**usual, **job.settings}, build(name, **config).gradient_field)
+    built = build(name, **config)
+    mode = job.settings.get("mode", "bilevel" if built.gradient_field else "equilibrium")
+    settings = suited(name, mode, job.settings)
     device = choose_device(job.device)
-    channels = build(name, **config).channels or 1
+    channels = built.channels or 1
     images = images_of(job.data, colour=channels == 3)
     mask, size = job.task.mask, (settings.patch_size, settings.patch_size)
     if isinstance(mask, FixedMask):  # patches take parts of it
         size = (mask.values.shape[0], mask.values.shape[1])
-    problem = job.task.problem((images.channels, *size), seed=settings.seed, device=device)
+    problem = pose(job.task, (images.channels, *size), seed=settings.seed, device=device)
     for note in problem.notes:
         console.print(note, markup=False, soft_wrap=True)
     if job.checkpoint.exists():
@@ -127,22 +93,6 @@ def named_regularizer(name: str, arguments: dict[str, Any]) -> tuple[str, dict[s
     return name, arguments
 
 
-def train_settings(given: dict[str, Any], gradient_field: bool) -> TrainSettings:
-    """Settings with the mode that suits the field unless one was given.
-
-    Raises:
-        UnknownNameError: if mode, loss or pretraining does not exist.
-    """
-    usual = "bilevel" if gradient_field else "equilibrium"
-    chosen = {"mode": usual, "jacobian_penalty": JACOBIAN_PENALTY, **given}
-    names = (("mode", get_args(Mode)), ("loss", get_args(Loss)), ("pretrain", (SOURCE,)))
-    for what, valid in names:
-        if what in chosen and chosen[what] not in valid:
-            raise UnknownNameError(what, chosen[what], valid)
-    interval = {"validate_every": usual_validation_interval(chosen["mode"])}
-    return TrainSettings(**{**interval, **chosen})
-
-
 def training_record(
     job: LearningJob,
     problem: Problem,
@@ -153,7 +103,7 @@ def training_record(
     """What a weights file says about how it came about, JSON-able."""
     log = result.log
     return {
-        "task": {**job.task.as_record(), "noise": problem.sigma},
+        "task": task_record(job.task) | {"noise": problem.sigma},
         "problem": problem.description,
         "data": {
             "name": images.name,

@@ -1,193 +1,195 @@
-"""Options that several commands share, each defined once.
-
-Names of tasks and the like stand here as text, because help must not import what knows them.
-"""
+"""Options of the command line, made from the fields of settings."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
+from annotated_types import Ge, Le
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from typer.models import OptionInfo
 
 from equipoise.cli.config import load_config
+from equipoise.cli.failures import plain_errors
+from equipoise.cli.values import arguments, names, one_of
+from equipoise.settings.setting import OUTPUT, PANELS, Shown, option_name, options_of
 
-PROBLEM = "The problem"
-LEARNING = "Learning"
-SOLVING = "Solving"
-OUTPUT = "Running and output"
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+#: What users gave for the fields of a model, on the command line or in the file.
+Given = dict[str, Any]
 
-#: What settings are without the option; a test holds these to the settings' own defaults.
-USUAL = {
-    "steps": 80,
-    "crop": 256,
-    "validation_crop": 128,
-    "jacobian_penalty": 0.1,
-    "pretrain_steps": 200,
-}
-#: The same where only training has the option.
-USUAL_TRAINING = {"margin_weight": 1e-4}
-
-Task = Annotated[
-    str | None,
-    typer.Option(
-        metavar="denoise|inpaint|deblur|tomography",
-        help="The inverse problem. Default: that of the weights, or denoise.",
-        rich_help_panel=PROBLEM,
-    ),
-]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Folder of images to learn from. Default: the embedded photographs.",
-        rich_help_panel=PROBLEM,
-    ),
-]
-Noise = Annotated[
-    float | None,
-    typer.Option(
-        min=0.0,
-        metavar="S",
-        help="Standard deviation of the noise on images in [0, 1]. Default: the task's own.",
-        rich_help_panel=PROBLEM,
-    ),
-]
-Mask = Annotated[
-    str | None,
-    typer.Option(
-        metavar="IMAGE",
-        help="inpaint: image whose white pixels are known, or rows:0.5 for known rows.",
-        rich_help_panel=PROBLEM,
-    ),
-]
-MaskFraction = Annotated[
-    float | None,
-    typer.Option(
-        min=0.0,
-        max=1.0,
-        metavar="F",
-        help="inpaint: share of the pixels that are known, at random places.",
-        rich_help_panel=PROBLEM,
-    ),
-]
-Kernel = Annotated[
-    str | None,
-    typer.Option(
-        metavar="IMAGE|NAME:SIZE",
-        help="deblur: motion:9, gaussian:1.5, or an image of the kernel.",
-        rich_help_panel=PROBLEM,
-    ),
-]
-Angles = Annotated[
-    str | None,
-    typer.Option(
-        metavar="N|N:FROM-TO",
-        help="tomography: 30 directions over 0 to 180 degrees, or 60:0-120 for a limited range. "
-        "Default: 30.",
-        rich_help_panel=PROBLEM,
-    ),
-]
-Physics = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODULE:FUNCTION",
-        help="Your own operator instead of a task: a function that returns a deepinv linear "
-        "physics. It is checked for adjointness.",
-        rich_help_panel=PROBLEM,
-    ),
-]
-Steps = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help=f"Optimisation steps; a seed then gives the same numbers. Default: {USUAL['steps']}.",
-        rich_help_panel=LEARNING,
-    ),
-]
-TimeBudget = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TIME",
-        help="Learn for 120s, 2m or 1h instead of a number of steps.",
-        rich_help_panel=LEARNING,
-    ),
-]
-Pretrain = Annotated[
-    str | None,
-    typer.Option(
-        metavar="source-condition",
-        help="Train by the source condition's loss first, which solves no equation.",
-        rich_help_panel=LEARNING,
-    ),
-]
-PretrainSteps = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="Steps of --pretrain, on top of the others; of a time budget it takes at most half. "
-        f"Default: {USUAL['pretrain_steps']}.",
-        rich_help_panel=LEARNING,
-    ),
-]
-BatchSize = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Patches per step.", rich_help_panel=LEARNING),
-]
-PatchSize = Annotated[
-    int | None,
-    typer.Option(
-        min=16, metavar="PIXELS", help="Side of a training patch.", rich_help_panel=LEARNING
-    ),
-]
-Patches = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Number of training patches.", rich_help_panel=LEARNING),
-]
-ValidationCrop = Annotated[
-    int | None,
-    typer.Option(
-        min=16,
-        metavar="PIXELS",
-        help=f"Side of the validation images' central crops. Default: {USUAL['validation_crop']}.",
-        rich_help_panel=LEARNING,
-    ),
-]
-JacobianPenalty = Annotated[
-    float | None,
-    typer.Option(
-        min=0.0,
-        metavar="W",
-        help="Weight of the penalty that keeps an untied field's equilibrium. "
-        f"Default: {USUAL['jacobian_penalty']}.",
-        rich_help_panel=LEARNING,
-    ),
-]
-Seed = Annotated[
-    int,
-    typer.Option(min=0, metavar="K", help="Seed of everything random.", rich_help_panel=OUTPUT),
-]
-Device = Annotated[
-    str,
-    typer.Option(metavar="auto|cpu|cuda", help="Where to compute.", rich_help_panel=OUTPUT),
-]
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="Replace existing outputs.", rich_help_panel=OUTPUT),
 ]
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE.yaml",
-        help="YAML file with any of these options (time-budget: 2m); the command line wins.",
-        callback=load_config,
-        is_eager=True,
-        rich_help_panel=OUTPUT,
-    ),
-]
-Debug = Annotated[
-    bool,
-    typer.Option("--debug", help="Show tracebacks of errors.", rich_help_panel=OUTPUT),
-]
+
+
+def _of_every_command(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.yaml",
+            help="YAML file with any of these options (time-budget: 2m); the command line wins.",
+            callback=load_config,
+            is_eager=True,
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show tracebacks of errors.", rich_help_panel=OUTPUT),
+    ] = False,
+) -> None:
+    """The options that every command has."""
+
+
+@dataclass(frozen=True)
+class _Option:
+    """One option that sets a field."""
+
+    name: str
+    field: str
+    info: FieldInfo
+    shown: Shown
+
+    @property
+    def typed(self) -> Any:
+        """The type of what is typed: texts for tuples and mappings, a text for all but numbers."""
+        if self.shown.typed is not None:
+            return self.shown.typed
+        kinds = [kind for kind in _members(self.info.annotation) if kind is not NoneType]
+        if get_origin(kinds[0]) in (tuple, dict):
+            return list[str]
+        return next((kind for kind in (bool, int, float) if kind in kinds), str)
+
+    @property
+    def choice(self) -> str:
+        """The name of what only one option may set."""
+        return self.shown.instead_of or self.field
+
+    def parameter(self) -> inspect.Parameter:
+        """The option as typer reads it from a signature."""
+        option = typer.Option(
+            metavar=self.shown.metavar or None,
+            help=self._words(),
+            rich_help_panel=self.shown.panel,
+            min=self._limit(self.shown.least, Ge, "ge"),
+            max=self._limit(self.shown.most, Le, "le"),
+        )
+        kind = self.typed | None
+        return inspect.Parameter(
+            self.name, _KEYWORD, default=None, annotation=Annotated[kind, option]
+        )
+
+    def _words(self) -> str:
+        """What help says: the field's description and its default."""
+        words = self.shown.help or " ".join(str(self.info.description).split())
+        default = self.shown.default or self._default()
+        return f"{words} Default: {default}." if default else words
+
+    def value(self, typed: Any) -> Any:
+        """The field's value of what was typed."""
+        if isinstance(typed, list):
+            mapping = get_origin(self.info.annotation) is dict
+            return arguments(typed) if mapping else names(typed)
+        return typed if self.shown.typed is None else str(typed)
+
+    def _default(self) -> str:
+        value = self.info.default
+        if value is PydanticUndefined or value in (None, {}):
+            return ""
+        if isinstance(value, bool):
+            return self.name if value else f"no-{self.name}"
+        return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+    def _limit(self, own: float | None, kind: type, attribute: str) -> Any:
+        if own is not None or self.shown.typed is not None:
+            return own
+        found = [getattr(e, attribute) for e in self.info.metadata if isinstance(e, kind)]
+        return found[0] if found else None
+
+
+@dataclass(frozen=True)
+class OptionsOf:
+    """Marks a parameter of a command that stands for the options of a model.
+
+    The command is given a dictionary of the fields that the user set.
+
+    Args:
+        model: the settings.
+        without: fields whose options the command does not have.
+    """
+
+    model: type[BaseModel]
+    without: tuple[str, ...] = ()
+
+    def options(self) -> Iterator[_Option]:
+        """Every option, in the order of the fields."""
+        for name, info in self.model.model_fields.items():
+            for shown in options_of(info) if name not in self.without else ():
+                yield _Option(option_name(name, info, shown), name, info, shown)
+
+    def given(self, context: typer.Context, values: dict[str, Any]) -> Given:
+        """Take the options out of the command's values; of those that exclude each other one.
+
+        Raises:
+            UsageError: if two that exclude each other are given.
+        """
+        options = list(self.options())
+        typed = {option.name: values.pop(option.name) for option in options}
+        for choice in dict.fromkeys(option.choice for option in options):
+            together = [option.name for option in options if option.choice == choice]
+            typed |= one_of(context, **{name: typed[name] for name in together})
+        found = {o.field: o.value(typed[o.name]) for o in options if typed[o.name] is not None}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command ``--config``, ``--debug`` and plain errors, and models their options.
+
+    A parameter that is annotated by :class:`OptionsOf` becomes the options of the model.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    groups: dict[str, OptionsOf] = {}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in signature.parameters.items():
+        marks = get_args(parameter.annotation)
+        group = next((mark for mark in marks if isinstance(mark, OptionsOf)), None)
+        if group is None:
+            parameters.append(parameter.replace(kind=_KEYWORD))
+        else:
+            groups[name] = group
+            parameters += [option.parameter() for option in group.options()]
+    common = inspect.signature(_of_every_command, eval_str=True).parameters.values()
+    parameters += [parameter.replace(kind=_KEYWORD) for parameter in common]
+    parameters.sort(key=_heading)
+
+    @functools.wraps(command)
+    def run(context: typer.Context, config: Path | None, debug: bool, **values: Any) -> None:
+        with plain_errors(debug):
+            given = {name: group.given(context, values) for name, group in groups.items()}
+            command(context=context, **values, **given)
+
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def _heading(parameter: inspect.Parameter) -> int:
+    """The place of a parameter's panel in help; arguments come before all."""
+    marks = get_args(parameter.annotation)[1:]
+    panels = [mark.rich_help_panel for mark in marks if isinstance(mark, OptionInfo)]
+    return PANELS.index(panels[0]) if panels else -1
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    """The types of a union, or the one type."""
+    alone = get_origin(annotation) in (tuple, dict)
+    return (annotation,) if alone else get_args(annotation) or (annotation,)

@@ -9,12 +9,14 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from equipoise.cli import options
-from equipoise.cli.failures import plain_errors
+from equipoise.cli.jobs import SolvingSettings
+from equipoise.cli.options import Given, OptionsOf, Overwrite
 from equipoise.cli.outputs import refuse_existing
 from equipoise.cli.tables import require_convergence, restoration_table
-from equipoise.cli.values import allow_working_folder, is_typed, mask_text, one_of
+from equipoise.cli.values import is_typed
 from equipoise.errors import UsageError
+from equipoise.settings.setting import OUTPUT, PROBLEM
+from equipoise.settings.task import Task
 
 if TYPE_CHECKING:
     from equipoise.cli.restoring import Restored
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 def reconstruct(
     context: typer.Context,
+    *,
     images: Annotated[
         list[Path],
         typer.Argument(metavar="IMAGE", help="PNG, JPEG, TIFF or NPY files.", show_default=False),
@@ -31,73 +34,39 @@ def reconstruct(
         typer.Option(
             metavar="FILE.safetensors",
             help="What 'equipoise train' wrote.",
-            rich_help_panel=options.PROBLEM,
+            rich_help_panel=PROBLEM,
             show_default=False,
         ),
     ],
-    task: options.Task = None,
+    problem: Annotated[Given, OptionsOf(Task)],
     simulate: Annotated[
         bool,
         typer.Option(
             "--simulate",
             help="Take the images as the truth: degrade them (noise, mask, blur), restore them, "
             "show the PSNR before and after.",
-            rich_help_panel=options.PROBLEM,
+            rich_help_panel=PROBLEM,
         ),
     ] = False,
-    noise: options.Noise = None,
-    mask: options.Mask = None,
-    mask_fraction: options.MaskFraction = None,
-    kernel: options.Kernel = None,
-    angles: options.Angles = None,
     padding: Annotated[
         str,
         typer.Option(
             metavar="circular|valid",
             help="deblur: the blur wraps around, or (as in a camera) mixes in what lies outside; "
             "the restored image is then larger by the kernel's size minus 1.",
-            rich_help_panel=options.PROBLEM,
+            rich_help_panel=PROBLEM,
         ),
     ] = "circular",
-    physics: options.Physics = None,
-    alpha: Annotated[
-        float,
-        typer.Option(
-            metavar="A",
-            help="Strength relative to what was learned; above 1 smooths more.",
-            rich_help_panel=options.SOLVING,
-        ),
-    ] = 1.0,
-    tolerance: Annotated[
-        float,
-        typer.Option(
-            metavar="T",
-            help="Residual of the equation, relative to its scale.",
-            rich_help_panel=options.SOLVING,
-        ),
-    ] = 2e-4,
-    max_evaluations: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Limit of evaluations of the equation per image.",
-            rich_help_panel=options.SOLVING,
-        ),
-    ] = 3000,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
+    solving: Annotated[Given, OptionsOf(SolvingSettings)],
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
             help="Where restored images go. Default: next to each image.",
-            rich_help_panel=options.OUTPUT,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    overwrite: options.Overwrite = False,
-    config: options.Config = None,
-    debug: options.Debug = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Restore images; report residual, error bound where one holds, and evaluations.
 
@@ -107,54 +76,44 @@ def reconstruct(
 
     Exit code 4 if an image did not converge; it is written all the same.
     """
-    with plain_errors(debug):
-        if is_typed(context, "noise") and not simulate:
-            raise UsageError(
-                "--noise is for --simulate; for measured images change --alpha, the strength."
-            )
-        masks = one_of(context, mask=mask, mask_fraction=mask_fraction)
-        if physics is not None:
-            allow_working_folder()
-
-        from equipoise.cli.restoring import Restorer, known_padding, plan_jobs, require_known_mask
-        from equipoise.cli.tasks import TaskOptions, choose_task
-        from equipoise.problems.pose import choose_device
-        from equipoise.reconstructor import EquilibriumReconstructor, SolveOptions
-        from equipoise.regularizers import load_regularizer
-
-        where = choose_device(device)
-        regularizer, record = load_regularizer(weights, where)
-        chosen = choose_task(
-            TaskOptions.from_record(record),
-            task=task,
-            noise=noise,
-            mask=mask_text(**masks),
-            kernel=kernel,
-            physics=physics,
-            angles=angles,
+    if is_typed(context, "noise") and not simulate:
+        raise UsageError(
+            "--noise is for --simulate; for measured images change --alpha, the strength."
         )
-        require_known_mask(chosen, simulate)
-        jobs = plan_jobs(images, out, simulate)
-        refuse_existing([path for job in jobs for path in job.outputs], overwrite)
-        limits = SolveOptions(tolerance=tolerance, max_evaluations=max_evaluations)
-        restorer = Restorer(
-            model=EquilibriumReconstructor(regularizer, alpha, options=limits).to(where),
-            task=chosen,
-            padding=known_padding(padding, chosen),
-            simulate=simulate,
-            seed=seed,
-        )
-        rows: list[Restored] = []
-        console = Console()
-        try:
-            with Progress(console=Console(stderr=True)) as bar:
-                tracked = bar.track(jobs, description="Restoring")
-                rows.extend(restorer.restore(job, images) for job in tracked)
-        finally:
-            if rows:
-                console.print(restoration_table(rows))
-                for note in dict.fromkeys(note for row in rows for note in row.notes):
-                    console.print(note, markup=False, soft_wrap=True)
-                place = f"'{out}'" if out else "the folders of the inputs"
-                console.print(f"Restored images in {place}: {len(rows)}.", markup=False)
-        require_convergence(rows)
+
+    from equipoise.cli.restoring import Restorer, known_padding, plan_jobs, require_known_mask
+    from equipoise.cli.tasks import choose_task
+    from equipoise.problems.pose import choose_device
+    from equipoise.problems.records import recorded_task
+    from equipoise.reconstructor import EquilibriumReconstructor, SolveOptions
+    from equipoise.regularizers import load_regularizer
+
+    chosen = SolvingSettings(**solving)
+    where = choose_device(chosen.device)
+    regularizer, record = load_regularizer(weights, where)
+    restored = choose_task(recorded_task(record), problem)
+    require_known_mask(restored, simulate)
+    jobs = plan_jobs(images, out, simulate)
+    refuse_existing([path for job in jobs for path in job.outputs], overwrite)
+    limits = SolveOptions(tolerance=chosen.tolerance, max_evaluations=chosen.max_evaluations)
+    restorer = Restorer(
+        model=EquilibriumReconstructor(regularizer, chosen.alpha, options=limits).to(where),
+        task=restored,
+        padding=known_padding(padding, restored),
+        simulate=simulate,
+        seed=chosen.seed,
+    )
+    rows: list[Restored] = []
+    console = Console()
+    try:
+        with Progress(console=Console(stderr=True)) as bar:
+            tracked = bar.track(jobs, description="Restoring")
+            rows.extend(restorer.restore(job, images) for job in tracked)
+    finally:
+        if rows:
+            console.print(restoration_table(rows))
+            for note in dict.fromkeys(note for row in rows for note in row.notes):
+                console.print(note, markup=False, soft_wrap=True)
+            place = f"'{out}'" if out else "the folders of the inputs"
+            console.print(f"Restored images in {place}: {len(rows)}.", markup=False)
+    require_convergence(rows)

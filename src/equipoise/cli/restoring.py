@@ -9,15 +9,16 @@ from typing import cast, get_args
 import torch
 from torch import Tensor
 
-from equipoise.cli.tasks import TaskOptions
 from equipoise.errors import InputError, UnknownNameError, UsageError
 from equipoise.images import Image, lossless_name, read_image, write_image
 from equipoise.metrics import psnr
 from equipoise.problems import FixedMask, Problem
+from equipoise.problems.pose import pose
 from equipoise.problems.problem import Shape
 from equipoise.problems.tasks import Padding
 from equipoise.problems.tomography import image_side
 from equipoise.reconstructor import EquilibriumReconstructor
+from equipoise.settings.task import Task
 from equipoise.status import Status
 
 
@@ -81,7 +82,7 @@ class Restorer:
     """
 
     model: EquilibriumReconstructor
-    task: TaskOptions
+    task: Task
     padding: Padding
     simulate: bool
     seed: int
@@ -117,7 +118,7 @@ class Restorer:
         solution = self.model.solve(y, problem.physics, start)
         write_image(job.restored, _filled(image, solution.x), never=inputs)
         if job.degraded is not None:
-            clipped = self.task.task == "tomography" and image.depth.maximum is not None
+            clipped = self.task.name == "tomography" and image.depth.maximum is not None
             shown = start if clipped else _viewable(y, start)
             write_image(job.degraded, _filled(image, shown), never=inputs)
         bound = solution.error_bound
@@ -136,31 +137,24 @@ class Restorer:
     def _problem(self, file_shape: Shape, source: Path) -> Problem:
         """The problem whose images (or, for measured files, measurements) have the file's shape.
 
-        An operator may shorten the axes (a blur without the border) or divide them (a coarser
-        grid); both are tried.
-
         Raises:
             InputError: if no image shape fits.
         """
         if self._sinograms:
             return self._tomograph(file_shape, source)
         problem = self._posed(file_shape)
-        measured = _measured_shape(problem)
-        if self.simulate or measured == file_shape:
-            return problem
-        for shape in _larger_shapes(file_shape, measured):
-            problem = self._posed(shape)
-            if _measured_shape(problem) == file_shape:
-                return problem
-        raise InputError(
-            f"'{source}' of shape {file_shape} is no measurement of {problem.name}: images of "
-            f"that shape give measurements of shape {measured}."
-        )
+        found = problem if self.simulate else problem.for_measured(file_shape)
+        if found is None:
+            raise InputError(
+                f"'{source}' of shape {file_shape} is no measurement of {problem.name}: images of "
+                f"that shape give measurements of shape {problem.measured_shape}."
+            )
+        return found
 
     @property
     def _sinograms(self) -> bool:
         """Whether the files hold measurements of a tomograph, no images."""
-        return self.task.task == "tomography" and not self.simulate
+        return self.task.name == "tomography" and not self.simulate
 
     def _tomograph(self, file_shape: Shape, source: Path) -> Problem:
         """The tomograph whose measurements have the file's shape; its images are square.
@@ -171,7 +165,7 @@ class Restorer:
         side = image_side(file_shape[1])
         if side is not None:
             problem = self._posed((file_shape[0], side, side))
-            if _measured_shape(problem) == file_shape:
+            if problem.measured_shape == file_shape:
                 return problem
         raise InputError(
             f"'{source}' of shape {file_shape} is no measurement of tomography: its files hold "
@@ -184,7 +178,8 @@ class Restorer:
         return next(self.model.regularizer.parameters(), torch.zeros(()))
 
     def _posed(self, image_shape: Shape) -> Problem:
-        return self.task.problem(
+        return pose(
+            self.task,
             image_shape,
             padding=self.padding,
             seed=self.seed,
@@ -223,20 +218,20 @@ def plan_jobs(images: list[Path], out: Path | None, simulate: bool) -> list[Job]
     return jobs
 
 
-def require_known_mask(task: TaskOptions, simulate: bool) -> None:
+def require_known_mask(task: Task, simulate: bool) -> None:
     """Refuse to guess which pixels of a measured image are known.
 
     Raises:
         UsageError: if the mask is random though the images are measured.
     """
-    if task.task == "inpaint" and not simulate and not isinstance(task.mask, FixedMask):
+    if task.name == "inpaint" and not simulate and not isinstance(task.mask, FixedMask):
         raise UsageError(
             "To restore measured images, say which pixels are known: --mask IMAGE, white where "
             "they are; to try the weights on a clean image, add --simulate."
         )
 
 
-def known_padding(name: str, task: TaskOptions) -> Padding:
+def known_padding(name: str, task: Task) -> Padding:
     """The padding of that name.
 
     Raises:
@@ -245,7 +240,7 @@ def known_padding(name: str, task: TaskOptions) -> Padding:
     """
     if name not in get_args(Padding):
         raise UnknownNameError("padding", name, get_args(Padding))
-    if name != "circular" and task.task != "deblur":
+    if name != "circular" and task.name != "deblur":
         raise UsageError("--padding belongs to --task deblur.")
     return cast(Padding, name)
 
@@ -260,17 +255,3 @@ def _viewable(y: Tensor, start: Tensor) -> Tensor:
     """The measurement if it is an image, otherwise the starting point made of it."""
     like_an_image = y.dim() == 4 and y.shape[1] == start.shape[1] and not y.is_complex()
     return y if like_an_image else start
-
-
-def _measured_shape(problem: Problem) -> Shape:
-    x = torch.zeros((1, *problem.image_shape), dtype=problem.dtype, device=problem.device)
-    with torch.no_grad():
-        return tuple(problem.physics.A(x).shape[1:])
-
-
-def _larger_shapes(file_shape: Shape, measured: Shape) -> list[Shape]:
-    """Image shapes of which ``file_shape`` may be the measurement, given one example."""
-    if len(measured) != len(file_shape) or not all(measured):
-        return []
-    pairs = list(zip(file_shape, measured, strict=True))
-    return [tuple(2 * f - m for f, m in pairs), tuple(round(f * f / m) for f, m in pairs)]

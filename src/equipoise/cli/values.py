@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from equipoise.errors import UsageError
+from equipoise.settings.setting import flag
 
 _DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(s|sec|m|min|h)?\s*", re.IGNORECASE)
 _SECONDS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -81,8 +82,10 @@ def one_of(context: typer.Context, **given: Any) -> dict[str, Any]:
     typed = [name for name in used if is_typed(context, name)]
     keep = typed or used
     if len(keep) > 1:
-        options = " and ".join("--" + name.replace("_", "-") for name in keep)
+        options = " and ".join(flag(name) for name in keep)
         raise UsageError(f"{options} exclude each other; give one of them.")
+    lost = [name for name in used if name not in keep]
+    context.params.update(dict.fromkeys(lost))  # for whoever writes down the command
     return {name: value if name in keep else None for name, value in given.items()}
 
 
@@ -114,9 +117,16 @@ def typed_command(context: typer.Context) -> str:
     return shlex.join(words)
 
 
-def mask_text(mask: str | None, mask_fraction: float | None) -> str | None:
-    """What ``--mask`` or ``--mask-fraction`` said, as one text."""
-    return mask if mask_fraction is None else repr(mask_fraction)
+def limited(given: dict[str, Any]) -> dict[str, Any]:
+    """Training settings with a time budget in seconds, which alone then ends training.
+
+    Raises:
+        UsageError: if the budget is no duration.
+    """
+    seconds = duration(given.get("time_budget"))
+    if seconds is None:
+        return given
+    return {**given, "time_budget": seconds, "steps": UNLIMITED_STEPS}
 
 
 def allow_working_folder() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast, get_args
 
-from equipoise.compare.records import Method
 from equipoise.errors import UnknownNameError, UsageError
-from equipoise.learn.settings import Mode
+from equipoise.settings.training import Mode
+
+Method = Literal[
+    "bilevel", "equilibrium", "jacobian-free", "unrolled", "source-condition", "tv", "tikhonov"
+]
 
 #: Filters of the convolutional pair and their side: 24 is every zero-mean cosine atom of 5 x 5.
 FILTERS, KERNEL = 24, 5

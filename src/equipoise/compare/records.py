@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-Method = Literal[
-    "bilevel", "equilibrium", "jacobian-free", "unrolled", "source-condition", "tv", "tikhonov"
-]
+from equipoise.compare.methods import Method
 
 Array = NDArray[np.floating]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from typing import Protocol
 
@@ -25,12 +24,14 @@ from equipoise.compare.settings import CompareSettings
 from equipoise.environment import environment
 from equipoise.errors import ConvergenceError
 from equipoise.learn import Progress, TrainingResult, TrainSettings, learn, make_validation
-from equipoise.learn.rates import usual_learning_rate, usual_validation_interval
+from equipoise.learn.rates import suited
 from equipoise.learn.recipe import VALIDATION_SEED
 from equipoise.modes import learning_verb
-from equipoise.problems import DataSplit, Problem, kernel_from_text, mask_from_text
-from equipoise.problems.pose import OWN, choose_device, images_of, pose
+from equipoise.problems import DataSplit, Problem
+from equipoise.problems.pose import choose_device, images_of, pose
 from equipoise.regularizers import Regularizer, build
+from equipoise.settings.task import OWN, Task
+from equipoise.settings.training import LearningSettings, Mode
 
 #: Baselines are solved in float64 to this relative residual.
 BASELINE_TOLERANCE = 1e-5
@@ -63,7 +64,12 @@ class Silence:
 
 
 @learning_verb
-def run_comparison(settings: CompareSettings, *, observer: Observer | None = None) -> Comparison:
+def run_comparison(
+    settings: CompareSettings,
+    *,
+    observer: Observer | None = None,
+    command: str = "run_comparison(settings)",
+) -> Comparison:
     """Compare ways of learning a regulariser on the user's own problem.
 
     Training, validation and test photographs are disjoint; every method sees the same
@@ -73,6 +79,7 @@ def run_comparison(settings: CompareSettings, *, observer: Observer | None = Non
     Args:
         settings: what is compared, on what, for how long.
         observer: told of every run and every training step.
+        command: what asked for it, for page and ``summary.json``.
 
     Returns:
         Everything that the page and ``summary.json`` show.
@@ -92,43 +99,35 @@ def run_comparison(settings: CompareSettings, *, observer: Observer | None = Non
         settings=settings.model_dump(mode="json"),
         environment=environment(device),
         seconds=time.perf_counter() - started,
-        command=command_line(settings),
+        command=command,
     )
 
 
 def _run_task(
-    task: str, settings: CompareSettings, images: DataSplit, device: torch.device, watch: Observer
+    task: Task, settings: CompareSettings, images: DataSplit, device: torch.device, watch: Observer
 ) -> TaskResult:
-    side, mask, kernel = settings.crop, settings.mask, settings.kernel
-    problem = pose(
-        task,
-        (images.channels, side, side),
-        noise=settings.noise,
-        mask=mask_from_text(mask, settings.seed) if mask and task == "inpaint" else None,
-        kernel=kernel_from_text(kernel) if kernel and task == "deblur" else None,
-        angles=settings.angles if task == "tomography" else None,
-        physics=settings.physics if task == OWN else None,
-        seed=settings.seed,
-        device=device,
-    )
+    shape = (images.channels, settings.crop, settings.crop)
+    problem = pose(task, shape, seed=settings.seed, device=device)
     methods = specs(settings.methods, settings.regularizers)
-    if task == OWN and any(spec.mode is None for spec in methods):
+    if task.name == OWN and any(spec.mode is None for spec in methods):
         problem.with_dtype(torch.float64)  # refused now, if at all, and not after other methods
     tests = measure_tests(problem, images.test, settings.seed)
     runs, notes, failures = [], list(problem.notes), []
     for spec in methods:
         if spec.mode is None:
-            watch.started(task, spec.label, 0)
-            result, note = _baseline(spec, task, problem, settings, images, tests)
+            watch.started(task.name, spec.label, 0)
+            result, note = _baseline(spec, task.name, problem, settings, images, tests)
             notes.append(note)
             watch.finished(result.summary)
             runs.append(result)
             continue
         for seed in range(settings.seed, settings.seed + settings.seeds):
-            training = _training(spec, settings, seed)
-            watch.started(task, spec.label, training.total_steps)
+            training = _training(spec, spec.mode, settings, seed)
+            watch.started(task.name, spec.label, training.total_steps)
             try:
-                result = _learned(spec, task, problem, settings, training, images, tests, watch)
+                result = _learned(
+                    spec, task.name, problem, settings, training, images, tests, watch
+                )
             except ConvergenceError as error:  # the other methods' results are not lost
                 failures.append(f"{spec.label}, seed {seed}: no result. {error}")
                 continue
@@ -137,7 +136,7 @@ def _run_task(
     if not runs:
         raise ConvergenceError(" ".join(failures))
     return TaskResult(
-        task=task,
+        task=task.name,
         description=problem.description,
         truths={test.name: picture(test.truth) for test in tests},
         inputs={test.name: picture(test.degraded) for test in tests},
@@ -197,22 +196,11 @@ def _baseline(
     return RunResult(summary, found.reconstructions, None, found.trace), note
 
 
-def _training(spec: MethodSpec, settings: CompareSettings, seed: int) -> TrainSettings:
-    assert spec.mode is not None
-    return TrainSettings(
-        mode=spec.mode,
-        steps=settings.steps,
-        time_budget=settings.time_budget,
-        seed=seed,
-        batch_size=settings.batch_size,
-        patch_size=settings.patch_size,
-        patches=settings.patches,
-        learning_rate=usual_learning_rate(spec.regularizer),
-        jacobian_penalty=settings.jacobian_penalty,
-        pretrain=settings.pretrain if spec.mode != settings.pretrain else None,
-        pretrain_steps=settings.pretrain_steps,
-        validate_every=usual_validation_interval(spec.mode),
-    )
+def _training(spec: MethodSpec, mode: Mode, settings: CompareSettings, seed: int) -> TrainSettings:
+    shared = settings.model_dump(include=set(LearningSettings.model_fields))
+    if mode == settings.pretrain:  # nothing comes before itself
+        shared["pretrain"] = None
+    return suited(spec.regularizer, mode, {**shared, "seed": seed})
 
 
 def _learned(
@@ -325,44 +313,3 @@ def _curve(result: TrainingResult) -> TrainingCurve:
         loss=np.array(log.loss),
         psnr=values,
     )
-
-
-def command_line(settings: CompareSettings) -> str:
-    """The command that asks for these settings; defaults are left out."""
-    usual = CompareSettings()
-    words = ["equipoise compare"]
-    flags = {
-        "tasks": "--task",
-        "methods": "--methods",
-        "regularizers": "--regularizer",
-        "data": "--data",
-        "noise": "--noise",
-        "mask": "--mask",
-        "kernel": "--kernel",
-        "angles": "--angles",
-        "physics": "--physics",
-        "steps": "--steps",
-        "time_budget": "--time-budget",
-        "pretrain": "--pretrain",
-        "pretrain_steps": "--pretrain-steps",
-        "seed": "--seed",
-        "seeds": "--seeds",
-        "batch_size": "--batch-size",
-        "patch_size": "--patch-size",
-        "patches": "--patches",
-        "jacobian_penalty": "--jacobian-penalty",
-        "crop": "--crop",
-        "validation_crop": "--validation-crop",
-        "device": "--device",
-    }
-    for name, flag in flags.items():
-        value = getattr(settings, name)
-        if value is None or value == getattr(usual, name):
-            continue
-        if name == "steps" and settings.time_budget is not None:
-            continue
-        if name == "tasks" and value == (OWN,):
-            continue
-        text = ",".join(value) if isinstance(value, tuple) else str(value)
-        words.append(f"{flag} {shlex.quote(text)}")
-    return " ".join(words)

@@ -6,7 +6,7 @@ from .log import TrainingResult as TrainingResult
 from .losses import LOSSES as LOSSES
 from .losses import upper_loss as upper_loss
 from .recipe import learn as learn
-from .settings import TrainSettings as TrainSettings
+from .trainer import TrainSettings as TrainSettings
 from .trainer import train as train
 from .validation import Validation as Validation
 from .validation import make_validation as make_validation

@@ -11,12 +11,12 @@ from deepinv.physics import LinearPhysics
 from torch import Tensor
 
 from equipoise.equation import Equation
-from equipoise.learn.settings import TrainSettings
 from equipoise.modes import verb
 from equipoise.problems import Problem, Symmetry, sample_patches, symmetries
 from equipoise.problems.symmetries import inverse, turn
 from equipoise.randomness import normal_like
 from equipoise.regularizers.base import Regularizer
+from equipoise.settings.training import TrainSettings
 
 #: What is kept of a patch's last visit, the most useful first: solution, direction in which its
 #: equation was found least monotone, adjoint solution.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from equipoise.learn.schedules import share_done
-from equipoise.learn.settings import TrainSettings
+from equipoise.settings.training import TrainSettings
 
 #: Share of the time budget after which pretraining ends in any case.
 PRETRAINING_SHARE = 0.5

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from equipoise.learn.settings import SOURCE, Mode, TrainSettings
+from collections.abc import Mapping
+from typing import Any
+
+from equipoise.settings.training import SOURCE, Mode, TrainSettings
 
 #: Pairs carry their scale in the filters and take long steps; the others hold weights, scales and
 #: slopes as logarithms, where a step is a factor.
@@ -36,3 +39,19 @@ def usual_validation_interval(mode: Mode) -> int:
     """
     usual: int = TrainSettings.model_fields["validate_every"].default
     return USUAL_INTERVALS.get(mode, usual)
+
+
+def suited(name: str, mode: Mode, given: Mapping[str, Any]) -> TrainSettings:
+    """Settings of a run with the learning rate and the interval that suit, unless given.
+
+    Args:
+        name: the regulariser's name in the catalogue.
+        mode: way of learning.
+        given: other settings.
+    """
+    usual = {
+        "mode": mode,
+        "learning_rate": usual_learning_rate(name),
+        "validate_every": usual_validation_interval(mode),
+    }
+    return TrainSettings(**{**usual, **given})

@@ -12,13 +12,13 @@ from torch import Tensor
 from equipoise.learn.bank import fill_bank, kept_between_visits
 from equipoise.learn.calibrate import calibrate
 from equipoise.learn.log import Progress, TrainingResult
-from equipoise.learn.settings import TrainSettings
 from equipoise.learn.step import check_mode
 from equipoise.learn.trainer import train
 from equipoise.learn.validation import make_validation
 from equipoise.modes import learning_verb
 from equipoise.problems import Problem
 from equipoise.regularizers import Scaled, build
+from equipoise.settings.training import TrainSettings
 
 #: Offset between the seeds of the training bank and of the validation noise.
 VALIDATION_SEED = 7_001

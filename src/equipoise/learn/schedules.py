@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from equipoise.learn.settings import TrainSettings
+from equipoise.settings.training import TrainSettings
 
 #: Gap that the learning rate's cosine ends at, relative to its start.
 FINAL_RATE = 0.02

@@ -12,13 +12,13 @@ from equipoise.certify.source_condition import SourceSolver
 from equipoise.gram import Gram
 from equipoise.learn.bank import PatchBank
 from equipoise.learn.directions import Directions
-from equipoise.learn.settings import TrainSettings
 from equipoise.learn.strength import Tuned, tune_alpha
 from equipoise.linear import ConjugateGradients
 from equipoise.metrics import pooled_psnr
 from equipoise.problems import Problem
 from equipoise.regularizers import Scaled
 from equipoise.regularizers.base import Regularizer
+from equipoise.settings.training import TrainSettings
 from equipoise.vectors import dot
 
 #: Smallest default beta, relative to ||A||^2.

@@ -21,12 +21,12 @@ from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, UsageError
 from equipoise.learn.bank import PatchBank, Visit, any_direction
 from equipoise.learn.losses import upper_loss
-from equipoise.learn.settings import SOURCE, TrainSettings
 from equipoise.learn.source_condition import SourceLoss
 from equipoise.learn.stability import monotonicity_penalty
 from equipoise.modes import learning_verb
 from equipoise.regularizers import Scaled
 from equipoise.regularizers.base import Regularizer
+from equipoise.settings.training import SOURCE, TrainSettings
 from equipoise.solve import default_solver, solve
 from equipoise.status import LinearSolution, Solution
 from equipoise.vectors import expand, where

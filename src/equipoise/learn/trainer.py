@@ -24,7 +24,6 @@ from equipoise.learn.checkpoint import (
 from equipoise.learn.log import Log, Progress, TrainingResult
 from equipoise.learn.phases import main_phase, pretraining_phase
 from equipoise.learn.schedules import learning_rate_at, minibatch, tolerance_at, turns_at
-from equipoise.learn.settings import SOURCE, TrainSettings
 from equipoise.learn.sketch import agrees, sketch
 from equipoise.learn.source_condition import SourceLoss, fix_size, settle_strength
 from equipoise.learn.stability import hold_uniqueness, restrainable
@@ -38,6 +37,7 @@ from equipoise.learn.validation import Validation
 from equipoise.modes import learning_verb
 from equipoise.regularizers import Scaled
 from equipoise.regularizers.base import Regularizer
+from equipoise.settings.training import SOURCE, TrainSettings
 
 #: What is said of weights whose strength was searched for in vain.
 STRENGTH_AT_LIMIT = (

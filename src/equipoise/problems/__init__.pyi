@@ -20,6 +20,7 @@ from .phantoms import phantoms as phantoms
 from .phantoms import random_ellipses as random_ellipses
 from .phantoms import shepp_logan as shepp_logan
 from .photographs import photographs as photographs
+from .pose import Task as Task
 from .problem import Problem as Problem
 from .symmetries import Symmetry as Symmetry
 from .symmetries import symmetries as symmetries
@@ -29,7 +30,7 @@ from .tasks import denoise as denoise
 from .tasks import from_physics as from_physics
 from .tasks import inpaint as inpaint
 from .tomography import ParallelBeam as ParallelBeam
+from .tomography import Views as Views
 from .tomography import tomography as tomography
+from .tomography import views_from_text as views_from_text
 from .user_physics import load_user_physics as load_user_physics
-from .views import Views as Views
-from .views import views_from_text as views_from_text

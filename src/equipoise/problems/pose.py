@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -10,80 +11,74 @@ from equipoise.errors import UnknownNameError, UsageError
 from equipoise.problems.datasplit import DataSplit
 from equipoise.problems.folders import folder_images
 from equipoise.problems.kernels import Kernel, named_kernel
-from equipoise.problems.masks import Mask, named_mask
+from equipoise.problems.masks import FixedMask, named_mask
 from equipoise.problems.photographs import photographs
 from equipoise.problems.problem import Problem, Shape
 from equipoise.problems.tasks import Padding, deblur, denoise, from_physics, inpaint
 from equipoise.problems.tomography import tomography
 from equipoise.problems.user_physics import load_user_physics
+from equipoise.settings.task import OWN, Content, Task
 
-#: The tasks of the comparison unless others are named: those of Riccio, Ehrhardt and Benning.
-USUAL_TASKS = ("denoise", "inpaint", "deblur")
-#: The tasks that have a name of their own.
-TASKS = (*USUAL_TASKS, "tomography")
-#: Word for a user's own operator.
-OWN = "physics"
 DEVICES = ("auto", "cpu", "cuda")
+
+Held = TypeVar("Held", FixedMask, Kernel)
 
 
 def pose(
-    task: str,
+    task: Task,
     image_shape: Shape,
     *,
-    noise: float | None = None,
-    mask: str | Mask | None = None,
-    kernel: str | Kernel | None = None,
-    angles: str | None = None,
-    unit_size: tuple[int, int] | None = None,
-    physics: str | None = None,
     padding: Padding = "circular",
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
 ) -> Problem:
-    """Pose the problem that a task's name and options mean, for images of one shape.
+    """Pose the problem that a task means, for images of one shape.
 
     No image file is opened: texts are names with numbers, what a file holds is given by content.
-    Only ``physics`` runs code.
+    Only the task's ``physics`` runs code.
 
     Args:
-        task: denoise, inpaint, deblur, tomography, or physics.
+        task: name and options; its mask is a text or a
+            :class:`~equipoise.problems.masks.FixedMask`, its kernel a text or a
+            :class:`~equipoise.problems.kernels.Kernel`.
         image_shape: (C, H, W).
-        noise: standard deviation of the noise; None is the task's own.
-        mask: share of known pixels, ``rows:0.5``, or a mask; None is the task's own.
-        kernel: ``motion:9``, ``gaussian:1.5``, or a kernel; None is the task's own.
-        angles: of tomography, ``30`` or ``60:0-120``; None is the task's own.
-        unit_size: (H, W) of the images for which the tomograph has norm 1; None is their own.
-        physics: ``module:function`` of a user's operator, for the task physics.
         padding: of the blur, circular or valid.
         seed: seed of a random mask.
         dtype: torch.float32 or torch.float64.
         device: where images and physics are.
 
     Raises:
-        UnknownNameError: if there is no such task, mask or kernel.
-        UsageError: if the task physics comes without an operator.
+        UnknownNameError: if there is no such mask or kernel.
+        UsageError: if a mask stands in place of a kernel, or the other way.
+        InputError: if the options do not fit images of that shape.
     """
-    sigma = {} if noise is None else {"sigma": noise}
-    if task == OWN:
-        if physics is None:
-            raise UsageError("The task physics needs your operator: --physics module:function.")
-        name = physics.rpartition(":")[2]
-        factory = load_user_physics(physics)
-        return from_physics(factory, image_shape, **sigma, name=name, dtype=dtype, device=device)
-    if task == "inpaint":
-        known = named_mask(mask, seed) if isinstance(mask, str) else mask or 0.5
+    sigma = {} if task.noise is None else {"sigma": task.noise}
+    if task.name == "inpaint":
+        mask = task.mask or "0.5"
+        known = named_mask(mask, seed) if isinstance(mask, str) else _held(mask, FixedMask)
         return inpaint(image_shape, known, **sigma, seed=seed, dtype=dtype, device=device)
-    if task == "deblur":
-        blur = named_kernel(kernel) if isinstance(kernel, str) else kernel or "motion:9"
+    if task.name == "deblur":
+        kernel = task.kernel or "motion:9"
+        blur = named_kernel(kernel) if isinstance(kernel, str) else _held(kernel, Kernel)
         return deblur(image_shape, blur, **sigma, padding=padding, dtype=dtype, device=device)
-    if task == "tomography":
-        views = "30" if angles is None else angles
-        unit = None if unit_size is None else (unit_size[0], unit_size[1])
+    if task.name == "tomography":
+        views, unit = task.angles or "30", task.unit_size
         return tomography(image_shape, views, **sigma, unit_size=unit, dtype=dtype, device=device)
-    if task == "denoise":
-        return denoise(image_shape, **sigma, dtype=dtype, device=device)
-    raise UnknownNameError("task", task, TASKS)
+    if task.name == OWN:
+        assert task.physics is not None, "checked by the task"
+        name = task.physics.rpartition(":")[2]
+        factory = load_user_physics(task.physics)
+        return from_physics(factory, image_shape, **sigma, name=name, dtype=dtype, device=device)
+    return denoise(image_shape, **sigma, dtype=dtype, device=device)
+
+
+def _held(content: Content, kind: type[Held]) -> Held:
+    if not isinstance(content, kind):
+        raise UsageError(
+            f"The task needs a {kind.__name__}, or a text, got {type(content).__name__}."
+        )
+    return content
 
 
 def images_of(folder: str | None, *, colour: bool = False, crop: int | None = None) -> DataSplit:

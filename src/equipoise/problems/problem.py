@@ -124,6 +124,46 @@ class Problem:
             return self
         return self.rebuild(tuple(image_shape), dtype=self.dtype, device=self.device)
 
+    @property
+    def measured_shape(self) -> Shape:
+        """Shape of one measurement, without the batch axis."""
+        x = torch.zeros((1, *self.image_shape), dtype=self.dtype, device=self.device)
+        with torch.no_grad():
+            return tuple(self.physics.A(x).shape[1:])
+
+    def for_measured(self, shape: Shape) -> Problem | None:
+        """The same problem for the images whose measurements have a shape.
+
+        From images of shape n to measurements of shape m, an operator may shorten the axes (a blur
+        without the border) or divide them (a coarser grid). So, for measurements of shape f, the
+        image shapes n + (f - m) and n f / m are tried.
+
+        Args:
+            shape: of one measurement, without the batch axis.
+
+        Returns:
+            The problem, or None if neither gives such measurements.
+
+        Raises:
+            UsageError: if the problem was made of a physics for one fixed shape.
+        """
+        measured = self.measured_shape
+        if measured == shape:
+            return self
+        if not len(measured) == len(shape) == len(self.image_shape) or not all(measured):
+            return None
+        axes = list(zip(self.image_shape, shape, measured, strict=True))
+        shortened = tuple(n + f - m for n, f, m in axes)
+        divided = tuple(round(n * f / m) for n, f, m in axes)
+        for image_shape in (shortened, divided):
+            try:
+                problem = self.for_shape(image_shape)
+            except InputError:  # the operator does not exist in that shape
+                continue
+            if problem.measured_shape == shape:
+                return problem
+        return None
+
     def with_dtype(self, dtype: torch.dtype) -> Problem:
         """The same problem in another precision.
 

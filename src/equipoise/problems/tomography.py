@@ -22,7 +22,7 @@ from equipoise.problems.problem import (
     fitted,
     noise_words,
 )
-from equipoise.problems.views import Views, views_from_text
+from equipoise.settings.views import Views, views_from_text
 
 #: Height and width of images.
 Size = tuple[int, int]
@@ -57,7 +57,7 @@ def tomography(
         image_shape: (C, H, W); channels are measured one by one. An image that is not square is
             centred in a square of zeros.
         angles: number of directions over 0 to 180 degrees (sparse view); ``"60:0-120"`` for 60
-            over 0 to 120 degrees (limited angle); or :class:`~equipoise.problems.views.Views`.
+            over 0 to 120 degrees (limited angle); or :class:`~equipoise.settings.views.Views`.
         sigma: standard deviation of the noise on the scaled measurements, at least 0. For 30
             directions and photographs in [0, 1] of 128 to 256 pixels' side the measurements have a
             root mean square of 0.5 to 1, so the default is noise of one to two percent.

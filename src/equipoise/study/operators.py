@@ -48,7 +48,7 @@ def operator_by_name(name: str, shape: tuple[int, ...], settings: StudySettings)
     dtype = torch.float64
     if name == OWN:
         assert settings.task is not None, "checked by the settings"
-        problem = pose(**settings.task, image_shape=shape, seed=settings.seed, dtype=dtype)
+        problem = pose(settings.task, shape, seed=settings.seed, dtype=dtype)
     elif name == "inpaint":
         problem = inpaint(shape, 0.5, sigma=0.0, seed=settings.seed, dtype=dtype)
     elif name == "blur":

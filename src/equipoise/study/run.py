@@ -103,7 +103,7 @@ def run_study(
     return StudyRecord(
         study=name,
         title=study.title,
-        settings=settings.model_dump(),
+        settings=settings.model_dump(mode="json"),
         cases=tuple(records),
         versions=versions(),
         seconds=time.perf_counter() - began,

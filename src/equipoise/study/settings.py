@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
+from pydantic import Field, model_validator
 
 from equipoise.errors import UnknownNameError, UsageError
+from equipoise.settings.setting import PROBLEM, SOLVING, Data, Seed, Settings, Shown
+from equipoise.settings.task import Task
 
 #: Physics that are built in.
 PHYSICS = ("inpaint", "blur", "sparse-view", "limited-angle")
@@ -18,44 +20,41 @@ REGULARIZERS = ("tikhonov", "crr", "contractive", "network")
 LOADED = "weights"
 
 
-class StudySettings(BaseModel):
-    """On what a study runs and how much of it.
+class StudySettings(Settings):
+    """On what a study runs and how much of it."""
 
-    Args:
-        physics: names of :data:`PHYSICS`, ``own`` (that of the weights), or ``module:function``
-            of a user's operator; None takes the study's own choice.
-        regularizers: names of :data:`REGULARIZERS`, or ``weights``; None likewise.
-        weights: weights file of the regulariser ``weights``.
-        task: arguments of :func:`equipoise.problems.pose.pose` for the physics ``own``; a kernel
-            or mask that is given by content is written down as its description.
-        data: folder of images; None takes the embedded photographs and a phantom.
-        size: side of the images in pixels.
-        noise_levels: norms of the noise relative to the norm of the clean data, falling; None
-            takes the study's own.
-        repeats: noise draws (or restarts) of each measurement.
-        seed: seed of everything random.
-        tolerance: residual of every solve relative to its scale and to alpha: where A sees
-            nothing, all of E is ``alpha R``.
-        max_evaluations: limit of evaluations of every solve.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    physics: tuple[str, ...] | None = None
-    regularizers: tuple[str, ...] | None = None
-    weights: str | None = None
-    task: dict[str, Any] | None = None
-    data: str | None = None
-    size: int = Field(32, ge=8)
-    noise_levels: tuple[float, ...] | None = None
-    repeats: int = Field(3, ge=2)
-    seed: int = Field(0, ge=0)
+    physics: Annotated[
+        tuple[str, ...] | None,
+        Shown("A,B", PROBLEM, default="all four; with --weights or --task its own"),
+    ] = Field(None, description=f"Any of {', '.join(PHYSICS)}; or MODULE:FUNCTION, your own.")
+    regularizers: Annotated[
+        tuple[str, ...] | None,
+        Shown(
+            "A,B",
+            PROBLEM,
+            name="regularizer",
+            default="those of the study; with --weights that one",
+        ),
+    ] = Field(None, description=f"Any of {', '.join(REGULARIZERS)} (built in), {LOADED}.")
+    weights: Annotated[str | None, Shown("FILE.safetensors", PROBLEM)] = None
+    """What 'equipoise train' wrote: your R, and the problem it was trained for."""
+    task: Task | None = None
+    """The problem of the physics ``own``."""
+    data: Data = None
+    size: Annotated[int, Shown("PIXELS", SOLVING)] = Field(32, ge=8)
+    """Side of the images. Up to 48 tomographs are decomposed exactly."""
+    noise_levels: Annotated[
+        tuple[float, ...] | None, Shown("A,B", SOLVING, default="those of the study")
+    ] = None
+    """Norms of the noise relative to the data, for example 0.1,0.01,0.001."""
+    repeats: Annotated[int, Shown("N", SOLVING)] = Field(3, ge=2)
+    """Noise draws (or restarts) of each image."""
+    seed: Seed = 0
     tolerance: float = Field(1e-6, gt=0)
-    max_evaluations: int = Field(5000, ge=1)
-
-    @field_serializer("task")
-    def _described(self, task: dict[str, Any] | None) -> dict[str, Any] | None:
-        return task and {key: getattr(value, "description", value) for key, value in task.items()}
+    """Residual of every solve relative to its scale and to alpha: where A sees nothing, all of E is
+    ``alpha R``."""
+    max_evaluations: Annotated[int, Shown("N", SOLVING)] = Field(5000, ge=1)
+    """Limit of evaluations of the equation in each solve."""
 
     @model_validator(mode="after")
     def _known_names(self) -> StudySettings:

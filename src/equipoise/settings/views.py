@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from equipoise.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Parallel projections repeat, mirrored, after half a turn.
 HALF_TURN = 180.0
@@ -56,6 +57,8 @@ class Views:
 
     def degrees(self) -> Tensor:
         """The directions, float64, shape (count,)."""
+        import torch  # not for those who only read a user's word
+
         steps = torch.arange(self.count, dtype=torch.float64)
         return self.start + steps * ((self.stop - self.start) / self.count)
 

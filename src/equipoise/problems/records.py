@@ -1,0 +1,55 @@
+"""What a weights file says of the problem that it was trained for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from equipoise.errors import WeightsError
+from equipoise.problems.kernels import Kernel, kernel_from_tensor
+from equipoise.problems.masks import FixedMask
+from equipoise.settings.task import Task
+
+#: What makes the content of a field from its entries in a record.
+_CONTENTS = {"mask": FixedMask, "kernel": kernel_from_tensor}
+
+
+def task_record(task: Task) -> dict[str, Any]:
+    """The task as a record's entries, JSON-able but for the tensors of kernel and mask."""
+    fields = Task.model_fields.items()
+    return {field.alias or name: _entry(getattr(task, name)) for name, field in fields}
+
+
+def recorded_task(record: Mapping[str, Any]) -> Task | None:
+    """The task in a weights file's record; None if it has none.
+
+    Files of format 1 may name a mask or kernel that they do not hold; the command line refuses
+    that.
+
+    Raises:
+        WeightsError: if it is damaged.
+    """
+    found = record.get("task")
+    if found is None:
+        return None
+    try:
+        held = {
+            name: make(**found[name])
+            for name, make in _CONTENTS.items()
+            if isinstance(found.get(name), dict)
+        }
+        return Task.model_validate({**found, **held})
+    except (TypeError, AttributeError, ValueError) as error:
+        raise WeightsError(
+            "The task in the weights' record is damaged; name it with --task and its options."
+        ) from error
+
+
+def _entry(value: Any) -> Any:
+    if isinstance(value, FixedMask):
+        return {"origin": value.origin, "values": value.values.to("cpu", torch.uint8)}
+    if isinstance(value, Kernel):
+        return {"description": value.description, "values": value.values}
+    return value
