@@ -74,4 +74,5 @@ def test_the_figure_of_the_evaluation_takes_its_limit_from_the_record(tmp_path: 
     assert floor == pytest.approx(1e3 * flops(evaluation.WIDTHS, evaluation.KERNEL, 1024) / 2e9)
     record = example_record("evaluation")
     evaluation.plot(type(record)(**{**vars(record), "tables": tables}), tmp_path / "e.png")
-    assert Image.open(tmp_path / "e.png").size[0] == int(plots.WIDTH * 200)
+    with Image.open(tmp_path / "e.png") as picture:
+        assert picture.size[0] == int(plots.WIDTH * 200)

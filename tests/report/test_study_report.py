@@ -91,7 +91,8 @@ def test_figure_shows_curves_bounds_and_crosses() -> None:
 def test_figures_are_files_of_both_kinds_and_always_the_same(tmp_path: Path) -> None:
     png, svg = save_case_figures(a_case(), tmp_path / "inpaint-1.5")
     assert (png.name, svg.name) == ("inpaint-1.5.png", "inpaint-1.5.svg")
-    assert Image.open(png).size[0] == 750
+    with Image.open(png) as picture:
+        assert picture.size[0] == 750
     before = svg.read_bytes()
     assert ElementTree.fromstring(before).tag.endswith("svg")
     save_case_figures(a_case(), tmp_path / "inpaint-1.5")
