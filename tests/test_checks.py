@@ -13,7 +13,7 @@ from deepinv.physics import Denoising
 from pydantic import ValidationError
 from torch import Tensor
 
-from equipoise.adjointness import check_adjoint
+from equipoise.adjointness import adjoint_defect
 from equipoise.bounds import Kind
 from equipoise.certify.steps import Step
 from equipoise.cli.values import duration
@@ -103,7 +103,7 @@ POSITIVE: dict[str, Use] = {
     "ridge weight": lambda v: ridge(v, 1.0),
     "ridge slope": lambda v: ridge(1.0, v),
     "contraction": lambda v: build("contractive", contraction=v),
-    "adjoint check": lambda v: check_adjoint(Denoising(), SHAPE[1:], tolerance=v),
+    "adjoint check": lambda v: adjoint_defect(Denoising(), SHAPE[1:], tolerance=v),
     "attack": lambda v: attack(equation(1), zero()[:1], v),
     "attack tolerance": lambda v: attack(equation(1), zero()[:1], 1.0, tolerance=v),
     "validation": lambda v: make_validation(

@@ -12,7 +12,7 @@ from deepinv.physics import Blur, BlurFFT, LinearPhysics, Tomography
 from deepinv.physics.forward import adjoint_function
 from torch import Tensor
 
-from equipoise.adjointness import check_adjoint
+from equipoise.adjointness import adjoint_defect
 from equipoise.conversion import in_double, in_precision
 from equipoise.errors import InputError
 from equipoise.learn import TrainSettings, learn
@@ -129,13 +129,13 @@ def test_a_physics_of_float32_works_in_float64(name: str) -> None:
     made = SINGLE[name]()
     single = from_physics(lambda shape: made, SHAPE, sigma=0.1)
     double = single.with_dtype(torch.float64)
-    assert check_adjoint(double.physics, SHAPE, torch.float64) < 1e-14
+    assert adjoint_defect(double.physics, SHAPE, torch.float64) < 1e-14
     result = double.physics.A(images(torch.float64))
     assert result.dtype == torch.float64
     plain = single.physics.A(images(torch.float32))
     assert plain.dtype == torch.float32
     torch.testing.assert_close(result, plain.double(), rtol=1e-5, atol=1e-5)
-    assert check_adjoint(single.physics, SHAPE, torch.float32) < 1e-6
+    assert adjoint_defect(single.physics, SHAPE, torch.float32) < 1e-6
 
 
 @pytest.mark.parametrize("name", SINGLE)

@@ -17,7 +17,7 @@ from equipoise import (
     TrainSettings,
     UsageError,
 )
-from equipoise.adjointness import check_adjoint
+from equipoise.adjointness import adjoint_defect
 from equipoise.certify import certify, error_bound
 from equipoise.data_term import data_term
 from equipoise.learn import learn
@@ -26,7 +26,7 @@ from equipoise.regularizers import Tikhonov
 from equipoise.solve import solve
 from equipoise.stacked import JoinedPhysics, StackedDataTerm, joined
 from equipoise.testing import dense_physics, dense_products
-from small_problems import dense, field, image_shape, measure, normal, physics
+from small_problems import field, image_shape, measure, normal, physics
 
 SHAPE = image_shape("circular")
 PARTS = ("inpaint", "valid", "mixing")
@@ -177,7 +177,7 @@ class Fourier(LinearPhysics):
 
 def test_complex_parts_keep_inner_products() -> None:
     problem = from_physics(stack(Fourier(), Denoising()), SHAPE, sigma=0.5, dtype=torch.float64)
-    assert check_adjoint(problem.physics, SHAPE, torch.float64) < 1e-13
+    assert adjoint_defect(problem.physics, SHAPE, torch.float64) < 1e-13
     x = normal(2, *SHAPE)
     y = problem.physics.A(x)
     assert isinstance(problem.physics, JoinedPhysics)

@@ -46,7 +46,7 @@ class Pairings:
 
     @property
     def defect(self) -> float:
-        """By how much A' misses the adjoint, of the worst sample, see :func:`check_adjoint`."""
+        """By how much A' misses the adjoint, of the worst sample, see :func:`adjoint_defect`."""
         missed = (self.forward - self.backward).square().sum(0)
         ratio = (missed / self.sizes[1].sum(0)).sqrt()
         return float(torch.where(missed == 0, 0.0, ratio).max())
@@ -96,7 +96,7 @@ class Checked:
 
 
 @verb
-def check_adjoint(
+def adjoint_defect(
     physics: LinearPhysics,
     image_shape: tuple[int, ...],
     dtype: torch.dtype = torch.float32,
@@ -148,7 +148,7 @@ def checked(physics: LinearPhysics, image: Tensor) -> Checked:
             Where every sample has an operator of its own, B is their number.
 
     Raises:
-        AdjointError: if ``A_adjoint`` is not the adjoint of ``A``, see :func:`check_adjoint`.
+        AdjointError: if ``A_adjoint`` is not the adjoint of ``A``, see :func:`adjoint_defect`.
     """
     state, known = _memory(physics).content
     found = known.get(_kind(image)) if state is not None and state.holds() else None

@@ -14,8 +14,8 @@ from equipoise.errors import AdjointError, InputError, UsageError
 from equipoise.problems import (
     ParallelBeam,
     Views,
+    adjoint_defect,
     centre_crop,
-    check_adjoint,
     photographs,
     shepp_logan,
     tomography,
@@ -45,7 +45,7 @@ def test_the_adjoint_is_the_transposed_matrix_and_the_norm_is_one(
 ) -> None:
     physics = tomography(shape, angles, dtype=torch.float64).physics
     assert isinstance(physics, ParallelBeam)
-    assert check_adjoint(physics, shape, torch.float64) < 1e-14
+    assert adjoint_defect(physics, shape, torch.float64) < 1e-14
     dense = matrix(physics, *shape[1:])
     y = physics.A(normal(3, *shape))
     expected = (y.flatten(2) @ dense).reshape(3, *shape)
@@ -118,13 +118,13 @@ def test_the_inexact_adjoint_is_refused() -> None:
     assert isinstance(physics, ParallelBeam)
     physics.rays.adjoint_via_backprop = False
     with pytest.raises(AdjointError, match="adjoint_via_backprop"):
-        check_adjoint(physics, (1, 16, 16), torch.float64)
+        adjoint_defect(physics, (1, 16, 16), torch.float64)
 
 
 def test_precisions_agree() -> None:
     single, double = (tomography((1, 24, 24), dtype=t) for t in (torch.float32, torch.float64))
     assert single.physics.scale == double.physics.scale
-    assert check_adjoint(single.physics, (1, 24, 24)) < 1e-5
+    assert adjoint_defect(single.physics, (1, 24, 24)) < 1e-5
     x = torch.rand(2, 1, 24, 24, generator=torch.Generator().manual_seed(1))
     y = single.measure(x, torch.Generator().manual_seed(0))
     z = double.measure(x.double(), torch.Generator().manual_seed(0))
@@ -138,8 +138,8 @@ def test_converting_the_physics_keeps_it_adjoint() -> None:
     physics = tomography((1, 12, 12), 5).physics
     physics.A_adjoint(physics.A(torch.ones(1, 1, 12, 12)))
     double = copy.deepcopy(physics).to(torch.float64)
-    assert check_adjoint(double, (1, 12, 12), torch.float64) < 1e-13
-    assert check_adjoint(physics, (1, 12, 12)) < 1e-5
+    assert adjoint_defect(double, (1, 12, 12), torch.float64) < 1e-13
+    assert adjoint_defect(physics, (1, 12, 12)) < 1e-5
 
 
 def test_two_builds_are_equal() -> None:

@@ -24,7 +24,7 @@ from .pose import Task as Task
 from .problem import Problem as Problem
 from .symmetries import Symmetry as Symmetry
 from .symmetries import symmetries as symmetries
-from .tasks import check_adjoint as check_adjoint
+from .tasks import adjoint_defect as adjoint_defect
 from .tasks import deblur as deblur
 from .tasks import denoise as denoise
 from .tasks import from_physics as from_physics

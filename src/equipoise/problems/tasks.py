@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from deepinv.physics import Blur, BlurFFT, Denoising, GaussianNoise, Inpainting, LinearPhysics
 from torch import Tensor
 
-from equipoise.adjointness import check_adjoint
+from equipoise.adjointness import adjoint_defect
 from equipoise.conversion import in_precision
 from equipoise.errors import InputError, UsageError
 from equipoise.problems.filling import fill_missing
@@ -208,7 +208,7 @@ def from_physics(
     with torch.no_grad():
         built = with_one_measurement(built, torch.zeros((1, *shape), dtype=dtype, device=device))
     built.set_noise_model(GaussianNoise(sigma).to(device))
-    check_adjoint(built, shape, dtype=dtype, device=device)
+    adjoint_defect(built, shape, dtype=dtype, device=device)
     rebuild: Rebuild = partial(from_physics, physics, sigma=sigma, name=name)
     if isinstance(physics, LinearPhysics):
         rebuild = partial(_of_one, built, shape, sigma=sigma, name=name)

@@ -27,7 +27,7 @@ def check_adjoint(
     """Require that a physics is linear and that ``A_adjoint`` is the adjoint of ``A``.
 
     ``<A u, v> = <u, A' v>`` for several pairs of random images and measurements (the real part of
-    the product where measurements are complex), see :func:`equipoise.adjointness.check_adjoint`,
+    the product where measurements are complex), see :func:`equipoise.adjointness.adjoint_defect`,
     which equations apply as they are built; A and A' are linear; a batch gives what its samples
     give one by one.
 
@@ -41,7 +41,7 @@ def check_adjoint(
         AssertionError: naming the clause that is broken, with the measured defect.
     """
     try:
-        adjointness.check_adjoint(physics, tuple(image_shape), dtype, tolerance)
+        adjointness.adjoint_defect(physics, tuple(image_shape), dtype, tolerance)
     except InputError as error:
         raise AssertionError(requirements.clause(str(error).rstrip("."), "Physics")) from error
     limit = adjointness.TOLERANCES[dtype] if tolerance is None else tolerance
