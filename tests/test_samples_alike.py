@@ -15,7 +15,7 @@ from deepinv.physics import (
 )
 from torch import Tensor
 
-from equipoise import data_term as data_terms
+from equipoise import gram
 from equipoise.certify import certify, physics_constants
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
@@ -231,7 +231,7 @@ def test_the_question_is_asked_late_and_once(monkeypatch: pytest.MonkeyPatch) ->
         asked.append(len(y))
         return treats_samples_alike(operator, image, y)
 
-    monkeypatch.setattr(data_terms, "treats_samples_alike", watch)
+    monkeypatch.setattr(gram, "treats_samples_alike", watch)
     operator = physics("mixing")
     y = measure(operator, (4, *image_shape("mixing")))
     equation = Equation(operator, y, Tikhonov(), 0.1)
@@ -271,7 +271,7 @@ def test_a_likelihood_hands_on_what_was_asked(monkeypatch: pytest.MonkeyPatch) -
     y = operator.A(0.5 + torch.rand(3, 1, 5, 6, dtype=torch.float64))
     first = Equation(operator, y, Tikhonov(), 0.1, PoissonLikelihood(bkg=0.1))
     assert first.data.gram.alike
-    monkeypatch.setattr(data_terms, "treats_samples_alike", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(gram, "treats_samples_alike", lambda *_: pytest.fail("asked again"))
     assert first.with_measurements(y[:2]).select(torch.tensor([0])) is not None
 
 
@@ -360,6 +360,5 @@ def test_a_noise_level_may_be_a_tensor_and_learned() -> None:
     ],
 )
 def test_noise_levels_that_are_none(sigma: Tensor, words: str) -> None:
-    equation = Equation(Denoising(), normal(2, 1, 4, 4), Tikhonov(), 0.1, L2(sigma=sigma))
     with pytest.raises(InputError, match=words):
-        solve(equation, equation.adjoint_data)
+        Equation(Denoising(), normal(2, 1, 4, 4), Tikhonov(), 0.1, L2(sigma=sigma))

@@ -24,8 +24,8 @@ ALPHA = torch.linspace(0, 1, 400).reshape(1, 20, 20)
 
 #: What restoring an image does not need, of ours and of others.
 NEEDLESS = (
-    *("equipoise.certify", "equipoise.compare", "equipoise.learn", "equipoise.report"),
-    *("equipoise.study", "equipoise.testing"),
+    *("equipoise.certify", "equipoise.compare.run", "equipoise.learn", "equipoise.report"),
+    *("equipoise.study.run", "equipoise.testing"),
     *(
         "imagecodecs",
         "matplotlib",
