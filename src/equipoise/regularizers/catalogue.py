@@ -3,41 +3,30 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from equipoise.errors import UnknownNameError, UsageError
-from equipoise.regularizers.base import Regularizer, Sum
-from equipoise.regularizers.classical import SmoothedTotalVariation, Tikhonov
-from equipoise.regularizers.contractive import ContractiveResidual
-from equipoise.regularizers.experts import FieldsOfExperts
-from equipoise.regularizers.pairs import (
-    DenseTiedPair,
-    DenseUntiedPair,
-    TiedConvPair,
-    UntiedConvPair,
-)
-from equipoise.regularizers.ridge import RidgeRegularizer
-from equipoise.regularizers.scaled import Scaled
+from equipoise.regularizers.base import Regularizer
 
-#: Every class that has a name, by it.
-CLASSES: dict[str, type[Regularizer]] = {
-    str(cls.catalogue_name): cls
-    for cls in (
-        ContractiveResidual,
-        DenseTiedPair,
-        DenseUntiedPair,
-        FieldsOfExperts,
-        RidgeRegularizer,
-        Scaled,
-        SmoothedTotalVariation,
-        Sum,
-        TiedConvPair,
-        Tikhonov,
-        UntiedConvPair,
-    )
-}
+
+def _classes() -> dict[str, type[Regularizer]]:
+    """Every regulariser in the modules beside this one that has a name."""
+    found: dict[str, type[Regularizer]] = {}
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if module.name in ("catalogue", "io"):
+            continue
+        for cls in vars(importlib.import_module(f"{__package__}.{module.name}")).values():
+            if isinstance(cls, type) and issubclass(cls, Regularizer) and cls.catalogue_name:
+                found[cls.catalogue_name] = cls
+    return found
+
+
+CLASSES = _classes()
 
 #: Name -> another name with an argument fixed.
 _PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
