@@ -138,8 +138,8 @@ class DataTerm:
         calculus, weight = self.gram.calculus, self.weight
         if calculus is None or (isinstance(weight, Tensor) and len(weight) > 1):
             return None
-        scale = float(weight)
-        return lambda v: calculus.apply(lambda s, shift: 1.0 / (scale * s.square() + shift), v, c)
+        physics, shifted = calculus.physics, float(weight) * calculus.values.square() + c
+        return lambda v: physics.V(physics.V_adjoint(v) / shifted)
 
     def at(self, keep: Tensor) -> DataTerm | None:
         """The same term for some of the samples; None if A does not treat all samples alike."""

@@ -183,3 +183,20 @@ def test_published_weights(name: str, potential: float, norm: float, dtype: torc
     value, field = ridge.frozen().potential_and_value(x)
     assert float(value) == pytest.approx(potential, abs=6e-5)
     assert float(field.norm()) == pytest.approx(norm, abs=6e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "crr",
+            ["operator.layers.0", "operator.layers.1", "profile.log_scale", "profile.log_slope"],
+        ),
+        ("fields-of-experts", ["operator.layers.0", "profile.log_weight"]),
+        ("untied-conv", ["bias", "mean.layers.0", "difference.layers.0"]),
+    ],
+)
+def test_parameters_keep_the_order_in_which_checkpoints_hold_their_moments(
+    name: str, expected: list[str]
+) -> None:
+    assert [parameter for parameter, _ in build(name).named_parameters()] == expected

@@ -26,16 +26,12 @@ _WHY = "curvature of the potentials and the norm of the filters"
 
 
 class TwoLayer(Regularizer):
-    """``R(x) = L^T s(K x + b)`` with K and L of one kind.
+    """``R(x) = L^T s(K x + b)`` with K and L of one kind."""
 
-    Args:
-        profile: the potential psi of ``s = psi'``, per feature channel.
-        bias: b, shape (features,), or None.
-    """
-
-    def __init__(self, profile: Profile, bias: nn.Parameter | None) -> None:
-        super().__init__()
-        self.profile, self.bias = profile, bias
+    #: The potential psi of ``s = psi'``, per feature channel.
+    profile: Profile
+    #: b, shape (features,), or None.
+    bias: nn.Parameter | None
 
     @property
     @abstractmethod
@@ -74,8 +70,8 @@ class AnalysisRegularizer(TwoLayer):
     def __init__(
         self, operator: AnalysisOperator, profile: Profile, bias: nn.Parameter | None = None
     ) -> None:
-        super().__init__(profile, bias)
-        self.operator = operator
+        super().__init__()
+        self.operator, self.profile, self.bias = operator, profile, bias
 
     @property
     def kind(self) -> AnalysisOperator:
@@ -141,8 +137,8 @@ class UntiedRegularizer(TwoLayer):
         profile: Profile,
         bias: nn.Parameter,
     ) -> None:
-        super().__init__(profile, bias)
-        self.mean, self.difference = mean, difference
+        super().__init__()
+        self.mean, self.difference, self.profile, self.bias = mean, difference, profile, bias
         with torch.no_grad():
             for parameter in difference.parameters():
                 parameter.zero_()
