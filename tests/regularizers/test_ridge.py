@@ -15,6 +15,7 @@ from torch import Tensor
 
 from equipoise.convolutions.convolution import Padding
 from equipoise.errors import UnknownNameError, UsageError
+from equipoise.regularizers import build
 from equipoise.regularizers.ridge import RidgeRegularizer
 from equipoise.testing.oracles import dense_jacobian, dense_products, directional_difference
 
