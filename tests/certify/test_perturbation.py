@@ -29,6 +29,7 @@ from torch import Tensor
 from equipoise.bounds import Kind
 from equipoise.certify import PairBounds, bregman_pairing, pair_bounds, stability_bounds
 from equipoise.certify.hypotheses import Hypotheses
+from equipoise.certify.point import Point
 from equipoise.conversion import in_precision
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError, UsageError
@@ -96,7 +97,7 @@ def test_lemma_at_any_two_points(case: Instance, spread: float) -> None:
         left = physics.A_adjoint(physics.A(x - z)) + case.alpha * (field(x) - field(z))
         e = left - physics.A_adjoint(u)
     known = Hypotheses(equation)
-    slack = known.rounding(x, known.field(x)) + known.rounding(z, known.field(z))
+    slack = Point(known, x).rounding + Point(known, z).rounding
     check(equation, pair_bounds(equation, x, z, u, e, slack), x, z)
 
 
