@@ -254,9 +254,9 @@ def test_points_of_other_shapes_are_refused() -> None:
     case = Instance("mask", "contractive")
     x, equation = case.truth, case.equation
     for bad in (x[..., :4], x.float(), normal(2, *IMAGE, seed=0)):
-        with pytest.raises(InputError, match="x1 must match the equation's images"):
+        with pytest.raises(InputError, match=r"x1 (has shape|is torch).*the equation's images"):
             stability_bounds(equation, bad, equation, x)
-    with pytest.raises(InputError, match="z has values that are NaN"):
+    with pytest.raises(InputError, match=r"z has values that are NaN"):
         pair_bounds(equation, x, x * torch.nan, case.y, x)
-    with pytest.raises(InputError, match="u must have the shape of the measurements"):
+    with pytest.raises(InputError, match=r"u has shape .* the measurements"):
         pair_bounds(equation, x, x, case.y[..., :4], x)

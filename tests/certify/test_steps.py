@@ -45,8 +45,7 @@ DECOMPOSABLE = ("denoise", "mask", "blur", "ill")
 
 
 def answers(equation: Equation) -> dict[str, Statement]:
-    invertible = equation.data.shifted_inverse(1.0) is not None
-    found = solving_section(Hypotheses(equation), invertible=invertible)
+    found = solving_section(Hypotheses(equation))
     return {statement.name: statement for statement in found.statements}
 
 

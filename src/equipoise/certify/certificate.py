@@ -64,23 +64,23 @@ def certify(
     if probes < 2:
         raise UsageError(f"A standard error needs at least 2 probes, got {probes}.")
     known = Hypotheses(equation)
+    here = None if x is None else Point(known, x)
+    there = None if truth is None else Point(known, truth, "truth")
     physics = physics_constants(equation, seed=seed)
     image = equation.adjoint_data if x is None else x
     field = regularizer_constants(equation.regularizer, image, probes=probes, seed=seed)
-    invertible = equation.data.shifted_inverse(1.0) is not None
     sections = [
         constants_section(physics, field, equation.traits),
         existence_section(known),
-        solving_section(known, invertible=invertible),
+        solving_section(known),
         stability_section(known),
     ]
-    if x is not None:
-        sections.append(Section("A posteriori", posterior_statements(Point(known, x))))
-    if truth is not None:
-        point = Point(known, truth, "truth")
-        delta = _noise(point, noise_norm)
-        sections.append(Section("Lower bound", lower_bound_statements(point, delta)))
-        sections.append(Section("Source condition", source_statements(point, delta)))
+    if here is not None:
+        sections.append(Section("A posteriori", posterior_statements(here)))
+    if there is not None:
+        delta = _noise(there, noise_norm)
+        sections.append(Section("Lower bound", lower_bound_statements(there, delta)))
+        sections.append(Section("Source condition", source_statements(there, delta)))
     return Certificate(_subject(known), tuple(sections))
 
 

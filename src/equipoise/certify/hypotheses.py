@@ -14,9 +14,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from equipoise.bounds import Bound, Kind, inflate
-from equipoise.certify.constants import modulus_from_traits
+from equipoise.bounds import Bound, Kind
+from equipoise.certify.constants import lipschitz_from_traits, modulus_from_traits
 from equipoise.certify.rounding import allowance, length
+from equipoise.checks import require_like
 from equipoise.data_term import DataTerm
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
@@ -113,8 +114,7 @@ class Hypotheses:
     @cached_property
     def lipschitz(self) -> Bound | None:
         """L, at least the Lipschitz constant of R; None where no finite one is known."""
-        bound = self.traits.lipschitz
-        return None if bound is None else _finite(replace(bound, value=inflate(bound.value)))
+        return _finite(lipschitz_from_traits(self.traits))
 
     @property
     def monotone(self) -> bool:
@@ -122,16 +122,15 @@ class Hypotheses:
         return self.mu is not None and self.mu.value >= 0
 
     @cached_property
-    def beta(self) -> Tensor | None:
-        """``alpha mu`` of each sample, or None where mu is unknown."""
-        return None if self.mu is None else self.alpha * self.mu.value
+    def beta(self) -> Tensor:
+        """``alpha mu`` of each sample; needs :attr:`mu`."""
+        assert self.mu is not None
+        return self.alpha * self.mu.value
 
     @property
     def pull(self) -> Bound | None:
         """The smallest ``alpha mu``."""
-        if self.mu is None or self.beta is None:
-            return None
-        return replace(self.mu, value=float(self.beta.min()))
+        return None if self.mu is None else replace(self.mu, value=float(self.beta.min()))
 
     @property
     def m(self) -> Bound | None:
@@ -178,7 +177,7 @@ class Hypotheses:
         """
         if not self.strong:
             raise HypothesisError(f"{self.failure} {self.advice}")
-        return self.low.value + self._required_beta()
+        return self.low.value + self.beta
 
     def gain(self) -> Tensor:
         """``gamma = max s / (s^2 + alpha mu)`` over ``s_- <= s <= s_+`` (theory, Thm 2).
@@ -186,10 +185,9 @@ class Hypotheses:
         The maximum is at ``sqrt(alpha mu)`` clipped to the interval, at s_- for ``mu < 0``. Where
         s_+ is only estimated it is not used. Needs a positive :attr:`m`.
         """
-        beta = self._required_beta()
-        s = beta.clamp_min(0.0).sqrt()
+        s = self.beta.clamp_min(0.0).sqrt()
         s = s.clamp(math.sqrt(self.low.value), math.sqrt(self.proved_high))
-        gain = s / (s.square() + beta)
+        gain = s / (s.square() + self.beta)
         return torch.where(s > 0, gain, 0.0)  # s_- = s_+ = 0: nothing is measured
 
     @property
@@ -209,7 +207,7 @@ class Hypotheses:
         def root(s: Tensor, beta: Tensor) -> Tensor:
             return ((weight * s.square()).clamp_min(low) + beta).rsqrt()
 
-        return length(self.calculus.apply(root, e, self._required_beta()))
+        return length(self.calculus.apply(root, e, self.beta))
 
     def divided(self, e: Tensor, slack: Tensor) -> Tensor:
         """The distance that a perturbation e of the equation can cause, the best of two bounds.
@@ -241,15 +239,10 @@ class Hypotheses:
         """Refuse images that are not those of the equation.
 
         Raises:
-            InputError: naming the image and both shapes or dtypes.
+            InputError: naming the image.
         """
-        like = self.equation.adjoint_data
         for name, image in images.items():
-            if image.shape != like.shape or image.dtype != like.dtype:
-                raise InputError(
-                    f"{name} must match the equation's images, shape {tuple(like.shape)} and "
-                    f"{like.dtype}, got {tuple(image.shape)} and {image.dtype}."
-                )
+            require_like(name, image, self.equation.like, "the equation's images")
             if not bool(torch.isfinite(image).all()):
                 raise InputError(f"{name} has values that are NaN or infinite.")
 
@@ -267,10 +260,6 @@ class Hypotheses:
         if delta.dim() == 1 and len(delta) not in (1, len(self.alpha)):
             raise InputError(f"noise_norm has {len(delta)} entries, for {len(self.alpha)} samples.")
         return delta.to(self.alpha.device).reshape(-1).expand(len(self.alpha))
-
-    def _required_beta(self) -> Tensor:
-        assert self.beta is not None
-        return self.beta
 
 
 def standing(*bounds: Bound | None) -> Kind:

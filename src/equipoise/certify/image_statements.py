@@ -219,13 +219,13 @@ def _rates(truth: Point, element: SourceElement, delta: Tensor) -> list[Statemen
 
 
 def _bias(truth: Point, delta: Tensor) -> list[Statement]:
-    known, mu, beta = truth.known, truth.known.mu, truth.known.beta
-    if mu is None or mu.value <= 0 or beta is None:
+    known, mu = truth.known, truth.known.mu
+    if mu is None or mu.value <= 0:
         words = "No modulus of R is known." if mu is None else f"mu = {mu} is not positive."
         return [topic.fails(words, STRONGER) for topic in (_LOSS, _UPPER)]
     element = bias_element(truth)
     loss = _worst(element.upper)
-    price, bias = text(_worst(beta / known.weight)), text(loss**0.5 / mu.value)
+    price, bias = text(_worst(known.beta / known.weight)), text(loss**0.5 / mu.value)
     words = (
         "min over w of ||R(truth) - A^T w||^2 + beta ||w||^2 with beta = sigma^2 alpha mu = "
         f"{price}; without noise the error is at most sqrt(S_beta) / mu = {bias}."

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.rounding import allowance
-from equipoise.vectors import expand
+from equipoise.vectors import scaled
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +42,9 @@ class Point:
     @cached_property
     def residual(self) -> Tensor:
         """``E(x)``."""
-        alpha = expand(self.known.alpha, self.field).to(self.field.dtype)
         with torch.no_grad():
-            return self.known.equation.data.gradient(self.image) + alpha * self.field
+            slope = self.known.equation.data.gradient(self.image)
+            return slope + scaled(self.known.alpha, self.field)
 
     @cached_property
     def field_rounding(self) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from deepinv.physics import BlurFFT
 from torch import Tensor
 
+from equipoise.certify.constants import real_numbers
 from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.perturbation import PairBounds, combine
 from equipoise.certify.point import Point
@@ -16,7 +17,7 @@ from equipoise.certify.source_condition import SourceElement, source_element
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
 from equipoise.modes import verb
-from equipoise.vectors import expand
+from equipoise.vectors import expand, scaled
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +69,8 @@ def rate_bounds(
     change = known.alpha / known.weight  # in whitened data the element is sigma w
     with torch.no_grad():
         noise = equation.y - equation.physics.A(truth)
-        shift = expand(change, noise).to(noise.real.dtype) * element.w
-    e = at_x.residual - expand(known.alpha, x).to(x.dtype) * element.residual
+        shift = scaled(change, element.w)
+    e = at_x.residual - scaled(known.alpha, element.residual)
     slack = at_x.rounding + _lost(at_truth, element)
     distance = length(x - truth)
     if noise_norm is None:
@@ -181,7 +182,6 @@ def _strong_point(equation: Equation, truth: Tensor) -> Point:
 def bias_element(truth: Point) -> SourceElement:
     """The element at ``beta = alpha mu`` (whitened) of ``R(z)``; needs mu > 0."""
     known = truth.known
-    assert known.beta is not None
     return source_element(known.equation.physics, truth.field, known.beta / known.weight)
 
 
@@ -216,7 +216,6 @@ def _lost(truth: Point, element: SourceElement) -> Tensor:
 def _trace(known: Hypotheses) -> Tensor:
     """``tr(G (G + beta I)^{-1})`` with the whitened G, exactly or from above, shape (B,)."""
     beta, like = known.beta, known.equation.adjoint_data
-    assert beta is not None
     pixels, weight = like[0].numel(), known.weight
 
     def share(s: Tensor, b: Tensor) -> Tensor:
@@ -233,7 +232,6 @@ def _trace(known: Hypotheses) -> Tensor:
         if not coefficients.is_complex() and coefficients[0].numel() == pixels:
             values = calculus.values.double().expand(coefficients.shape)
             return share(values, expand(beta, coefficients)).flatten(1).sum(1)
-    y = known.equation.y
-    rank = min(pixels, y[0].numel() * (2 if y.is_complex() else 1))
+    rank = min(pixels, real_numbers(known.equation.y))
     top = known.proved_high
     return rank * (top / (top + beta) if top < float("inf") else torch.ones_like(beta))

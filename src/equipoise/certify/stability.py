@@ -44,13 +44,14 @@ def stability_section(known: Hypotheses) -> Section:
     Args:
         known: the constants of the equation.
     """
+    gamma = norm_constant(known)
     return Section(
         "Stability",
         (
             _state(
                 _NORM,
                 known,
-                norm_constant(known),
+                gamma,
                 "A change of the data moves the equilibrium by at most this multiple of it.",
             ),
             _state(
@@ -63,7 +64,7 @@ def stability_section(known: Hypotheses) -> Section:
             _state(
                 _ALPHA,
                 known,
-                norm_constant(known),
+                gamma,
                 "Going from alpha to alpha' acts like changing the data by (1 - alpha / alpha') "
                 "times the residual A x' - y of the new equilibrium.",
             ),

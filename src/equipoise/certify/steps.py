@@ -100,8 +100,7 @@ def gradient_step(known: Hypotheses) -> Step | None:
     if m is None or largest is None or m.value <= 0:
         return None
     tau = 2.0 / (m.value + largest.value) if known.traits.disc else m.value / largest.value**2
-    factor = gradient_factor(known, tau)
-    return _step(tau, factor, (m, largest), known.traits.disc)
+    return _step(known, tau, gradient_factor(known, tau), m, largest)
 
 
 def resolvent_step(known: Hypotheses) -> Step | None:
@@ -121,24 +120,24 @@ def resolvent_step(known: Hypotheses) -> Step | None:
         c = alpha * (mu * known.low.value + alpha * high**2) / m.value
     c = max(c, 0.0)
     factor = resolvent_factor(known, c)
-    return _step(c, factor, (known.low, known.mu, known.lipschitz), known.traits.disc)
+    return _step(known, c, factor, known.low, known.mu, known.lipschitz)
 
 
-def _step(parameter: float, factor: float, used: tuple[Bound, ...], disc: bool) -> Step | None:
+def _step(known: Hypotheses, parameter: float, factor: float, *used: Bound) -> Step | None:
     if not factor < 1.0:
         return None
-    assumes = "m > 0, hypothesis (D)" if disc else _CONTRACTS
+    assumes = "m > 0, hypothesis (D)" if known.traits.disc else _CONTRACTS
     return Step(parameter, factor, standing(*used), assumes)
 
 
-def solving_section(known: Hypotheses, *, invertible: bool) -> Section:
+def solving_section(known: Hypotheses) -> Section:
     """State step sizes, contraction factors and worst-case numbers of steps.
 
     Args:
         known: the constants of the equation.
-        invertible: whether ``(A^T A + c I)^{-1}`` is available exactly.
     """
     gradient, resolvent = gradient_step(known), resolvent_step(known)
+    invertible = known.equation.data.shifted_inverse(1.0) is not None
     statements = [_best(known, gradient, resolvent if invertible else None)]
     statements += [_largest_step(known), *_describe(known, gradient, "gradient")]
     statements += _describe(known, resolvent, "resolvent")
