@@ -12,13 +12,12 @@ from torch import Tensor
 
 from equipoise.bounds import Bound, Kind
 from equipoise.certify.claims import Topic, text
-from equipoise.certify.hypotheses import STRONGER, Hypotheses, standing
-from equipoise.certify.lower_bound import LowerBound, floor_at, lower_at
+from equipoise.certify.hypotheses import STRONGER, standing
+from equipoise.certify.lower_bound import LowerBound, floor_at, kernel_standing, lower_at
 from equipoise.certify.point import Point
 from equipoise.certify.posteriori import distance_above, distance_below
 from equipoise.certify.rates import best_alpha, bias_element, upper_error
 from equipoise.certify.rounding import length, up
-from equipoise.certify.source_condition import SourceElement, least_norm_element
 from equipoise.certify.statement import Statement
 
 _ABOVE = Topic(
@@ -143,12 +142,7 @@ def source_statements(truth: Point, delta: Tensor) -> tuple[Statement, ...]:
         truth: the image z.
         delta: bound on ``||y - A z||``, shape (B,).
     """
-    element = least_norm_element(truth.known.equation.physics, truth.field)
-    return (
-        *_element(truth.known, element),
-        *_rates(truth, element, delta),
-        *_bias(truth, delta),
-    )
+    return (*_element(truth), *_rates(truth, delta), *_bias(truth, delta))
 
 
 def _worst(values: Tensor) -> float:
@@ -159,14 +153,11 @@ def _least(bound: LowerBound) -> Bound:
     return Bound(float(bound.value.min()), bound.kind, bound.why)
 
 
-def _element(known: Hypotheses, element: SourceElement) -> tuple[Statement, Statement]:
-    if known.calculus is not None:
-        exact = known.calculus.kernel_is_exact
-        kind = Kind.PROVED if exact else Kind.ESTIMATED
-        why = "singular values below the rounding of the largest one were taken as 0"
-    else:
+def _element(truth: Point) -> tuple[Statement, Statement]:
+    element = truth.element
+    kind, why = kernel_standing(truth.known.calculus)
+    if not element.exact:
         beta = _worst(element.beta)
-        kind = Kind.ESTIMATED
         why = (
             f"by conjugate gradients with beta = {beta:.2g}, the smallest usable one; the "
             "least-norm w may be larger and miss less"
@@ -183,8 +174,9 @@ def _element(known: Hypotheses, element: SourceElement) -> tuple[Statement, Stat
     )
 
 
-def _rates(truth: Point, element: SourceElement, delta: Tensor) -> list[Statement]:
-    topics, missed = (_RATE, _RATE_NORM, _BEST), element.residual_norm
+def _rates(truth: Point, delta: Tensor) -> list[Statement]:
+    topics, element = (_RATE, _RATE_NORM, _BEST), truth.element
+    missed = element.residual_norm
     if bool((missed > truth.field_rounding).any()):
         share = _worst(missed / length(truth.field).clamp_min(torch.finfo(torch.float64).tiny))
         words = f"The source condition is not met: A^T w misses {share:.2%} of R(truth)."

@@ -69,16 +69,18 @@ def kernel_component(physics: LinearPhysics, r: Tensor) -> KernelComponent:
 
     Source: theory, section 6.
     """
-    calculus = Gram(physics, r.detach()).calculus
+    component = least_norm_element(physics, r).residual
+    return KernelComponent(component, *kernel_standing(Gram(physics, r.detach()).calculus))
+
+
+def kernel_standing(calculus: SpectralCalculus | None) -> tuple[Kind, str]:
+    """Whether the kernel of A is known exactly, and why."""
     if calculus is None:
-        left = least_norm_element(physics, r).residual
         why = "no decomposition of the physics: the kernel was approached by conjugate gradients"
-        return KernelComponent(left, Kind.ESTIMATED, why)
-    component = calculus.kernel(r.detach())
+        return Kind.ESTIMATED, why
     if calculus.kernel_is_exact:
-        return KernelComponent(component, Kind.PROVED, "exact kernel from the decomposition")
-    why = "singular values below the rounding of the largest one were taken as 0"
-    return KernelComponent(component, Kind.ESTIMATED, why)
+        return Kind.PROVED, "exact kernel from the decomposition"
+    return Kind.ESTIMATED, "singular values below the rounding of the largest one were taken as 0"
 
 
 @verb
@@ -107,12 +109,12 @@ def error_floor(
 def floor_at(truth: Point, residual_norm: Tensor | None = None) -> LowerBound:
     """The bound of :func:`error_floor`."""
     known, bound = truth.known, require_lipschitz(truth.known)
-    found, lost = kernel_component(known.equation.physics, truth.field), truth.field_rounding
+    lost = truth.field_rounding
     if residual_norm is not None:
         lost = lost + residual_norm.double() / known.alpha
-    value = length(found.component) - lost
+    value = truth.element.residual_norm - lost
     value = down(value / bound.value if bound.value > 0 else _stationary(value))
-    return LowerBound(value, *_standing(found.kind, found.why, bound))
+    return LowerBound(value, *_standing(*kernel_standing(known.calculus), bound))
 
 
 @verb

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.rounding import allowance
+from equipoise.certify.source_condition import SourceElement, least_norm_element
 from equipoise.vectors import scaled
 
 
@@ -38,6 +39,11 @@ class Point:
         """``R(x)``."""
         with torch.no_grad():
             return self.known.equation.field.value(self.image)
+
+    @cached_property
+    def element(self) -> SourceElement:
+        """The least-norm source element of ``R(x)``."""
+        return least_norm_element(self.known.equation.physics, self.field)
 
     @cached_property
     def residual(self) -> Tensor:

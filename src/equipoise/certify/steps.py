@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from equipoise.bounds import Bound, Kind, inflate
 from equipoise.certify.claims import Topic, text
@@ -182,14 +182,17 @@ def _describe(known: Hypotheses, step: Step | None, which: str) -> list[Statemen
     """Parameter, factor and numbers of steps of one map."""
     gradient = which == "gradient"
     map_, letter = (_GRADIENT, "tau") if gradient else (_RESOLVENT, "c")
-    parameter = f"{which}_step" if gradient else f"{which}_shift"
-    factor = Topic(f"{which}_factor", f"{map_}: factor of the error per step", _CONTRACTS, _SOURCE)
+
+    def topic(name: str, title: str) -> Topic:
+        return Topic(f"{which}_{name}", f"{map_}: {title}", _CONTRACTS, _SOURCE)
+
+    factor = topic("factor", "factor of the error per step")
     if step is None:
         return [factor.fails(*_why_not(known))]
     formula = "x - tau E(x)" if gradient else "x - (A^T A + c I)^{-1} E(x)"
     rows = (
         (
-            replace(factor, name=parameter, title=f"{map_}: best {letter}"),
+            topic("step" if gradient else "shift", f"best {letter}"),
             step.parameter,
             f"The parameter with the smallest proved factor for {formula}.",
         ),
@@ -200,18 +203,12 @@ def _describe(known: Hypotheses, step: Step | None, which: str) -> list[Statemen
             f"{text(step.parameter)}.",
         ),
         (
-            replace(
-                factor, name=f"{which}_steps_per_digit", title=f"{map_}: steps per decimal digit"
-            ),
+            topic("steps_per_digit", "steps per decimal digit"),
             step.steps(0.1),
             "In the worst case the error falls tenfold in this many steps.",
         ),
         (
-            replace(
-                factor,
-                name=f"{which}_steps",
-                title=f"{map_}: steps to {ACCURACY:g} of the first error",
-            ),
+            topic("steps", f"steps to {ACCURACY:g} of the first error"),
             step.steps(ACCURACY),
             "In the worst case the error relative to the starting point's falls to that in so "
             "many steps.",
@@ -219,8 +216,8 @@ def _describe(known: Hypotheses, step: Step | None, which: str) -> list[Statemen
     )
     why = _estimate(known)
     return [
-        topic.says(Bound(float(value), step.kind, why), words, step.assumes)
-        for topic, value, words in rows
+        row.says(Bound(float(value), step.kind, why), words, step.assumes)
+        for row, value, words in rows
     ]
 
 
