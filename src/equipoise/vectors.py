@@ -41,6 +41,11 @@ def expand(scalar: Tensor, like: Tensor) -> Tensor:
     return scalar.reshape(-1, *([1] * (like.dim() - 1)))
 
 
+def scaled(factor: Tensor, v: Tensor) -> Tensor:
+    """Each sample times a number of its own, ``factor_i v_i``, in the precision of v."""
+    return expand(factor, v).to(v.real.dtype) * v
+
+
 def where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Choose whole samples: ``a_i`` where ``condition_i``, else ``b_i``."""
     return torch.where(expand(condition, a), a, b)

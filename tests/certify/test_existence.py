@@ -34,7 +34,7 @@ from torch import Tensor
 from equipoise.bounds import Kind, estimated, proved
 from equipoise.certify import Section, Statement
 from equipoise.certify.existence import alpha_limit, existence_section
-from equipoise.certify.setting import Setting, setting
+from equipoise.certify.hypotheses import Hypotheses
 from equipoise.equation import Equation
 from equipoise.regularizers import Regularizer, build
 from equipoise.regularizers.base import Traits
@@ -43,7 +43,7 @@ SEEDS = st.integers(0, 10_000)
 
 
 def answers(equation: Equation) -> dict[str, Statement]:
-    found: Section = existence_section(setting(equation))
+    found: Section = existence_section(Hypotheses(equation))
     return {statement.name: statement for statement in found.statements}
 
 
@@ -88,7 +88,7 @@ def test_modulus_of_the_equation_is_attained() -> None:
 )
 def test_advice_on_alpha_works(physics: str, field: str, seed: int, excess: float) -> None:
     instance = Instance(physics, field, seed)
-    limit = alpha_limit(setting(instance.equation))
+    limit = alpha_limit(Hypotheses(instance.equation))
     assert limit.kind is Kind.PROVED
     assert 0 < limit.value < math.inf
     bad = answers(instance.with_alpha(limit.value * excess))
@@ -229,9 +229,9 @@ class Declared(Regularizer):
         return self.declared
 
 
-def declared(traits: Traits, alpha: float | Tensor = 0.5, samples: int = 1) -> Setting:
+def declared(traits: Traits, alpha: float | Tensor = 0.5, samples: int = 1) -> Hypotheses:
     y = normal(samples, *IMAGE, seed=0)
-    return setting(Equation(make_physics("denoise"), y, Declared(traits), alpha))
+    return Hypotheses(Equation(make_physics("denoise"), y, Declared(traits), alpha))
 
 
 def test_estimated_constants_prove_nothing() -> None:
@@ -250,8 +250,8 @@ def test_estimated_constants_prove_nothing() -> None:
 
 def test_a_lipschitz_constant_alone_gives_uniqueness_for_small_alpha() -> None:
     known = declared(Traits(gradient_field=False, modulus=None, lipschitz=proved(2.0)), alpha=0.4)
-    assert known.modulus is not None
-    assert known.modulus.value == pytest.approx(0.2, rel=1e-3)
+    assert known.m is not None
+    assert known.m.value == pytest.approx(0.2, rel=1e-3)
     assert not declared(
         Traits(gradient_field=False, modulus=None, lipschitz=proved(2.0)), alpha=0.6
     ).strong
@@ -261,14 +261,14 @@ def test_every_sample_of_a_batch_is_covered() -> None:
     weak = Traits(gradient_field=True, modulus=proved(-0.5), lipschitz=proved(1.0))
     alphas = torch.tensor([0.2, 1.0], dtype=torch.float64)
     known = declared(weak, alphas, samples=2)
-    assert known.modulus == declared(weak, 1.0).modulus
+    assert known.m == declared(weak, 1.0).m
     assert known.largest == declared(weak, 1.0).largest
     strong = Traits(gradient_field=True, modulus=proved(0.5), lipschitz=proved(1.0))
-    assert declared(strong, alphas, samples=2).modulus == declared(strong, 0.2).modulus
+    assert declared(strong, alphas, samples=2).m == declared(strong, 0.2).m
 
 
 def test_weight_of_the_data_counts() -> None:
     y = normal(1, *IMAGE, seed=0)
-    known = setting(Equation(make_physics("denoise"), y, scalar(-0.5), 3.0, L2(sigma=0.5)))
-    assert known.modulus is not None
-    assert known.modulus.value == pytest.approx(4.0 - 1.5, rel=1e-4)
+    known = Hypotheses(Equation(make_physics("denoise"), y, scalar(-0.5), 3.0, L2(sigma=0.5)))
+    assert known.m is not None
+    assert known.m.value == pytest.approx(4.0 - 1.5, rel=1e-4)

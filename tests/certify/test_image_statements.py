@@ -29,12 +29,13 @@ from equipoise.certify import (
     least_norm_element,
     truth_error_bound,
 )
+from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.image_statements import (
     lower_bound_statements,
     posterior_statements,
     source_statements,
 )
-from equipoise.certify.statement import Statement
+from equipoise.certify.point import Point
 from equipoise.equation import Equation
 from equipoise.errors import InputError
 from equipoise.vectors import norm
@@ -55,10 +56,11 @@ NAMES = {
 
 
 def all_of(equation: Equation, x: torch.Tensor, truth: torch.Tensor, noise: float | torch.Tensor):
+    known = Hypotheses(equation)
     statements = (
-        *posterior_statements(equation, x),
-        *lower_bound_statements(equation, truth, noise),
-        *source_statements(equation, truth, noise),
+        *posterior_statements(Point(known, x)),
+        *lower_bound_statements(Point(known, truth), known.noise(noise)),
+        *source_statements(Point(known, truth), known.noise(noise)),
     )
     return {statement.name: statement for statement in statements}
 
@@ -128,7 +130,7 @@ def test_a_source_condition_in_the_range_of_a_mask_is_met() -> None:
     z = normal(1, *IMAGE, seed=1)
     offset = (physics.mask - 0.5) * z  # R(z) = z / 2 + offset = mask z
     field = Linear(0.5 * torch.eye(PIXELS, dtype=torch.float64), offset.flatten())
-    found = {s.name: s for s in source_statements(Equation(physics, physics.A(z), field), z, 0.1)}
+    found = all_of(Equation(physics, physics.A(z), field), z, z, 0.1)
     assert found["rate_bregman"].holds
     w = float(norm(physics.mask * z))
     assert found["rate_bregman"].value == pytest.approx(w, rel=2e-6)
@@ -137,7 +139,7 @@ def test_a_source_condition_in_the_range_of_a_mask_is_met() -> None:
 
 def test_monotone_fields_have_a_rate_in_the_bregman_distance_alone() -> None:
     case = Instance("denoise", "tv")
-    found = {s.name: s for s in source_statements(case.equation, case.truth, 0.1)}
+    found = all_of(case.equation, case.truth, case.truth, 0.1)
     assert found["rate_bregman"].holds
     assert found["best_alpha"].holds
     assert not found["rate_norm"].holds
@@ -165,24 +167,12 @@ def test_estimated_constants_make_estimates_and_say_so() -> None:
         assert ("ESTIMATED: " in s.words) == (name not in exact), name
 
 
-def test_without_a_noise_level_nothing_depends_on_it() -> None:
-    case = Instance("blur", "contractive")
-    noisy = {"best_alpha", "error_upper_bound"}
-    names = {s.name for s in source_statements(case.equation, case.truth)}
-    assert names == {s.name for s in source_statements(case.equation, case.truth, 0.1)} - noisy
-    (floor,) = lower_bound_statements(case.equation, case.truth)
-    assert isinstance(floor, Statement)
-    assert floor.name == "error_floor"
-    field = Linear(torch.eye(PIXELS, dtype=torch.float64), declare=False)
-    unknown = Equation(case.physics, case.y, field)
-    assert [s.name for s in lower_bound_statements(unknown, case.truth)] == ["error_floor"]
-
-
-def test_images_that_do_not_match_are_refused() -> None:
+def test_images_and_noise_that_do_not_match_are_refused() -> None:
     case = Instance("mask", "contractive")
-    for call in (posterior_statements, lower_bound_statements, source_statements):
-        with pytest.raises(InputError, match="must match the equation's images"):
-            call(case.equation, case.truth[..., :2])
-    for call in (lower_bound_statements, source_statements):
+    known = Hypotheses(case.equation)
+    for name in ("x", "truth"):
+        with pytest.raises(InputError, match=rf"{name} has shape .* the equation's images"):
+            Point(known, case.truth[..., :2], name)
+    for noise in (-1.0, torch.zeros(2)):
         with pytest.raises(InputError, match="noise_norm"):
-            call(case.equation, case.truth, -1.0)
+            known.noise(noise)

@@ -27,11 +27,14 @@ from instances import (
 )
 from torch import Tensor
 
+from equipoise.bounds import proved
 from equipoise.certify import error_at_least, error_bound
 from equipoise.certify.hypotheses import Hypotheses
 from equipoise.conversion import in_precision
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
+from equipoise.fields import Traits
+from equipoise.regularizers.base import Constants
 from equipoise.vectors import norm
 
 
@@ -152,13 +155,45 @@ def test_an_estimated_modulus_proves_nothing() -> None:
         error_at_least(equation, y)
 
 
+class Bounded(Linear):
+    """Declares a Lipschitz constant alone."""
+
+    def __init__(self, matrix: Tensor, lipschitz: float) -> None:
+        super().__init__(matrix)
+        self.bound = lipschitz
+
+    def _known(self, constants: Constants) -> Traits:
+        return Traits(lipschitz=proved(self.bound))
+
+
+def test_a_lipschitz_constant_alone_bounds_the_distance_for_small_alpha() -> None:
+    y, identity = normal(1, *IMAGE, seed=1), torch.eye(PIXELS, dtype=torch.float64)
+    equation = Equation(scaled_identity(1.0), y, Bounded(-identity, 1.0), 0.4)
+    x = normal(1, *IMAGE, seed=2)
+    distance = norm(x - y / 0.6)  # E(x) = x - y - 0.4 x
+    found = error_bound(equation, x)
+    assert float(distance) <= float(found) == pytest.approx(float(distance), rel=1e-5)
+    with pytest.raises(HypothesisError, match=r"m = .* = -0.5 is not positive. Use alpha < 1"):
+        error_bound(Equation(scaled_identity(1.0), y, Bounded(-identity, 1.0), 1.5), y)
+
+
+def test_an_infinite_lipschitz_constant_is_none() -> None:
+    y = normal(1, *IMAGE, seed=1)
+    unbounded = Bounded(torch.eye(PIXELS, dtype=torch.float64), torch.inf)
+    equation = Equation(scaled_identity(1.0), y, unbounded)
+    with pytest.raises(HypothesisError, match="No modulus of R is known"):
+        error_bound(equation, y)
+    with pytest.raises(HypothesisError, match="The Lipschitz constant of R is not proved"):
+        error_at_least(equation, y)
+
+
 @pytest.mark.parametrize("bound", [error_bound, error_at_least])
 def test_images_that_do_not_match_are_refused(bound: object) -> None:
     case = Instance("mask", "tikhonov")
     x: Tensor = case.truth
     assert callable(bound)
     for bad in (x.float(), x[..., :3], normal(2, *IMAGE, seed=0)):
-        with pytest.raises(InputError, match="x must match"):
+        with pytest.raises(InputError, match=r"x (has shape|is torch).*the equation's images"):
             bound(case.equation, bad)
     with pytest.raises(InputError, match="NaN"):
         bound(replace(case.equation), torch.full_like(x, torch.nan))

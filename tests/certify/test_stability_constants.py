@@ -25,7 +25,7 @@ from torch import Tensor
 
 from equipoise.bounds import Kind, estimated
 from equipoise.certify import Statement
-from equipoise.certify.setting import setting
+from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.stability import (
     data_constant,
     norm_constant,
@@ -40,7 +40,7 @@ NAMES = ("stability_norm", "stability_data", "stability_bregman", "stability_alp
 
 
 def answers(equation: Equation) -> dict[str, Statement]:
-    return {s.name: s for s in stability_section(setting(equation)).statements}
+    return {s.name: s for s in stability_section(Hypotheses(equation)).statements}
 
 
 def check(first: Equation, second: Equation) -> list[float]:
@@ -101,7 +101,7 @@ def test_weakly_monotone_fields_below_the_limit(
 ) -> None:
     from equipoise.certify.existence import alpha_limit
 
-    limit = alpha_limit(setting(Instance(physics, field, seed).equation)).value
+    limit = alpha_limit(Hypotheses(Instance(physics, field, seed).equation)).value
     instance = Instance(physics, field, seed, min(share * limit, 20.0))
     found = answers(instance.equation)
     assert all(found[name].holds for name in NAMES)
@@ -212,7 +212,7 @@ def test_constants_of_an_estimated_modulus_are_estimated() -> None:
 
     sampled = Sampled(torch.eye(PIXELS, dtype=torch.float64))
     for name in ("denoise", "mask"):
-        known = setting(Equation(make_physics(name), normal(1, *IMAGE, seed=1), sampled))
+        known = Hypotheses(Equation(make_physics(name), normal(1, *IMAGE, seed=1), sampled))
         for constant in (norm_constant, data_constant):
             bound = constant(known)
             assert bound is not None

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from equipoise.bounds import Kind, proved
 from equipoise.certify import Statement
-from equipoise.certify.setting import Setting, setting
+from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.steps import (
     gradient_factor,
     gradient_step,
@@ -45,8 +45,7 @@ DECOMPOSABLE = ("denoise", "mask", "blur", "ill")
 
 
 def answers(equation: Equation) -> dict[str, Statement]:
-    invertible = equation.data.shifted_inverse(1.0) is not None
-    found = solving_section(setting(equation), invertible=invertible)
+    found = solving_section(Hypotheses(equation))
     return {statement.name: statement for statement in found.statements}
 
 
@@ -79,7 +78,7 @@ def test_factors_dominate_measured_ones(
     physics: str, field: str, seed: int, alpha: float, stretch: float
 ) -> None:
     equation = Instance(physics, field, seed, alpha).equation
-    known = setting(equation)
+    known = Hypotheses(equation)
     first, second = gradient_step(known), resolvent_step(known)
     if not known.strong:
         assert first is None
@@ -121,8 +120,8 @@ def test_factors_are_attained(alpha: float) -> None:
         make_physics("denoise"), torch.zeros(1, *IMAGE).double(), diagonal(0.2, 1.7), alpha
     )
     for equation in (turning, straight):
-        known = setting(equation)
-        assert known.disc == (equation is straight)
+        known = Hypotheses(equation)
+        assert known.traits.disc == (equation is straight)
         first, second = gradient_step(known), resolvent_step(known)
         assert first is not None
         assert second is not None
@@ -223,7 +222,7 @@ def test_step_size_limits_are_sharp() -> None:
     equation = Equation(
         make_physics("denoise"), torch.zeros(1, *IMAGE).double(), diagonal(0.2, 1.7), 1.0
     )
-    known = setting(equation)
+    known = Hypotheses(equation)
     limit = answers(equation)["gradient_step_limit"].value
     assert limit is not None
     assert gradient_factor(known, limit) <= 1.0 + 1e-5
@@ -234,12 +233,12 @@ def test_samples_with_different_alpha_share_a_step() -> None:
     y = normal(2, *IMAGE, seed=0)
     alphas = torch.tensor([0.2, 1.5], dtype=torch.float64)
     for field in (diagonal(0.2, 1.7), rotation(0.6, 0.9)):
-        both: Setting = setting(Equation(make_physics("denoise"), y, field, alphas))
+        both = Hypotheses(Equation(make_physics("denoise"), y, field, alphas))
         step, shift = gradient_step(both), resolvent_step(both)
         assert step is not None
         assert shift is not None
         for alpha in (0.2, 1.5):
-            one = setting(Equation(make_physics("denoise"), y, field, alpha))
+            one = Hypotheses(Equation(make_physics("denoise"), y, field, alpha))
             assert gradient_factor(one, step.parameter) <= step.factor
             assert resolvent_factor(one, shift.parameter) <= shift.factor
 
@@ -264,6 +263,6 @@ def test_factors_are_no_smaller_than_in_exact_arithmetic(
 ) -> None:
     high = m * ratio
     tau = place / high
-    known = SimpleNamespace(modulus=proved(m), largest=proved(high), disc=True)
+    known = SimpleNamespace(m=proved(m), largest=proved(high), traits=SimpleNamespace(disc=True))
     exact = max(abs(1 - Fraction(tau) * Fraction(m)), abs(1 - Fraction(tau) * Fraction(high)))
     assert Fraction(gradient_factor(known, tau)) >= exact  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from deepinv.physics import DecomposablePhysics, Denoising
 from torch import Tensor
 
 from equipoise import Equation
-from equipoise.certify.setting import setting
+from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.stability import bregman_constant, data_constant, norm_constant
 from equipoise.conversion import in_precision
 from equipoise.differentiate import attach_gradient, default_adjoint
@@ -100,10 +100,10 @@ def test_no_attack_exceeds_a_proved_constant(
 ) -> None:
     made = build("tv", epsilon=0.3) if name == "tv" else field(name)
     equation = equation_of(place, made, 0.1, seed)
-    bound = CONSTANTS[quantity](setting(equation))
+    bound = CONSTANTS[quantity](Hypotheses(equation))
     if bound is None:
         assert quantity == "norm"
-        assert not setting(equation).strong
+        assert not Hypotheses(equation).strong
         return
     radius = 0.2 * float(equation.y.norm())
     options = {"restarts": 4, "steps": 6, "seed": seed, "tolerance": 1e-8}
@@ -126,7 +126,7 @@ def test_a_loose_solve_is_no_violation(quantity: Quantity, tolerance: float) -> 
     radius = 1e-3 * float(equation.y.norm())
     options = {"restarts": 4, "steps": 4, "tolerance": tolerance}
     found = attack(equation, start(equation), radius, quantity=quantity, **options)
-    bound = CONSTANTS[quantity](setting(equation))
+    bound = CONSTANTS[quantity](Hypotheses(equation))
     assert bound is not None
     assert float(found.reached.max()) <= bound.value
     assert bool((found.reached <= found.measured).all())
@@ -164,7 +164,7 @@ def test_constants_are_attained_where_the_spectrum_holds_their_singular_value(
     values[0, 0] = alpha**0.5
     made = diagonal(values)
     equation = Equation(made, normal(1, 1, 4, 4), build("tikhonov"), alpha)
-    bound = CONSTANTS[quantity](setting(equation))
+    bound = CONSTANTS[quantity](Hypotheses(equation))
     assert bound is not None
     found = attack(equation, start(equation), 1.0, quantity=quantity, restarts=4, steps=40)
     share = float(found.reached.max()) / bound.value
@@ -173,7 +173,7 @@ def test_constants_are_attained_where_the_spectrum_holds_their_singular_value(
 
 def test_the_data_constant_is_attained_at_the_largest_singular_value() -> None:
     equation = equation_of("inpaint", build("tikhonov"), 0.3)
-    bound = data_constant(setting(equation))
+    bound = data_constant(Hypotheses(equation))
     assert bound is not None
     found = attack(equation, start(equation), 1.0, quantity="data", restarts=4, steps=20)
     assert 0.999 <= float(found.reached.max()) / bound.value <= 1.0

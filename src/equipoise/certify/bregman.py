@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from equipoise.certify.rounding import product
-from equipoise.errors import HypothesisError, InputError
+from equipoise.checks import require_like
+from equipoise.errors import HypothesisError
 from equipoise.modes import verb
 from equipoise.regularizers.base import Regularizer
 
@@ -28,11 +29,7 @@ def bregman_pairing(regularizer: Regularizer, x: Tensor, z: Tensor) -> Tensor:
     Raises:
         InputError: if x and z do not match each other or R.
     """
-    if x.shape != z.shape or x.dtype != z.dtype:
-        raise InputError(
-            f"x and z must match, got shapes {tuple(x.shape)} and {tuple(z.shape)}, "
-            f"dtypes {x.dtype} and {z.dtype}."
-        )
+    require_like("z", z, x, "x")
     with torch.no_grad():
         return product(regularizer.field(x) - regularizer.field(z), x - z)
 

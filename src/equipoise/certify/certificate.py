@@ -14,8 +14,8 @@ from equipoise.certify.image_statements import (
     posterior_statements,
     source_statements,
 )
+from equipoise.certify.point import Point
 from equipoise.certify.rounding import length, up
-from equipoise.certify.setting import setting
 from equipoise.certify.stability import stability_section
 from equipoise.certify.statement import Certificate, Section
 from equipoise.certify.steps import solving_section
@@ -63,41 +63,40 @@ def certify(
         raise UsageError("noise_norm bounds the noise of a ground truth: give truth as well.")
     if probes < 2:
         raise UsageError(f"A standard error needs at least 2 probes, got {probes}.")
-    known = setting(equation)
+    known = Hypotheses(equation)
+    here = None if x is None else Point(known, x)
+    there = None if truth is None else Point(known, truth, "truth")
     physics = physics_constants(equation, seed=seed)
     image = equation.adjoint_data if x is None else x
     field = regularizer_constants(equation.regularizer, image, probes=probes, seed=seed)
-    invertible = equation.data.shifted_inverse(1.0) is not None
     sections = [
         constants_section(physics, field, equation.traits),
         existence_section(known),
-        solving_section(known, invertible=invertible),
+        solving_section(known),
         stability_section(known),
     ]
-    if x is not None:
-        sections.append(Section("A posteriori", posterior_statements(equation, x)))
-    if truth is not None:
-        noise = _noise(equation, truth, noise_norm)
-        lower = lower_bound_statements(equation, truth, noise)
-        sections.append(Section("Lower bound", lower))
-        sections.append(Section("Source condition", source_statements(equation, truth, noise)))
-    return Certificate(_subject(equation), tuple(sections))
+    if here is not None:
+        sections.append(Section("A posteriori", posterior_statements(here)))
+    if there is not None:
+        delta = _noise(there, noise_norm)
+        sections.append(Section("Lower bound", lower_bound_statements(there, delta)))
+        sections.append(Section("Source condition", source_statements(there, delta)))
+    return Certificate(_subject(known), tuple(sections))
 
 
-def _noise(equation: Equation, truth: Tensor, noise_norm: float | Tensor | None) -> Tensor:
+def _noise(truth: Point, noise_norm: float | Tensor | None) -> Tensor:
     """The bound on the noise of each sample; the noise itself, rounded up, where none is given."""
-    numbers = Hypotheses(equation)
-    numbers.check_images(truth=truth)
     if noise_norm is not None:
-        return numbers.noise(noise_norm)
+        return truth.known.noise(noise_norm)
+    equation = truth.known.equation
     with torch.no_grad():
-        return up(length(equation.y - equation.physics.A(truth)))
+        return up(length(equation.y - equation.physics.A(truth.image)))
 
 
-def _subject(equation: Equation) -> str:
+def _subject(known: Hypotheses) -> str:
     """Physics, regulariser, alpha and image size in one sentence."""
+    equation, (low, high) = known.equation, known.alpha_range
     batch, *shape = equation.image_shape
-    low, high = setting(equation).alpha
     alpha = f"alpha = {low:.4g}" if low == high else f"alpha from {low:.4g} to {high:.4g}"
     samples = "" if batch == 1 else f", {batch} samples"
     return (

@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from equipoise.bounds import Bound, Kind
 from equipoise.certify.statement import Statement
 
 
-def claim(name: str, title: str, bound: Bound, assumes: str, source: str, words: str) -> Statement:
-    """State a number whose hypotheses are met.
+@dataclass(frozen=True)
+class Topic:
+    """The parts of a statement that do not depend on numbers.
 
     Args:
-        name, title, assumes, source, words: as for :class:`Statement`.
-        bound: the number and its standing. Where it is ESTIMATED, the words end with the reason.
+        name, title, assumes, source: as for :class:`Statement`.
     """
-    if not bound.proved and bound.why and bound.why not in words:
-        words = f"{words} ESTIMATED: {bound.why}."
-    return Statement(name, title, bound.value, bound.kind, assumes, True, source, words)
 
+    name: str
+    title: str
+    assumes: str
+    source: str
 
-def refusal(name: str, title: str, assumes: str, source: str, words: str, advice: str) -> Statement:
-    """State that a hypothesis is not met, by how much, and what would mend it.
+    def says(self, bound: Bound, words: str, assumes: str = "") -> Statement:
+        """State a number whose hypotheses are met.
 
-    Args:
-        name, title, assumes, source, words, advice: as for :class:`Statement`.
-    """
-    return Statement(name, title, None, Kind.ESTIMATED, assumes, False, source, words, advice)
+        Args:
+            bound: the number and its standing. Where it is ESTIMATED, the words end with the
+                reason.
+            words: as for :class:`Statement`.
+            assumes: the hypotheses on which this number rests, where they are others.
+        """
+        if not bound.proved and bound.why and bound.why not in words:
+            words = f"{words} ESTIMATED: {bound.why}."
+        met = assumes or self.assumes
+        return Statement(
+            self.name, self.title, bound.value, bound.kind, met, True, self.source, words
+        )
+
+    def fails(self, words: str, advice: str) -> Statement:
+        """State that a hypothesis is not met, by how much, and what would mend it.
+
+        Args:
+            words, advice: as for :class:`Statement`.
+        """
+        kind, source = Kind.ESTIMATED, self.source
+        return Statement(
+            self.name, self.title, None, kind, self.assumes, False, source, words, advice
+        )
 
 
 def text(value: float) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from deepinv.physics import LinearPhysics
 from torch import Tensor
 
 from equipoise.bounds import Bound, estimated, inflate, proved
@@ -13,7 +12,7 @@ from equipoise.certify.symmetry import SymmetryDefect, symmetry_defect
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError
 from equipoise.fields import Linearization, Traits
-from equipoise.gram import SpectralCalculus
+from equipoise.gram import Gram, SpectralCalculus
 from equipoise.linear.lanczos import ritz_values
 from equipoise.modes import verb
 from equipoise.randomness import normal_like
@@ -105,18 +104,14 @@ def physics_constants(equation: Equation, *, seed: int = 0) -> PhysicsConstants:
     """
     equation.check_unchanged()
     with torch.no_grad():
-        like = equation.data.gram.like
-        unknowns = like[0].numel()
-        measurements = equation.y[0].numel() * (2 if equation.y.is_complex() else 1)
-        calculus = equation.data.gram.calculus
-        if calculus is None:
-            return _estimated_physics(equation.physics, like, measurements, seed)
-        return _exact_physics(calculus, like, unknowns, measurements)
+        gram, measurements = equation.data.gram, real_numbers(equation.y)
+        if gram.calculus is None:
+            return _estimated_physics(gram, measurements, seed)
+        return _exact_physics(gram.calculus, gram.like, measurements)
 
 
-def _exact_physics(
-    calculus: SpectralCalculus, like: Tensor, unknowns: int, measurements: int
-) -> PhysicsConstants:
+def _exact_physics(calculus: SpectralCalculus, like: Tensor, measurements: int) -> PhysicsConstants:
+    unknowns = real_numbers(like)
     coefficients = calculus.physics.V_adjoint(like)
     values = calculus.values.broadcast_to(
         torch.broadcast_shapes(calculus.values.shape, coefficients.shape)
@@ -125,7 +120,7 @@ def _exact_physics(
     tops, bottoms = rows.amax(1), rows.amin(1)
     slack = calculus.rounding
     why = "decomposition"
-    complete = _reals(coefficients) == unknowns  # then V is unitary: every value is attained
+    complete = real_numbers(coefficients) == unknowns  # then V is unitary: every value is attained
     norm_above = proved(inflate(float(tops.max())), why)
     least_below = proved(max(0.0, float(bottoms.min()) - slack) / inflate(1.0), why)
     found_top = complete or _attained(calculus, coefficients, values, rows.argmax(1))
@@ -174,18 +169,14 @@ def _attained(
     return bool(((gains - wanted).abs() <= 100.0 * calculus.rounding).all())
 
 
-def _reals(v: Tensor) -> int:
+def real_numbers(v: Tensor) -> int:
     """Real numbers in one sample."""
     return v[0].numel() * (2 if v.is_complex() else 1)
 
 
-def _estimated_physics(
-    physics: LinearPhysics, like: Tensor, measurements: int, seed: int
-) -> PhysicsConstants:
-    unknowns = like[0].numel()
-    found = ritz_values(
-        lambda v: physics.A_adjoint(physics.A(v)), normal_like(like, seed), PHYSICS_STEPS
-    )
+def _estimated_physics(gram: Gram, measurements: int, seed: int) -> PhysicsConstants:
+    unknowns = real_numbers(gram.like)
+    found = ritz_values(gram, normal_like(gram.like, seed), PHYSICS_STEPS)
     why = f"{found.products} steps of Lanczos' method"
     top = float(found.highest.clamp_min(0.0).sqrt().min())
     bottom = float(found.lowest.clamp_min(0.0).sqrt().max())
@@ -246,9 +237,7 @@ def regularizer_constants(
     where = f"{len(points)} images of {' x '.join(str(n) for n in one.shape[2:])} pixels"
     why = f"Lanczos' method at {where}"
     traits = regularizer.traits()
-    above, below = traits.lipschitz, modulus_from_traits(traits)
-    if above is not None:
-        above = Bound(inflate(above.value), above.kind, above.why)
+    above, below = lipschitz_from_traits(traits), modulus_from_traits(traits)
     rounding = CONTRADICTION * torch.finfo(one.dtype).eps
     _refuse_contradiction(type(regularizer).__name__, traits, size, low, rounding)
     if above is not None and above.proved:
@@ -294,16 +283,21 @@ def _refuse_contradiction(
         )
 
 
+def lipschitz_from_traits(traits: Traits) -> Bound | None:
+    """The Lipschitz constant that R declares, rounded up."""
+    bound = traits.lipschitz
+    return None if bound is None else replace(bound, value=inflate(bound.value))
+
+
 def modulus_from_traits(traits: Traits) -> Bound | None:
     """The modulus that R declares, rounded down; ``mu >= -L`` where it declares L alone."""
-    bound = traits.modulus
+    bound, high = traits.modulus, lipschitz_from_traits(traits)
     if bound is None:
-        high = traits.lipschitz
         if high is None:
             return None
-        return Bound(-inflate(high.value), high.kind, "Cauchy-Schwarz and the Lipschitz constant")
+        return Bound(-high.value, high.kind, "Cauchy-Schwarz and the Lipschitz constant")
     rounded = bound.value / inflate(1.0) if bound.value > 0 else -inflate(-bound.value)
-    return Bound(0.0 + rounded, bound.kind, bound.why)
+    return replace(bound, value=0.0 + rounded)
 
 
 def _points(one: Tensor, seed: int) -> list[Tensor]:

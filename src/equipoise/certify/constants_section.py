@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
-from equipoise.bounds import Bound, Kind
-from equipoise.certify.claims import claim, refusal, text
+from equipoise.bounds import Bound, estimated, proved
+from equipoise.certify.claims import Topic, text
 from equipoise.certify.constants import FieldConstants, PhysicsConstants
 from equipoise.certify.statement import Section, Statement
-from equipoise.regularizers.base import Traits
+from equipoise.fields import Traits
 
 _SUMMARY = "theory, summary"
 _EXACT = "A decomposable, which was tried on an image"
+_TRAITS = "declared by R from the norms of its operators and the slopes of its potentials"
+_NORM_LOWER = Topic("operator_norm_lower", "Norm of A, from below", _EXACT, _SUMMARY)
+_NORM_UPPER = Topic("operator_norm_upper", "Norm of A, from above", _EXACT, _SUMMARY)
+_LEAST_LOWER = Topic(
+    "singular_value_lower", "Smallest singular value of A, from below", _EXACT, _SUMMARY
+)
+_LEAST_UPPER = Topic(
+    "singular_value_upper", "Smallest singular value of A, from above", _EXACT, _SUMMARY
+)
+_KERNEL = Topic("kernel_dimension", "Dimension of the kernel of A, from below", _EXACT, _SUMMARY)
+_LIPSCHITZ_UPPER = Topic(
+    "lipschitz_upper", "Lipschitz constant of R, from above", _TRAITS, _SUMMARY
+)
+_LIPSCHITZ_LOWER = Topic(
+    "lipschitz_lower", "Lipschitz constant of R, from below", "measured", _SUMMARY
+)
+_MODULUS_LOWER = Topic(
+    "modulus_lower", "Modulus of monotonicity of R, from below", _TRAITS, _SUMMARY
+)
+_MODULUS_UPPER = Topic(
+    "modulus_upper", "Modulus of monotonicity of R, from above", "measured", _SUMMARY
+)
+_DEFECT = Topic(
+    "symmetry_defect", "Symmetry defect of the Jacobian of R", "one image", "theory, section 9"
+)
+#: Where R declares no constant.
+_UNKNOWN = (
+    "R declares no such constant: nothing is assumed of it beyond its values.",
+    "Use a field from the catalogue, or declare traits() that can be proved.",
+)
 
 
 def constants_section(physics: PhysicsConstants, field: FieldConstants, traits: Traits) -> Section:
@@ -33,54 +63,26 @@ def constants_section(physics: PhysicsConstants, field: FieldConstants, traits: 
 
 
 def _norm(physics: PhysicsConstants) -> list[Statement]:
-    below, above = physics.norm.below, physics.norm.above
-    assert below is not None
-    found = [
-        claim(
-            "operator_norm_lower",
-            "Norm of A, from below",
-            below,
-            _assumes(below),
-            _SUMMARY,
-            "||A|| is at least this.",
-        )
-    ]
-    name, title = "operator_norm_upper", "Norm of A, from above"
-    if above is None:
-        words = (
-            "Without a decomposition of A its norm is not bounded from above: Lanczos' method "
-            "approaches it from below."
-        )
-        advice = "Use a decomposable physics (denoising, masks, circular blur, single-coil MRI)."
-        return [*found, refusal(name, title, _EXACT, _SUMMARY, words, advice)]
-    words = "||A|| is at most this."
-    return [*found, claim(name, title, above, _assumes(above), _SUMMARY, words)]
+    found = [_of_physics(_NORM_LOWER, physics.norm.below, "||A|| is at least this.")]
+    if physics.norm.above is not None:
+        upper = _of_physics(_NORM_UPPER, physics.norm.above, "||A|| is at most this.")
+        return [*found, upper]
+    words = (
+        "Without a decomposition of A its norm is not bounded from above: Lanczos' method "
+        "approaches it from below."
+    )
+    advice = "Use a decomposable physics (denoising, masks, circular blur, single-coil MRI)."
+    return [*found, _NORM_UPPER.fails(words, advice)]
 
 
 def _least(physics: PhysicsConstants) -> list[Statement]:
     below, above = physics.least.below, physics.least.above
-    assert below is not None
-    assert above is not None
     words = "s_-, the smallest singular value of A, is at least this; 0 is always safe."
-    if below.value > 0:
+    if below is not None and below.value > 0:
         words = "s_-, the smallest singular value of A, is at least this: A loses nothing."
     return [
-        claim(
-            "singular_value_lower",
-            "Smallest singular value of A, from below",
-            below,
-            _assumes(below),
-            _SUMMARY,
-            words,
-        ),
-        claim(
-            "singular_value_upper",
-            "Smallest singular value of A, from above",
-            above,
-            _assumes(above),
-            _SUMMARY,
-            "s_- is at most this.",
-        ),
+        _of_physics(_LEAST_LOWER, below, words),
+        _of_physics(_LEAST_UPPER, above, "s_- is at most this."),
     ]
 
 
@@ -95,16 +97,13 @@ def _kernel(physics: PhysicsConstants) -> list[Statement]:
             words = f"The kernel of A is trivial ({size}): A loses nothing."
     elif above is not None and above.value == below.value:
         words = f"The kernel of A has exactly this many dimensions ({size}): A loses them."
-    return [
-        claim(
-            "kernel_dimension",
-            "Dimension of the kernel of A, from below",
-            below,
-            _assumes(below),
-            _SUMMARY,
-            words,
-        )
-    ]
+    return [_of_physics(_KERNEL, below, words)]
+
+
+def _of_physics(topic: Topic, bound: Bound | None, words: str) -> Statement:
+    """State what a decomposition gave, or what else the bound says of itself."""
+    assert bound is not None
+    return topic.says(bound, words, "" if bound.why == "decomposition" else bound.why)
 
 
 def _field(field: FieldConstants) -> list[Statement]:
@@ -112,42 +111,20 @@ def _field(field: FieldConstants) -> list[Statement]:
     most, least = field.modulus.above, field.modulus.below
     assert low is not None
     assert most is not None
-    traits = "declared by R from the norms of its operators and the slopes of its potentials"
-    unknown = "R declares no such constant: nothing is assumed of it beyond its values."
-    advice = "Use a field from the catalogue, or declare traits() that can be proved."
-    found: list[Statement] = []
-    name, title = "lipschitz_upper", "Lipschitz constant of R, from above"
-    if high is None:
-        found.append(refusal(name, title, traits, _SUMMARY, unknown, advice))
-    else:
-        words = "||R(x) - R(z)|| is at most this times ||x - z||, for all images of all sizes."
-        found.append(claim(name, title, high, traits, _SUMMARY, words))
-    words = "The Lipschitz constant of R is at least this, reached near an image that was tried."
     measured = f"measured at {field.where}"
-    found.append(
-        claim(
-            "lipschitz_lower", "Lipschitz constant of R, from below", low, measured, _SUMMARY, words
-        )
-    )
-    name, title = "modulus_lower", "Modulus of monotonicity of R, from below"
-    if least is None:
-        found.append(refusal(name, title, traits, _SUMMARY, unknown, advice))
-    else:
-        found.append(claim(name, title, least, traits, _SUMMARY, _modulus_words(least.value)))
-    words = "The modulus of R is at most this, by a direction that was found."
+    reached = "The Lipschitz constant of R is at least this, reached near an image that was tried."
+    below = "The modulus of R is at most this, by a direction that was found."
     if most.value < 0:
-        words += " R is not monotone there."
-    found.append(
-        claim(
-            "modulus_upper",
-            "Modulus of monotonicity of R, from above",
-            most,
-            measured,
-            _SUMMARY,
-            words,
-        )
-    )
-    return found
+        below += " R is not monotone there."
+    bounded = "||R(x) - R(z)|| is at most this times ||x - z||, for all images of all sizes."
+    return [
+        _LIPSCHITZ_UPPER.fails(*_UNKNOWN) if high is None else _LIPSCHITZ_UPPER.says(high, bounded),
+        _LIPSCHITZ_LOWER.says(low, reached, measured),
+        _MODULUS_LOWER.fails(*_UNKNOWN)
+        if least is None
+        else _MODULUS_LOWER.says(least, _modulus_words(least.value)),
+        _MODULUS_UPPER.says(most, below, measured),
+    ]
 
 
 def _modulus_words(mu: float) -> str:
@@ -159,18 +136,12 @@ def _modulus_words(mu: float) -> str:
 
 
 def _defect(field: FieldConstants, traits: Traits) -> Statement:
-    name, title = "symmetry_defect", "Symmetry defect of the Jacobian of R"
-    source, found = "theory, section 9", field.defect
+    found = field.defect
     if traits.gradient_field:
         words = "R is the gradient of a potential by construction, so its Jacobian is symmetric."
-        bound = Bound(0.0, Kind.PROVED)
-        return claim(name, title, bound, "R a gradient by construction", source, words)
+        return _DEFECT.says(proved(0.0), words, "R a gradient by construction")
     words = (
         f"||J - J^T|| / ||J||, 0 for a gradient and 2 for a skew field, with standard error "
         f"{text(found.standard_error)} from {found.probes} random probes."
     )
-    return claim(name, title, Bound(found.value, Kind.ESTIMATED), "one image", source, words)
-
-
-def _assumes(bound: Bound) -> str:
-    return _EXACT if bound.why == "decomposition" else bound.why
+    return _DEFECT.says(estimated(found.value), words)

@@ -20,20 +20,46 @@ argument of Prop 1(i) (Brouwer) gives an equilibrium for every alpha.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from equipoise.bounds import Bound, Kind, inflate, proved
-from equipoise.certify.claims import claim, refusal, text
-from equipoise.certify.setting import Setting
+from equipoise.certify.claims import Topic, text
+from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.statement import Section, Statement
 
 _STRONG = "m = s_-^2 + alpha mu > 0"
+_STRONG_MONOTONICITY = Topic(
+    "strong_monotonicity",
+    "Strong monotonicity m of the equation",
+    _STRONG,
+    "theory, Prop 1(iii)",
+)
+_EXISTENCE = Topic(
+    "existence",
+    "Least number of equilibria",
+    f"{_STRONG}; or an energy that attains its minimum; or R bounded and s_- > 0",
+    "theory, Prop 1",
+)
+_UNIQUENESS = Topic("uniqueness", "Greatest number of equilibria", _STRONG, "theory, Prop 1(iii)")
+_UNIQUE_DATA = Topic(
+    "unique_data",
+    "Greatest number of values that A x takes at equilibria",
+    "R monotone, or m > 0",
+    "theory, Prop 1(ii)",
+)
+_ALPHA_LIMIT = Topic(
+    "alpha_limit",
+    "Largest alpha with a proved unique equilibrium",
+    "s_- > 0 or mu > 0",
+    "theory, Prop 1(iii)",
+)
 _PARAMETRISATION = (
     "a field that is strongly monotone by construction, such as 'contractive' (R = Id - N with "
     "Lip(N) <= q < 1)"
 )
 
 
-def existence_section(known: Setting) -> Section:
+def existence_section(known: Hypotheses) -> Section:
     """State what is known of the number of equilibria (theory, Prop 1).
 
     Args:
@@ -51,14 +77,14 @@ def existence_section(known: Setting) -> Section:
     )
 
 
-def alpha_limit(known: Setting) -> Bound:
+def alpha_limit(known: Hypotheses) -> Bound:
     """The alpha below which m > 0 is known: ``s_-^2 / -mu``, rounded down.
 
     Infinite where every alpha will do, 0 where none is known to.
     """
     if known.mu is None:
         return Bound(0.0, Kind.ESTIMATED, "no constant of R is known")
-    kind = Kind.PROVED if known.mu.proved and known.low.proved else Kind.ESTIMATED
+    kind = known.kind
     why = known.low.why if known.mu.proved else known.mu.why
     if known.mu.value > 0 or (known.mu.value == 0 and known.low.value > 0):
         return Bound(math.inf, kind, why)
@@ -67,11 +93,11 @@ def alpha_limit(known: Setting) -> Bound:
     return Bound(known.low.value / inflate(-known.mu.value), kind, why)
 
 
-def failing(known: Setting) -> tuple[str, str]:
+def failing(known: Hypotheses) -> tuple[str, str]:
     """Why m > 0 is not known, and what would mend it; both empty where it is."""
     if known.strong:
         return "", ""
-    if known.mu is None or known.modulus is None or known.pull is None:
+    if known.mu is None or known.pull is None:
         words = "No modulus and no Lipschitz constant of R is known, so m cannot be bounded."
         return words, f"Use {_PARAMETRISATION}, or declare traits() that can be proved."
     low, pull, limit = known.low.value, known.pull.value, alpha_limit(known).value
@@ -91,74 +117,54 @@ def failing(known: Setting) -> tuple[str, str]:
     )
 
 
-def _strong_monotonicity(known: Setting) -> Statement:
-    name, title = "strong_monotonicity", "Strong monotonicity m of the equation"
-    source = "theory, Prop 1(iii)"
-    if known.strong:
-        assert known.modulus is not None
-        words = "<E(x) - E(z), x - z> >= m ||x - z||^2 for all images x and z."
-        return claim(name, title, known.modulus, _STRONG, source, words)
-    words, advice = failing(known)
-    return refusal(name, title, _STRONG, source, words, advice)
+def _one(bound: Bound | None) -> Bound:
+    """One equilibrium, or one value, of the standing of the constant that decides."""
+    assert bound is not None
+    return replace(bound, value=1.0)
 
 
-def _existence(known: Setting) -> Statement:
-    name, title = "existence", "Least number of equilibria"
-    source = "theory, Prop 1"
+def _strong_monotonicity(known: Hypotheses) -> Statement:
+    if known.m is None or not known.strong:
+        return _STRONG_MONOTONICITY.fails(*failing(known))
+    words = "<E(x) - E(z), x - z> >= m ||x - z||^2 for all images x and z."
+    return _STRONG_MONOTONICITY.says(known.m, words)
+
+
+def _existence(known: Hypotheses) -> Statement:
     one = "There is at least one equilibrium for every y: "
     if known.strong:
-        assert known.modulus is not None
-        bound = Bound(1.0, known.modulus.kind, known.modulus.why)
-        return claim(name, title, bound, _STRONG, source, one + "E is strongly monotone.")
-    if known.attaining:
+        return _EXISTENCE.says(_one(known.m), one + "E is strongly monotone.", _STRONG)
+    if known.traits.attaining:
         assumes = (
             "R = grad r with potentials that grow on both sides, or are piecewise quadratic and "
             "bounded below"
         )
         words = one + "the energy ||A x - y||^2 / 2 + alpha r(x) attains its minimum."
-        return claim(name, title, proved(1.0), assumes, source, words)
-    if known.bounded and known.low.value > 0:
-        bound = Bound(1.0, known.low.kind, known.low.why)
+        return _EXISTENCE.says(proved(1.0), words, assumes)
+    if known.traits.bounded and known.low.value > 0:
         words = one + "A^T A x outgrows the bounded field R far away."
-        return claim(name, title, bound, "R bounded and s_- > 0", source, words)
+        return _EXISTENCE.says(_one(known.low), words, "R bounded and s_- > 0")
     words, advice = failing(known)
-    assumes = f"{_STRONG}; or an energy that attains its minimum; or R bounded and s_- > 0"
-    return refusal(name, title, assumes, source, f"Existence is not known. {words}", advice)
+    return _EXISTENCE.fails(f"Existence is not known. {words}", advice)
 
 
-def _uniqueness(known: Setting) -> Statement:
-    name, title, source = "uniqueness", "Greatest number of equilibria", "theory, Prop 1(iii)"
+def _uniqueness(known: Hypotheses) -> Statement:
     if known.strong:
-        assert known.modulus is not None
-        bound = Bound(1.0, known.modulus.kind, known.modulus.why)
-        words = "There is at most one equilibrium for every y."
-        return claim(name, title, bound, _STRONG, source, words)
+        return _UNIQUENESS.says(_one(known.m), "There is at most one equilibrium for every y.")
     words, advice = failing(known)
-    return refusal(name, title, _STRONG, source, f"Uniqueness is not known. {words}", advice)
+    return _UNIQUENESS.fails(f"Uniqueness is not known. {words}", advice)
 
 
-def _unique_data(known: Setting) -> Statement:
-    name, title = "unique_data", "Greatest number of values that A x takes at equilibria"
-    assumes, source = "R monotone, or m > 0", "theory, Prop 1(ii)"
-    if known.monotone or known.strong:
-        decisive = known.modulus if not known.monotone else known.mu
-        assert decisive is not None
-        bound = Bound(1.0, decisive.kind, decisive.why)
-        words = "A x is the same for all equilibria of one y: they differ in the kernel of A alone."
-        return claim(name, title, bound, assumes, source, words)
-    words, advice = failing(known)
-    return refusal(name, title, assumes, source, words, advice)
+def _unique_data(known: Hypotheses) -> Statement:
+    if not (known.monotone or known.strong):
+        return _UNIQUE_DATA.fails(*failing(known))
+    words = "A x is the same for all equilibria of one y: they differ in the kernel of A alone."
+    return _UNIQUE_DATA.says(_one(known.mu if known.monotone else known.m), words)
 
 
-def _alpha_limit(known: Setting) -> Statement:
-    name, title = "alpha_limit", "Largest alpha with a proved unique equilibrium"
-    assumes, source = "s_- > 0 or mu > 0", "theory, Prop 1(iii)"
+def _alpha_limit(known: Hypotheses) -> Statement:
     limit = alpha_limit(known)
-    if limit.value == math.inf:
-        words = "There is exactly one equilibrium for every alpha."
-        return claim(name, title, limit, assumes, source, words)
-    if limit.value > 0:
-        words = "There is exactly one equilibrium for every alpha up to this one."
-        return claim(name, title, limit, assumes, source, words)
-    words, advice = failing(known)
-    return refusal(name, title, assumes, source, words, advice)
+    if limit.value <= 0:
+        return _ALPHA_LIMIT.fails(*failing(known))
+    which = "alpha" if limit.value == math.inf else "alpha up to this one"
+    return _ALPHA_LIMIT.says(limit, f"There is exactly one equilibrium for every {which}.")

@@ -8,19 +8,21 @@ every theorem holds of B and b, and norms of data are divided by sigma.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from equipoise.bounds import Bound, Kind, inflate
+from equipoise.bounds import Bound, Kind
+from equipoise.certify.constants import lipschitz_from_traits, modulus_from_traits
 from equipoise.certify.rounding import allowance, length
+from equipoise.checks import require_like
 from equipoise.data_term import DataTerm
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
+from equipoise.fields import Traits
 from equipoise.gram import SpectralCalculus
-from equipoise.vectors import expand
 
 #: Advice where a positive modulus of R is missing.
 STRONGER = "Use a regulariser with a proved positive modulus, for example a contractive one."
@@ -28,7 +30,10 @@ STRONGER = "Use a regulariser with a proved positive modulus, for example a cont
 
 @dataclass(frozen=True, eq=False)
 class Hypotheses:
-    """The constants of one equation; every tensor has shape (B,) and is float64.
+    """The constants of one equation, rounded to the safe side.
+
+    A :class:`Bound` holds for all samples, whose alpha may differ; a tensor has a number for each,
+    shape (B,), float64.
 
     Args:
         equation: an equation with the squared-norm data fidelity.
@@ -72,6 +77,11 @@ class Hypotheses:
         return alpha.reshape(-1).expand(len(self.equation.y)).to(self.equation.y.device)
 
     @cached_property
+    def alpha_range(self) -> tuple[float, float]:
+        """Smallest and largest alpha."""
+        return float(self.alpha.min()), float(self.alpha.max())
+
+    @cached_property
     def _spectrum(self) -> tuple[Bound, Bound]:
         with torch.no_grad():
             return self.equation.data.spectrum
@@ -91,58 +101,65 @@ class Hypotheses:
         """``s_+^2`` where it is proved, else infinity, which is safe."""
         return self.high.value if self.high.proved else math.inf
 
-    @property
-    def modulus(self) -> Bound | None:
-        """The modulus mu of R, rounded down."""
-        bound = self.equation.traits.modulus
-        if bound is None:
-            return None
-        one = inflate(1.0)
-        value = bound.value / one if bound.value > 0 else bound.value * one
-        return Bound(value, bound.kind, bound.why)
-
-    @property
-    def lipschitz(self) -> Bound | None:
-        """The Lipschitz constant L of R."""
-        return self.equation.traits.lipschitz
-
-    @property
-    def lipschitz_is_finite(self) -> bool:
-        """Whether some finite L is known."""
-        return self.lipschitz is not None and math.isfinite(self.lipschitz.value)
+    @cached_property
+    def traits(self) -> Traits:
+        """What R declares."""
+        return self.equation.traits
 
     @cached_property
-    def beta(self) -> Tensor | None:
-        """``alpha mu``, or None where mu is unknown or infinite."""
-        if self.modulus is None or not math.isfinite(self.modulus.value):
-            return None
-        return self.alpha * self.modulus.value
+    def mu(self) -> Bound | None:
+        """At most the modulus of R; None where none is known."""
+        return _finite(modulus_from_traits(self.traits))
+
+    @cached_property
+    def lipschitz(self) -> Bound | None:
+        """L, at least the Lipschitz constant of R; None where no finite one is known."""
+        return _finite(lipschitz_from_traits(self.traits))
 
     @property
     def monotone(self) -> bool:
         """Whether R is monotone, proved or estimated."""
-        return self.modulus is not None and self.modulus.value >= 0
+        return self.mu is not None and self.mu.value >= 0
+
+    @cached_property
+    def beta(self) -> Tensor:
+        """``alpha mu`` of each sample; needs :attr:`mu`."""
+        assert self.mu is not None
+        return self.alpha * self.mu.value
 
     @property
-    def m(self) -> Tensor | None:
-        """``m = s_-^2 + alpha mu`` where it is positive for every sample, else None."""
-        if self.beta is None:
+    def pull(self) -> Bound | None:
+        """The smallest ``alpha mu``."""
+        return None if self.mu is None else replace(self.mu, value=float(self.beta.min()))
+
+    @property
+    def m(self) -> Bound | None:
+        """``m = s_-^2 + alpha mu``, the strong monotonicity of E, the smallest of the batch."""
+        return None if self.pull is None else self.low + self.pull
+
+    @property
+    def largest(self) -> Bound | None:
+        """``L_E = s_+^2 + alpha L``; a lower estimate of it where ``||A||`` is estimated."""
+        if self.lipschitz is None:
             return None
-        m = self.low.value + self.beta
-        return m if bool((m > 0).all()) else None
+        return self.high + self.lipschitz.times(self.alpha_range[1])
+
+    @property
+    def strong(self) -> bool:
+        """Whether ``m > 0``, so that there is exactly one equilibrium."""
+        return self.m is not None and self.m.value > 0
 
     @property
     def failure(self) -> str:
-        """Why there is no :attr:`m`, in words."""
-        if self.modulus is None:
+        """Why :attr:`m` is not positive, in words."""
+        if self.m is None:
             return "No modulus of R is known."
-        worst = self.low.value + float((self.alpha * self.modulus.value).min())
-        return f"m = s_-^2 + alpha mu = {worst:.3g} is not positive."
+        return f"m = s_-^2 + alpha mu = {self.m.value:.3g} is not positive."
 
     @property
     def advice(self) -> str:
         """What would make :attr:`m` positive."""
-        low, mu = self.low.value, self.modulus
+        low, mu = self.low.value, self.mu
         if mu is not None and mu.value < 0 < low:
             return f"Use alpha < {low / -mu.value:.3g}, or a contractive regulariser."
         return STRONGER
@@ -150,16 +167,27 @@ class Hypotheses:
     @property
     def kind(self) -> Kind:
         """Standing of whatever rests on mu and s_-."""
-        return standing(self.modulus, self.low)
+        return standing(self.mu, self.low)
+
+    def each_m(self) -> Tensor:
+        """``s_-^2 + alpha mu`` of each sample, where all are positive.
+
+        Raises:
+            HypothesisError: if it is unknown or not positive.
+        """
+        if not self.strong:
+            raise HypothesisError(f"{self.failure} {self.advice}")
+        return self.low.value + self.beta
 
     def gain(self) -> Tensor:
         """``gamma = max s / (s^2 + alpha mu)`` over ``s_- <= s <= s_+`` (theory, Thm 2).
 
-        Needs :attr:`m`.
+        The maximum is at ``sqrt(alpha mu)`` clipped to the interval, at s_- for ``mu < 0``. Where
+        s_+ is only estimated it is not used. Needs a positive :attr:`m`.
         """
-        beta = self._required_beta()
-        s = beta.clamp_min(0.0).sqrt().clamp(self.low.value**0.5, self.proved_high**0.5)
-        gain = s / (s.square() + beta)
+        s = self.beta.clamp_min(0.0).sqrt()
+        s = s.clamp(math.sqrt(self.low.value), math.sqrt(self.proved_high))
+        gain = s / (s.square() + self.beta)
         return torch.where(s > 0, gain, 0.0)  # s_- = s_+ = 0: nothing is measured
 
     @property
@@ -170,7 +198,7 @@ class Hypotheses:
     def dual_norm(self, e: Tensor) -> Tensor | None:
         """``||e||_{M^{-1}}`` with ``M = A^T A / sigma^2 + alpha mu I``; None without a basis.
 
-        Formula: ``sqrt(<e, M^{-1} e>)``. Needs :attr:`m`.
+        Formula: ``sqrt(<e, M^{-1} e>)``. Needs a positive :attr:`m`.
         """
         if self.calculus is None:
             return None
@@ -179,16 +207,15 @@ class Hypotheses:
         def root(s: Tensor, beta: Tensor) -> Tensor:
             return ((weight * s.square()).clamp_min(low) + beta).rsqrt()
 
-        return length(self.calculus.apply(root, e, self._required_beta()))
+        return length(self.calculus.apply(root, e, self.beta))
 
     def divided(self, e: Tensor, slack: Tensor) -> Tensor:
         """The distance that a perturbation e of the equation can cause, the best of two bounds.
 
         Formula: ``min(||e|| / m, ||e||_{M^{-1}} / sqrt(m))`` with ``slack`` added to ``||e||``.
-        Needs :attr:`m`.
+        Needs a positive :attr:`m`.
         """
-        m = self.m
-        assert m is not None
+        m = self.each_m()
         plain, dual = (length(e) + slack) / m, self.dual_norm(e)
         return plain if dual is None else torch.minimum(plain, dual / m.sqrt() + slack / m)
 
@@ -205,35 +232,17 @@ class Hypotheses:
 
     def field_size(self, x: Tensor, field: Tensor) -> Tensor:
         """``||R(x)|| + L ||x||``, which the rounding of R(x) is relative to (L = 1 if unknown)."""
-        bound = self.lipschitz
-        slope = 1.0 if bound is None or not math.isfinite(bound.value) else bound.value
+        slope = 1.0 if self.lipschitz is None else self.lipschitz.value
         return length(field) + slope * length(x)
-
-    def field(self, x: Tensor) -> Tensor:
-        """``R(x)`` without a graph."""
-        with torch.no_grad():
-            return self.equation.field.value(x)
-
-    def residual(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``E(x)`` and the allowance for its rounding, from one evaluation of R."""
-        field = self.field(x)
-        with torch.no_grad():
-            e = self.equation.data.gradient(x) + expand(self.alpha, field).to(field.dtype) * field
-        return e, self.rounding(x, field)
 
     def check_images(self, **images: Tensor) -> None:
         """Refuse images that are not those of the equation.
 
         Raises:
-            InputError: naming the image and both shapes or dtypes.
+            InputError: naming the image.
         """
-        like = self.equation.adjoint_data
         for name, image in images.items():
-            if image.shape != like.shape or image.dtype != like.dtype:
-                raise InputError(
-                    f"{name} must match the equation's images, shape {tuple(like.shape)} and "
-                    f"{like.dtype}, got {tuple(image.shape)} and {image.dtype}."
-                )
+            require_like(name, image, self.equation.like, "the equation's images")
             if not bool(torch.isfinite(image).all()):
                 raise InputError(f"{name} has values that are NaN or infinite.")
 
@@ -252,10 +261,6 @@ class Hypotheses:
             raise InputError(f"noise_norm has {len(delta)} entries, for {len(self.alpha)} samples.")
         return delta.to(self.alpha.device).reshape(-1).expand(len(self.alpha))
 
-    def _required_beta(self) -> Tensor:
-        assert self.beta is not None
-        return self.beta
-
 
 def standing(*bounds: Bound | None) -> Kind:
     """PROVED if every bound is known and proved."""
@@ -263,12 +268,6 @@ def standing(*bounds: Bound | None) -> Kind:
     return Kind.PROVED if good else Kind.ESTIMATED
 
 
-def require_strong(known: Hypotheses) -> Tensor:
-    """``m`` of each sample, or a refusal.
-
-    Raises:
-        HypothesisError: if ``m = s_-^2 + alpha mu`` is unknown or not positive.
-    """
-    if known.m is None:
-        raise HypothesisError(f"{known.failure} {known.advice}")
-    return known.m
+def _finite(bound: Bound | None) -> Bound | None:
+    """The bound, where it says anything."""
+    return None if bound is None or not math.isfinite(bound.value) else bound

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from equipoise.bounds import Bound, Kind
 from equipoise.certify.hypotheses import Hypotheses
+from equipoise.certify.point import Point
 from equipoise.certify.rounding import allowance, down, length
 from equipoise.certify.source_condition import least_norm_element
 from equipoise.equation import Equation
@@ -68,16 +69,18 @@ def kernel_component(physics: LinearPhysics, r: Tensor) -> KernelComponent:
 
     Source: theory, section 6.
     """
-    calculus = Gram(physics, r.detach()).calculus
+    component = least_norm_element(physics, r).residual
+    return KernelComponent(component, *kernel_standing(Gram(physics, r.detach()).calculus))
+
+
+def kernel_standing(calculus: SpectralCalculus | None) -> tuple[Kind, str]:
+    """Whether the kernel of A is known exactly, and why."""
     if calculus is None:
-        left = least_norm_element(physics, r).residual
         why = "no decomposition of the physics: the kernel was approached by conjugate gradients"
-        return KernelComponent(left, Kind.ESTIMATED, why)
-    component = calculus.kernel(r.detach())
+        return Kind.ESTIMATED, why
     if calculus.kernel_is_exact:
-        return KernelComponent(component, Kind.PROVED, "exact kernel from the decomposition")
-    why = "singular values below the rounding of the largest one were taken as 0"
-    return KernelComponent(component, Kind.ESTIMATED, why)
+        return Kind.PROVED, "exact kernel from the decomposition"
+    return Kind.ESTIMATED, "singular values below the rounding of the largest one were taken as 0"
 
 
 @verb
@@ -100,24 +103,18 @@ def error_floor(
             fidelity.
         InputError: if ``truth`` does not match the equation.
     """
-    known = Hypotheses(equation)
-    known.check_images(truth=truth)
-    require_lipschitz(known)
-    return floor_at(known, truth, known.field(truth), residual_norm)
+    return floor_at(Point(Hypotheses(equation), truth, "truth"), residual_norm)
 
 
-def floor_at(
-    known: Hypotheses, truth: Tensor, field: Tensor, residual_norm: Tensor | None = None
-) -> LowerBound:
-    """The bound of :func:`error_floor` where ``R(z)`` is known already."""
-    bound = require_lipschitz(known)
-    found = kernel_component(known.equation.physics, field)
-    lost = allowance(known.field_size(truth, field), truth.dtype)
+def floor_at(truth: Point, residual_norm: Tensor | None = None) -> LowerBound:
+    """The bound of :func:`error_floor`."""
+    known, bound = truth.known, require_lipschitz(truth.known)
+    lost = truth.field_rounding
     if residual_norm is not None:
         lost = lost + residual_norm.double() / known.alpha
-    value = length(found.component) - lost
+    value = truth.element.residual_norm - lost
     value = down(value / bound.value if bound.value > 0 else _stationary(value))
-    return LowerBound(value, *_standing(found.kind, found.why, bound))
+    return LowerBound(value, *_standing(*kernel_standing(known.calculus), bound))
 
 
 @verb
@@ -155,25 +152,21 @@ def error_lower_bound(
             in its range.
     """
     known = Hypotheses(equation)
-    known.check_images(truth=truth)
-    require_lipschitz(known)
-    delta, field = known.noise(noise_norm), known.field(truth)
-    return lower_at(known, truth, field, delta, t=t, beta=beta, residual_norm=residual_norm)
+    point, delta = Point(known, truth, "truth"), known.noise(noise_norm)
+    return lower_at(point, delta, t=t, beta=beta, residual_norm=residual_norm)
 
 
 def lower_at(
-    known: Hypotheses,
-    truth: Tensor,
-    field: Tensor,
+    truth: Point,
     delta: Tensor,
     *,
     t: float | None = None,
     beta: float | None = None,
     residual_norm: Tensor | None = None,
 ) -> LowerBound:
-    """The bound of :func:`error_lower_bound` where ``R(z)`` is known already; delta is (B,)."""
-    bound, delta = require_lipschitz(known), known.whitening * delta
-    lost = known.alpha * allowance(known.field_size(truth, field), truth.dtype)
+    """The bound of :func:`error_lower_bound`; delta has shape (B,)."""
+    known, field, bound = truth.known, truth.field, require_lipschitz(truth.known)
+    delta, lost = known.whitening * delta, known.alpha * truth.field_rounding
     if residual_norm is not None:
         lost = lost + residual_norm.double()
     pull = known.alpha * bound.value
@@ -201,15 +194,14 @@ def require_lipschitz(known: Hypotheses) -> Bound:
     """The Lipschitz constant of R, or a refusal in words.
 
     Raises:
-        HypothesisError: if none is known or it is infinite.
+        HypothesisError: if no finite one is known.
     """
-    bound = known.lipschitz
-    if bound is None or not math.isfinite(bound.value):
+    if known.lipschitz is None:
         raise HypothesisError(
             "No finite Lipschitz constant of R is known, so its pull cannot be bounded: use a "
             "regulariser that declares one."
         )
-    return bound
+    return known.lipschitz
 
 
 def _standing(kind: Kind, why: str, lipschitz: Bound) -> tuple[Kind, str]:
@@ -263,11 +255,11 @@ def _filtered(known: Hypotheses, field: Tensor, beta: Tensor) -> Tensor:
     lost = allowance(length(field), field.dtype)
     if known.calculus is not None:
         return length(known.calculus.apply(lambda s, b: b / (s.square() + b), field, beta)) - lost
-    physics, b = known.equation.physics, expand(beta, field).to(field.dtype)
+    gram, b = known.equation.data.gram, expand(beta, field).to(field.dtype)
 
     def shifted(v: Tensor) -> Tensor:
         with torch.no_grad():
-            return physics.A_adjoint(physics.A(v)) + b * v
+            return gram(v) + b * v
 
     z = ConjugateGradients(tolerance=1e-3, max_products=200).solve(shifted, field).x
     # beta (G + beta)^{-1} has norm at most 1, so it can only lose what the residual holds.

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from equipoise.bounds import Kind
-from equipoise.certify.hypotheses import Hypotheses, standing
+from equipoise.certify.hypotheses import Hypotheses
+from equipoise.certify.point import Point
 from equipoise.certify.rounding import length, up
+from equipoise.checks import require_like
 from equipoise.equation import Equation
-from equipoise.errors import InputError, UsageError
+from equipoise.errors import UsageError
 from equipoise.modes import verb
-from equipoise.vectors import expand
+from equipoise.vectors import scaled
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +73,7 @@ def pair_bounds(
     """
     known = Hypotheses(equation)
     known.check_images(x=x, z=z, e=e)
-    if u.shape != equation.y.shape:
-        raise InputError(
-            f"u must have the shape of the measurements, {tuple(equation.y.shape)}, "
-            f"got {tuple(u.shape)}."
-        )
+    require_like("u", u, equation.y, "the measurements")
     slack = torch.zeros_like(known.alpha) if slack is None else slack
     return combine(known, length(u), e, slack, length(x - z))
 
@@ -87,13 +85,13 @@ def combine(known: Hypotheses, u: Tensor, e: Tensor, slack: Tensor, distance: Te
     if known.monotone:
         work = (length(e) + slack) * distance  # |<e, d>|
         k = torch.ones_like(u)
-        if known.beta is not None and known.proved_high > 0:
+        if known.proved_high > 0:
             k = 1.0 + known.beta / known.proved_high
         data = up((u + (u.square() + 4.0 * k * work).sqrt()) / (2.0 * k * known.whitening))
         bregman = up((u.square() / 4.0 + work) / known.alpha)
-    if known.m is not None:
+    if known.strong:
         above = up(known.gain() * u + known.divided(e, slack))
-    return PairBounds(data, bregman, above, standing(known.modulus, known.low))
+    return PairBounds(data, bregman, above, known.kind)
 
 
 @verb
@@ -131,17 +129,12 @@ def stability_bounds(
             "Both equations must have the same physics, regularizer and data fidelity: only y and "
             "alpha may differ."
         )
-    one.check_images(x1=x1, x2=x2)
-    two.check_images(x2=x2)
+    one.check_images(x2=x2)
+    at_1, at_2 = Point(one, x1, "x1"), Point(two, x2, "x2")
     change = one.alpha / two.alpha
     with torch.no_grad():
         misfit = equation1.physics.A(x2) - equation2.y
-        u = equation1.y - equation2.y - _scaled(1.0 - change, misfit)
-    (e1, lost1), (e2, lost2) = one.residual(x1), two.residual(x2)
-    e = e1 - _scaled(change, e2)
-    slack = lost1 + (change + (1.0 - change).abs()) * lost2
+        u = equation1.y - equation2.y - scaled(1.0 - change, misfit)
+    e = at_1.residual - scaled(change, at_2.residual)
+    slack = at_1.rounding + (change + (1.0 - change).abs()) * at_2.rounding
     return pair_bounds(equation1, x1, x2, u, e, slack)
-
-
-def _scaled(factor: Tensor, v: Tensor) -> Tensor:
-    return expand(factor, v).to(v.real.dtype if v.is_complex() else v.dtype) * v

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
-from equipoise.bounds import Kind
-from equipoise.certify.hypotheses import Hypotheses, require_strong
+from equipoise.bounds import Bound, Kind
+from equipoise.certify.hypotheses import Hypotheses
+from equipoise.certify.point import Point
 from equipoise.certify.rounding import down, length, up
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError
@@ -36,14 +35,13 @@ def error_bound(equation: Equation, x: Tensor) -> Tensor:
         InputError: if x does not match the equation.
     """
     known = Hypotheses(equation)
-    require_strong(known)
+    known.each_m()
     if known.kind is not Kind.PROVED:
         raise HypothesisError(
             "The modulus of R is only estimated, so nothing is proved of the distance: use a "
             "regulariser with a proved modulus, for example a contractive one."
         )
-    known.check_images(x=x)
-    return distance_above(known, *known.residual(x))
+    return distance_above(Point(known, x))
 
 
 @verb
@@ -71,17 +69,15 @@ def error_at_least(equation: Equation, x: Tensor) -> Tensor:
             f"{what} is not proved from above, so nothing is proved from below: use a "
             "decomposable physics and a regulariser with a proved Lipschitz constant."
         )
-    known.check_images(x=x)
-    return distance_below(known, *known.residual(x), bound.value)
+    return distance_below(Point(known, x), bound)
 
 
-def distance_above(known: Hypotheses, e: Tensor, slack: Tensor) -> Tensor:
-    """The number of :func:`error_bound` from ``E(x)``, proved or not; needs a positive m."""
-    return up(known.divided(e, slack))
+def distance_above(point: Point) -> Tensor:
+    """The number of :func:`error_bound`, proved or not; needs a positive m."""
+    return up(point.known.divided(point.residual, point.rounding))
 
 
-def distance_below(known: Hypotheses, e: Tensor, slack: Tensor, lipschitz: float) -> Tensor:
-    """The number of :func:`error_at_least` from ``E(x)`` and L, proved or not."""
-    size = length(e) - slack
-    total = known.high.value + known.alpha * lipschitz
-    return down(size / total) if math.isfinite(lipschitz) else 0.0 * size
+def distance_below(point: Point, lipschitz: Bound) -> Tensor:
+    """The number of :func:`error_at_least` with this L, proved or not."""
+    largest = point.known.high.value + point.known.alpha * lipschitz.value
+    return down((length(point.residual) - point.rounding) / largest)

@@ -8,14 +8,16 @@ import torch
 from deepinv.physics import BlurFFT
 from torch import Tensor
 
-from equipoise.certify.hypotheses import Hypotheses, require_strong
+from equipoise.certify.constants import real_numbers
+from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.perturbation import PairBounds, combine
+from equipoise.certify.point import Point
 from equipoise.certify.rounding import allowance, length, up
 from equipoise.certify.source_condition import SourceElement, source_element
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError
 from equipoise.modes import verb
-from equipoise.vectors import expand
+from equipoise.vectors import expand, scaled
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,19 +61,17 @@ def rate_bounds(
         InputError: if shapes or dtypes do not match, or ``noise_norm`` is negative.
     """
     known = Hypotheses(equation)
-    known.check_images(x=x, truth=truth)
+    at_x, at_truth = Point(known, x), Point(known, truth, "truth")
     if element.w.shape != equation.y.shape or element.residual.shape != truth.shape:
         raise InputError(
             "The source element belongs to other images: compute it at R(truth) with this physics."
         )
-    field = known.field(truth)
     change = known.alpha / known.weight  # in whitened data the element is sigma w
     with torch.no_grad():
         noise = equation.y - equation.physics.A(truth)
-        shift = expand(change, noise).to(noise.real.dtype) * element.w
-    at_x, lost = known.residual(x)
-    e = at_x - expand(known.alpha, field).to(field.dtype) * element.residual
-    slack = lost + _lost(known, truth, field, element)
+        shift = scaled(change, element.w)
+    e = at_x.residual - scaled(known.alpha, element.residual)
+    slack = at_x.rounding + _lost(at_truth, element)
     distance = length(x - truth)
     if noise_norm is None:
         u, across = length(noise - shift), 0.5 * length(noise + shift)
@@ -129,11 +129,8 @@ def truth_error_bound(equation: Equation, truth: Tensor, noise_norm: float | Ten
         HypothesisError: if mu is not proved to be positive, or for another data fidelity.
         InputError: if ``truth`` does not match the equation or ``noise_norm`` is negative.
     """
-    known = Hypotheses(equation)
-    known.check_images(truth=truth)
-    require_modulus(known)
-    delta, field = known.noise(noise_norm), known.field(truth)
-    return upper_error(known, truth, field, bias_element(known, field), delta)
+    point = _strong_point(equation, truth)
+    return upper_error(point, bias_element(point), point.known.noise(noise_norm))
 
 
 @verb
@@ -159,69 +156,66 @@ def expected_error_bound(equation: Equation, truth: Tensor, noise_std: float) ->
         HypothesisError: if mu is not proved to be positive, or for another data fidelity.
         InputError: if ``truth`` does not match the equation or ``noise_std`` is negative.
     """
-    known = Hypotheses(equation)
-    known.check_images(truth=truth)
-    require_modulus(known)
-    std, field = known.noise(noise_std), known.field(truth)
-    noise = known.weight * std.square() * _trace(known)
-    bias = _bias(known, truth, field, bias_element(known, field))
-    return up(((noise + bias) / require_strong(known)).sqrt())
+    point = _strong_point(equation, truth)
+    known = point.known
+    noise = known.weight * known.noise(noise_std).square() * _trace(known)
+    bias = _bias(point, bias_element(point))
+    return up(((noise + bias) / known.each_m()).sqrt())
 
 
-def require_modulus(known: Hypotheses) -> None:
-    """Refuse fields that are not proved to be strongly monotone.
+def _strong_point(equation: Equation, truth: Tensor) -> Point:
+    """The truth, for fields that are proved to be strongly monotone.
 
     Raises:
-        HypothesisError: naming the modulus.
+        HypothesisError: naming the modulus, if R is not.
     """
-    mu = known.modulus
+    point = Point(Hypotheses(equation), truth, "truth")
+    mu = point.known.mu
     if mu is None or not mu.proved or mu.value <= 0:
         raise HypothesisError(
             f"The bound needs a proved positive modulus of R, which is "
             f"{'unknown' if mu is None else mu}: use a contractive regulariser."
         )
+    return point
 
 
-def bias_element(known: Hypotheses, field: Tensor) -> SourceElement:
+def bias_element(truth: Point) -> SourceElement:
     """The element at ``beta = alpha mu`` (whitened) of ``R(z)``; needs mu > 0."""
-    assert known.beta is not None
-    return source_element(known.equation.physics, field, known.beta / known.weight)
+    known = truth.known
+    return source_element(known.equation.physics, truth.field, known.beta / known.weight)
 
 
-def upper_error(
-    known: Hypotheses, truth: Tensor, field: Tensor, element: SourceElement, delta: Tensor
-) -> Tensor:
+def upper_error(truth: Point, element: SourceElement, delta: Tensor) -> Tensor:
     """The number of :func:`truth_error_bound`, whatever its standing; needs mu > 0.
 
     Args:
-        known: the equation's constants.
         truth: z.
-        field: ``R(z)``.
         element: its :func:`bias_element`.
         delta: bound on the noise, shape (B,).
     """
-    bias = (_bias(known, truth, field, element) / require_strong(known)).sqrt()
+    known = truth.known
+    bias = (_bias(truth, element) / known.each_m()).sqrt()
     return up(known.gain() * known.whitening * delta + bias)
 
 
-def _bias(known: Hypotheses, truth: Tensor, field: Tensor, element: SourceElement) -> Tensor:
+def _bias(truth: Point, element: SourceElement) -> Tensor:
     """``(alpha / mu) S_beta``, which bounds ``alpha^2 ||R(z)||^2_{M^{-1}}``, with rounding."""
-    assert known.modulus is not None
-    lost = allowance(known.field_size(truth, field), truth.dtype)
-    return known.alpha / known.modulus.value * (element.upper.sqrt() + lost).square()
+    known = truth.known
+    assert known.mu is not None
+    root = element.upper.sqrt() + truth.field_rounding
+    return known.alpha / known.mu.value * root.square()
 
 
-def _lost(known: Hypotheses, truth: Tensor, field: Tensor, element: SourceElement) -> Tensor:
+def _lost(truth: Point, element: SourceElement) -> Tensor:
     """What rounding may hide of ``alpha (R(z) - A^T w - rho)`` and ``A^T (y - A z)``."""
+    known = truth.known
     top = (known.high.value / known.weight) ** 0.5
-    parts = known.rounding(truth, field)
-    return parts + allowance(known.alpha * top * element.w_norm, truth.dtype)
+    return truth.rounding + allowance(known.alpha * top * element.w_norm, truth.image.dtype)
 
 
 def _trace(known: Hypotheses) -> Tensor:
     """``tr(G (G + beta I)^{-1})`` with the whitened G, exactly or from above, shape (B,)."""
     beta, like = known.beta, known.equation.adjoint_data
-    assert beta is not None
     pixels, weight = like[0].numel(), known.weight
 
     def share(s: Tensor, b: Tensor) -> Tensor:
@@ -238,7 +232,6 @@ def _trace(known: Hypotheses) -> Tensor:
         if not coefficients.is_complex() and coefficients[0].numel() == pixels:
             values = calculus.values.double().expand(coefficients.shape)
             return share(values, expand(beta, coefficients)).flatten(1).sum(1)
-    y = known.equation.y
-    rank = min(pixels, y[0].numel() * (2 if y.is_complex() else 1))
+    rank = min(pixels, real_numbers(known.equation.y))
     top = known.proved_high
     return rank * (top / (top + beta) if top < float("inf") else torch.ones_like(beta))

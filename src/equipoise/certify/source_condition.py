@@ -14,7 +14,7 @@ from equipoise.errors import InputError
 from equipoise.gram import Gram, SpectralCalculus
 from equipoise.linear import ConjugateGradients
 from equipoise.modes import verb
-from equipoise.vectors import dot, expand
+from equipoise.vectors import dot, expand, scaled
 
 #: The smallest beta relative to ||A||^2 for which conjugate gradients still work well.
 USABLE_BETA = {torch.float32: 1e-4, torch.float64: 1e-6}
@@ -150,11 +150,9 @@ class SourceSolver:
                 z, w, residual = self._iterate(r)
                 root = (product(residual, residual) + beta * product(w, w)).sqrt()
                 slack = _slack(r, w, self._norm)
-                defect = length(residual - expand(beta.to(r.dtype), z) * z) + slack
-        lower = ((root - slack).clamp_min(0.0).square() - defect.square()).clamp_min(0.0)
-        upper = (root + slack).square()
+                defect = length(residual - scaled(beta, z)) + slack
         exact = self.calculus is not None
-        return SourceElement(w, residual, beta, root.square(), lower, upper, exact)
+        return SourceElement(w, residual, beta, *_bracket(root, slack, defect), exact)
 
     @cached_property
     def _norm(self) -> float:
@@ -163,11 +161,10 @@ class SourceSolver:
 
     def _iterate(self, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """z near ``(A^T A + beta I)^{-1} r``, ``w = A z`` and ``r - A^T w``."""
-        A, adjoint = self.physics.A, self.physics.A_adjoint
         beta = expand(self._beta(r), r)
-        z = self.solver.solve(lambda v: adjoint(A(v)) + beta * v, r).x
-        w = A(z)
-        return z, w, r - adjoint(w)
+        z = self.solver.solve(lambda v: self._gram(v) + beta * v, r).x
+        w = self.physics.A(z)
+        return z, w, r - self.physics.A_adjoint(w)
 
     def _beta(self, r: Tensor) -> Tensor:
         """beta of each sample, shape (B,)."""
@@ -260,8 +257,15 @@ def least_norm_element(
         w = physics.A(calculus.apply(invert, r))
     residual = calculus.kernel(r)
     root, slack = length(residual), _slack(r, w, float(calculus.values.max()))
-    lower, upper = (root - slack).clamp_min(0.0).square(), (root + slack).square()
-    return SourceElement(w, residual, torch.zeros_like(root), root.square(), lower, upper, True)
+    return SourceElement(w, residual, torch.zeros_like(root), *_bracket(root, slack), True)
+
+
+def _bracket(
+    root: Tensor, slack: Tensor, defect: Tensor | float = 0.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``S_beta(r)`` from its root, and its proved ends; defect bounds ``||q||``."""
+    lower = ((root - slack).clamp_min(0.0).square() - defect**2).clamp_min(0.0)
+    return root.square(), lower, (root + slack).square()
 
 
 def _slack(r: Tensor, w: Tensor, norm: float) -> Tensor:

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 from equipoise.bounds import Bound, Kind, inflate
-from equipoise.certify.claims import claim, refusal, text
+from equipoise.certify.claims import Topic, text
 from equipoise.certify.existence import failing
-from equipoise.certify.setting import Setting
+from equipoise.certify.hypotheses import Hypotheses, standing
 from equipoise.certify.statement import Section, Statement
 from equipoise.checks import require_positive
 
@@ -18,7 +18,14 @@ ACCURACY = 1e-3
 UNIT = 8 * 2.0**-52
 
 _GRADIENT, _RESOLVENT = "Gradient step", "Resolvent step"
-_SOURCE = "theory, section 2"
+_SOURCE, _CONTRACTS = "theory, section 2", "m > 0, R Lipschitz"
+_BEST = Topic("contraction_factor", "Worst-case factor of the error per step", _CONTRACTS, _SOURCE)
+_LIMIT = Topic(
+    "gradient_step_limit",
+    "Gradient step: step sizes that converge, upper limit",
+    _CONTRACTS,
+    _SOURCE,
+)
 
 
 @dataclass(frozen=True)
@@ -48,16 +55,16 @@ class Step:
         return math.ceil(inflate(math.log(accuracy) / math.log(self.factor)))
 
 
-def gradient_factor(known: Setting, tau: float) -> float:
+def gradient_factor(known: Hypotheses, tau: float) -> float:
     """Lipschitz constant of ``x -> x - tau E(x)`` for a given step size, rounded up.
 
     Formula: ``max(|1 - tau m|, |1 - tau L_E|)`` under (D), else
     ``sqrt(1 - 2 tau m + tau^2 L_E^2)``; infinite where m or L_E are unknown.
     """
-    m, largest = known.modulus, known.largest
+    m, largest = known.m, known.largest
     if m is None or largest is None:
         return math.inf
-    if known.disc:
+    if known.traits.disc:
         factor = max(abs(1.0 - tau * m.value), abs(1.0 - tau * largest.value))
     else:
         square = 1.0 - 2.0 * tau * m.value + (tau * largest.value) ** 2
@@ -65,7 +72,7 @@ def gradient_factor(known: Setting, tau: float) -> float:
     return factor + UNIT
 
 
-def resolvent_factor(known: Setting, c: float) -> float:
+def resolvent_factor(known: Hypotheses, c: float) -> float:
     """Lipschitz constant of ``x -> x - (A^T A + c I)^{-1} E(x)``, rounded up.
 
     Formula: ``max(|c - alpha mu|, |c - alpha L|) / (s_-^2 + c)`` under (D), else
@@ -77,152 +84,156 @@ def resolvent_factor(known: Setting, c: float) -> float:
     mu, high = known.mu.value, known.lipschitz.value
 
     def reach(alpha: float) -> float:  # convex in alpha: largest at an end
-        if known.disc:
+        if known.traits.disc:
             return max(abs(c - alpha * mu), abs(c - alpha * high))
         return math.sqrt(max(0.0, c * c - 2.0 * c * alpha * mu + (alpha * high) ** 2))
 
-    return max(reach(alpha) for alpha in known.alpha) / (known.low.value + c) + UNIT
+    return max(reach(alpha) for alpha in known.alpha_range) / (known.low.value + c) + UNIT
 
 
-def gradient_step(known: Setting) -> Step | None:
+def gradient_step(known: Hypotheses) -> Step | None:
     """The best certified gradient step, or None where m > 0 is not known.
 
     Formula: ``tau = 2 / (m + L_E)`` under (D), else ``tau = m / L_E^2``.
     """
-    m, largest = known.modulus, known.largest
-    if m is None or largest is None or m.value <= 0 or not math.isfinite(largest.value):
+    m, largest = known.m, known.largest
+    if m is None or largest is None or m.value <= 0:
         return None
-    tau = 2.0 / (m.value + largest.value) if known.disc else m.value / largest.value**2
-    factor = gradient_factor(known, tau)
-    return _step(tau, factor, (m, largest), known.disc)
+    tau = 2.0 / (m.value + largest.value) if known.traits.disc else m.value / largest.value**2
+    return _step(known, tau, gradient_factor(known, tau), m, largest)
 
 
-def resolvent_step(known: Setting) -> Step | None:
+def resolvent_step(known: Hypotheses) -> Step | None:
     """The best certified resolvent step, or None where none is known to contract.
 
     Formula: ``c = alpha (mu + L) / 2`` under (D), else ``c = alpha (mu s_-^2 + alpha L^2) / m``,
     but not negative.
     """
-    m = known.modulus
+    m = known.m
     if m is None or known.mu is None or known.lipschitz is None or m.value <= 0:
         return None
-    mu, high, alpha = known.mu.value, known.lipschitz.value, known.alpha[1]
-    if known.disc:
-        pulls = [a * value for a in known.alpha for value in (mu, high)]
+    mu, high, alpha = known.mu.value, known.lipschitz.value, known.alpha_range[1]
+    if known.traits.disc:
+        pulls = [a * value for a in known.alpha_range for value in (mu, high)]
         c = 0.5 * (min(pulls) + max(pulls))
     else:
         c = alpha * (mu * known.low.value + alpha * high**2) / m.value
     c = max(c, 0.0)
     factor = resolvent_factor(known, c)
-    return _step(c, factor, (known.low, known.mu, known.lipschitz), known.disc)
+    return _step(known, c, factor, known.low, known.mu, known.lipschitz)
 
 
-def _step(parameter: float, factor: float, used: tuple[Bound, ...], disc: bool) -> Step | None:
+def _step(known: Hypotheses, parameter: float, factor: float, *used: Bound) -> Step | None:
     if not factor < 1.0:
         return None
-    kind = Kind.PROVED if all(bound.proved for bound in used) else Kind.ESTIMATED
-    extra = ", hypothesis (D)" if disc else ", R Lipschitz"
-    return Step(parameter, factor, kind, f"m > 0{extra}")
+    assumes = "m > 0, hypothesis (D)" if known.traits.disc else _CONTRACTS
+    return Step(parameter, factor, standing(*used), assumes)
 
 
-def solving_section(known: Setting, *, invertible: bool) -> Section:
+def solving_section(known: Hypotheses) -> Section:
     """State step sizes, contraction factors and worst-case numbers of steps.
 
     Args:
         known: the constants of the equation.
-        invertible: whether ``(A^T A + c I)^{-1}`` is available exactly.
     """
     gradient, resolvent = gradient_step(known), resolvent_step(known)
+    invertible = known.equation.data.shifted_inverse(1.0) is not None
     statements = [_best(known, gradient, resolvent if invertible else None)]
     statements += [_largest_step(known), *_describe(known, gradient, "gradient")]
     statements += _describe(known, resolvent, "resolvent")
     return Section("Solving", tuple(statements))
 
 
-def _best(known: Setting, gradient: Step | None, resolvent: Step | None) -> Statement:
+def _best(known: Hypotheses, gradient: Step | None, resolvent: Step | None) -> Statement:
     """The better of the two maps, for which the section's first number stands."""
-    name, title = "contraction_factor", "Worst-case factor of the error per step"
     pairs = [(_GRADIENT, gradient), (_RESOLVENT, resolvent)]
     found = [(step.factor, what, step) for what, step in pairs if step is not None]
     proved = [entry for entry in found if entry[2].kind is Kind.PROVED]
     if not found:
-        words, advice = _why_not(known)
-        return refusal(name, title, "m > 0, R Lipschitz", _SOURCE, words, advice)
+        return _BEST.fails(*_why_not(known))
     factor, what, step = min(proved or found, key=lambda entry: entry[0])
     words = (
         f"{what}: every step brings any point at least this much nearer to the equilibrium; "
         f"{step.steps(0.1)} steps a decimal digit, {step.steps(ACCURACY)} steps for an error of "
         f"{ACCURACY:g} of the first one."
     )
-    return claim(name, title, Bound(factor, step.kind), step.assumes, _SOURCE, words)
+    return _BEST.says(Bound(factor, step.kind), words, step.assumes)
 
 
-def _largest_step(known: Setting) -> Statement:
-    name, title = "gradient_step_limit", "Gradient step: step sizes that converge, upper limit"
-    m, largest = known.modulus, known.largest
-    if m is not None and largest is not None and math.isfinite(largest.value):
-        kind = Kind.PROVED if m.proved and largest.proved else Kind.ESTIMATED
-        why = largest.why if m.proved else m.why
-        if known.disc and m.value >= 0 and largest.value > 0:
+def _largest_step(known: Hypotheses) -> Statement:
+    m, largest = known.m, known.largest
+    if m is not None and largest is not None:
+        kind, why = standing(m, largest), largest.why if m.proved else m.why
+        if known.traits.disc and m.value >= 0 and largest.value > 0:
             limit = Bound(2.0 / inflate(largest.value), kind, why)
             words = "x - tau E(x) converges for every positive tau below 2 / L_E"
             words += (
                 "." if m.value > 0 else " if there is an equilibrium; no rate is proved (m = 0)."
             )
-            return claim(name, title, limit, "R monotone or m > 0, (D)", _SOURCE, words)
+            return _LIMIT.says(limit, words, "R monotone or m > 0, (D)")
         if m.value > 0:
             limit = Bound(2.0 * m.value / inflate(largest.value**2), kind, why)
             words = "x - tau E(x) is a contraction for every positive tau below 2 m / L_E^2."
-            return claim(name, title, limit, "m > 0, R Lipschitz", _SOURCE, words)
-    words, advice = _why_not(known)
-    return refusal(name, title, "m > 0, R Lipschitz", _SOURCE, words, advice)
+            return _LIMIT.says(limit, words)
+    return _LIMIT.fails(*_why_not(known))
 
 
-def _describe(known: Setting, step: Step | None, which: str) -> list[Statement]:
+def _describe(known: Hypotheses, step: Step | None, which: str) -> list[Statement]:
     """Parameter, factor and numbers of steps of one map."""
     gradient = which == "gradient"
     map_, letter = (_GRADIENT, "tau") if gradient else (_RESOLVENT, "c")
-    parameter = f"{which}_step" if gradient else f"{which}_shift"
-    rows = (
-        (parameter, f"{map_}: best {letter}"),
-        (f"{which}_factor", f"{map_}: factor of the error per step"),
-        (f"{which}_steps_per_digit", f"{map_}: steps per decimal digit"),
-        (f"{which}_steps", f"{map_}: steps to {ACCURACY:g} of the first error"),
-    )
+
+    def topic(name: str, title: str) -> Topic:
+        return Topic(f"{which}_{name}", f"{map_}: {title}", _CONTRACTS, _SOURCE)
+
+    factor = topic("factor", "factor of the error per step")
     if step is None:
-        words, advice = _why_not(known)
-        name, title = rows[1]
-        return [refusal(name, title, "m > 0, R Lipschitz", _SOURCE, words, advice)]
+        return [factor.fails(*_why_not(known))]
     formula = "x - tau E(x)" if gradient else "x - (A^T A + c I)^{-1} E(x)"
-    values = (step.parameter, step.factor, step.steps(0.1), step.steps(ACCURACY))
-    sentences = (
-        f"The parameter with the smallest proved factor for {formula}.",
-        f"{formula} brings two points nearer by at least this factor, with {letter} = "
-        f"{text(step.parameter)}.",
-        "In the worst case the error falls tenfold in this many steps.",
-        "In the worst case the error relative to the starting point's falls to that in so many "
-        "steps.",
+    rows = (
+        (
+            topic("step" if gradient else "shift", f"best {letter}"),
+            step.parameter,
+            f"The parameter with the smallest proved factor for {formula}.",
+        ),
+        (
+            factor,
+            step.factor,
+            f"{formula} brings two points nearer by at least this factor, with {letter} = "
+            f"{text(step.parameter)}.",
+        ),
+        (
+            topic("steps_per_digit", "steps per decimal digit"),
+            step.steps(0.1),
+            "In the worst case the error falls tenfold in this many steps.",
+        ),
+        (
+            topic("steps", f"steps to {ACCURACY:g} of the first error"),
+            step.steps(ACCURACY),
+            "In the worst case the error relative to the starting point's falls to that in so "
+            "many steps.",
+        ),
     )
     why = _estimate(known)
     return [
-        claim(name, title, Bound(float(value), step.kind, why), step.assumes, _SOURCE, said)
-        for (name, title), value, said in zip(rows, values, sentences, strict=True)
+        row.says(Bound(float(value), step.kind, why), words, step.assumes)
+        for row, value, words in rows
     ]
 
 
-def _estimate(known: Setting) -> str:
+def _estimate(known: Hypotheses) -> str:
     """Which constant is only estimated."""
-    named = {"m": known.modulus, "||A||": known.high, "L": known.lipschitz}
+    named = {"m": known.m, "||A||": known.high, "L": known.lipschitz}
     loose = [f"{name}: {b.why}" for name, b in named.items() if b is not None and not b.proved]
     return "; ".join(loose)
 
 
-def _why_not(known: Setting) -> tuple[str, str]:
+def _why_not(known: Hypotheses) -> tuple[str, str]:
     """Why no contraction is known, and what would mend it."""
     if not known.strong:
         words, advice = failing(known)
         return f"No contraction is proved. {words}", advice
-    if known.lipschitz is None or not math.isfinite(known.lipschitz.value):
+    if known.lipschitz is None:
         return (
             "No Lipschitz constant of R is known.",
             "Declare one in traits(), or use a field from the catalogue.",

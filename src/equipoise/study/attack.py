@@ -221,7 +221,7 @@ class _Ascent:
         self.statuses: list[Tensor] = []
         self.adjoint_statuses: list[Tensor] = []
         known = Hypotheses(equation)
-        strong = known.m is not None and known.kind is Kind.PROVED
+        strong = known.strong and known.kind is Kind.PROVED
         self.proved = strong if quantity == "norm" else equation.traits.monotone
 
     @property

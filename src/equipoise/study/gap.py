@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
 from equipoise.certify import SourceElement
 from equipoise.certify.hypotheses import Hypotheses
+from equipoise.certify.point import Point
 from equipoise.certify.rounding import length, up
 from equipoise.equation import Equation
 from equipoise.vectors import expand
@@ -35,14 +34,14 @@ def gap_bound(
         Bounds (B,), or None where s, mu > 0 or L is not known. PROVED if mu and L are.
     """
     known = Hypotheses(equation)
-    mu, high, calculus = known.modulus, known.lipschitz, known.calculus
+    mu, high, calculus = known.mu, known.lipschitz, known.calculus
     if mu is None or not mu.value > 0 or high is None or calculus is None:
         return None
     seen = calculus.values[calculus.values > calculus.rounding]
     smallest = float(seen.min()) - calculus.rounding
-    if not smallest > 0 or not math.isfinite(high.value):
+    if not smallest > 0:
         return None
-    at_x, at_truth = known.field(x), known.field(truth)
-    e = equation.residual(x) - expand(known.alpha, x) * element.residual
-    lost = length(e) + known.rounding(x, at_x) + known.rounding(truth, at_truth)
+    at_x, at_truth = Point(known, x), Point(known, truth, "truth")
+    e = at_x.residual - expand(known.alpha, x) * element.residual
+    lost = length(e) + at_x.rounding + at_truth.rounding
     return up((high.value * data / smallest + lost / known.alpha) / mu.value)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from equipoise.certify.hypotheses import Hypotheses
+from equipoise.certify.point import Point
 from equipoise.certify.rounding import length, up
 from equipoise.data_term import DataTerm
 from equipoise.differentiate import default_adjoint
@@ -164,8 +165,8 @@ def top_directions(
 
 def residual_norm(equation: Equation, x: Tensor) -> Tensor:
     """At least ``||E(x)||`` of the exact residual, shape (B,), float64: rounding is allowed for."""
-    known = Hypotheses(equation)
-    return up(length(equation.residual(x)) + known.rounding(x, known.field(x)))
+    point = Point(Hypotheses(equation), x)
+    return up(length(point.residual) + point.rounding)
 
 
 def flat(v: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from equipoise.bounds import Bound, Kind
 from equipoise.certify.existence import failing
-from equipoise.certify.setting import Setting, setting
+from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.stability import bregman_constant, data_constant, norm_constant
 from equipoise.status import Status
 from equipoise.study.attack import Attack, Quantity, attack
@@ -92,7 +92,7 @@ def attack_case(case: Case, settings: StudySettings) -> list[Outcome]:
     with torch.no_grad():
         y = case.physics.A(truth)
     equation = equation_of(case, y, ALPHA)
-    known = setting(equation)
+    known = Hypotheses(equation)
     level = RADIUS if settings.noise_levels is None else max(settings.noise_levels)
     outcomes: list[Outcome] = []
     given: Tensor | None = None
@@ -120,7 +120,7 @@ def attack_case(case: Case, settings: StudySettings) -> list[Outcome]:
     return outcomes
 
 
-def _constant(known: Setting, quantity: Quantity) -> Bound | None:
+def _constant(known: Hypotheses, quantity: Quantity) -> Bound | None:
     if quantity == "norm":
         return norm_constant(known)
     return data_constant(known) if quantity == "data" else bregman_constant(known)
