@@ -68,15 +68,19 @@ def autograd_linearization(
     return Linearization(jvp, vjp)
 
 
+#: A number that is known, or a function that finds it.
+Found = Bound | Callable[[], Bound | None] | None
+
+
 class Traits:
     """What is known of a field R, each number with its standing (proved or estimated).
 
     Args:
         modulus: mu with ``<R(x) - R(z), x - z> >= mu ||x - z||^2`` for every image size.
             Non-negative: R is monotone; negative: R is ``-mu``-weakly monotone (weak convexity
-            ``-mu`` of the potential). None: unknown.
-        lipschitz: Lipschitz constant of R for every image size, or a function that computes it when
-            it is asked for (from numbers that no longer change); None: unknown.
+            ``-mu`` of the potential). None: unknown. Like the next one, it may be a function that
+            computes it when it is asked for (from numbers that no longer change).
+        lipschitz: Lipschitz constant of R for every image size.
         attaining: R is the gradient of a potential r such that ``||A x - y||^2 / 2 + alpha r(x)``
             attains its minimum for every linear A, every y and every alpha > 0.
         bounded: ``||R(x)||`` is bounded over all images of a size.
@@ -89,17 +93,22 @@ class Traits:
     def __init__(
         self,
         *,
-        modulus: Bound | None = None,
-        lipschitz: Bound | Callable[[], Bound | None] | None = None,
+        modulus: Found = None,
+        lipschitz: Found = None,
         attaining: bool = False,
         bounded: bool = False,
         linear: bool = False,
         gradient_field: bool = True,
         contractive_residual: bool = False,
     ) -> None:
-        self.modulus, self._lipschitz = modulus, lipschitz
+        self._modulus, self._lipschitz = modulus, lipschitz
         self.attaining, self.bounded, self.linear = attaining, bounded, linear
         self.gradient_field, self.contractive_residual = gradient_field, contractive_residual
+
+    @cached_property
+    def modulus(self) -> Bound | None:
+        """The modulus of R, or None."""
+        return self._modulus() if callable(self._modulus) else self._modulus
 
     @cached_property
     def lipschitz(self) -> Bound | None:

@@ -351,7 +351,7 @@ class Sum(Regularizer):
 
         bent = [known for known in found if not known.linear]
         return Traits(
-            modulus=added(known.modulus for known in found),
+            modulus=lambda: added(known.modulus for known in found),
             lipschitz=lambda: added(known.lipschitz for known in found),
             attaining=all(known.attaining for known in found) and len(bent) <= 1,
             bounded=all(known.bounded for known in found),

@@ -94,12 +94,12 @@ class Scaled(Regularizer):
         """``a mu`` and ``a L``: every Jacobian is scaled; the rest as of the inner one."""
         inner, a = self.regularizer.traits(), self.strength
 
-        def lipschitz() -> Bound | None:
-            return None if inner.lipschitz is None else inner.lipschitz.times(a)
+        def times(bound: Bound | None) -> Bound | None:
+            return None if bound is None else bound.times(a)
 
         return Traits(
-            modulus=None if inner.modulus is None else inner.modulus.times(a),
-            lipschitz=lipschitz,
+            modulus=lambda: times(inner.modulus),
+            lipschitz=lambda: times(inner.lipschitz),
             attaining=inner.attaining,
             bounded=inner.bounded,
             linear=inner.linear,

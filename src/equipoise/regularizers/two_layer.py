@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor, nn
@@ -93,15 +94,11 @@ class AnalysisRegularizer(TwoLayer):
         """J lies between ``-N^T N`` and ``P^T P`` with ``N, P = diag(-+psi'')_+^(1/2) K``; for
         convex potentials the modulus is 0, without a look at K."""
         low, high = self.profile.curvature_range()
-        below = self._square_norm(-low, constants)
-
-        def lipschitz() -> Bound:
-            return proved(max(below, self._square_norm(high, constants)), _WHY)
-
+        below = cache(lambda: self._square_norm(-low, constants))
         tails = self.profile.tails()
         return Traits(
-            modulus=proved(0.0 - below, _WHY),
-            lipschitz=lipschitz,
+            modulus=lambda: proved(0.0 - below(), _WHY),
+            lipschitz=lambda: proved(max(below(), self._square_norm(high, constants)), _WHY),
             attaining=tails.attaining,
             bounded=tails.bounded_slope,
         )
@@ -178,11 +175,17 @@ class UntiedRegularizer(TwoLayer):
     def _known(self, constants: Constants) -> Traits:
         """``s_max`` times what the difference of the operators gives; ``s_max ||K1|| ||K2||``."""
         inner, outer = self._sides(constants)
-        sizes = self.mean.norm(inner), self.mean.norm(outer)
         steepest = self._steepest()
+
+        @cache
+        def sizes() -> tuple[float, float]:
+            return self.mean.norm(inner), self.mean.norm(outer)
+
         return Traits(
-            modulus=_untied_modulus(self.mean, inner, outer, sizes).times(steepest),
-            lipschitz=proved(steepest * sizes[0] * sizes[1], "product of the operators' norms"),
+            modulus=lambda: _untied_modulus(self.mean, inner, outer, sizes()).times(steepest),
+            lipschitz=lambda: proved(
+                steepest * math.prod(sizes()), "product of the operators' norms"
+            ),
             bounded=self.profile.tails().bounded_slope,
         )
 
