@@ -103,7 +103,8 @@ def failing(known: Hypotheses) -> tuple[str, str]:
     low, pull, limit = known.low.value, known.pull.value, alpha_limit(known).value
     if known.mu.value == 0:
         words = "R is monotone, but not strongly (mu = 0), and s_- > 0 is not known: m = 0."
-        return words, f"Add a multiple of Tikhonov's regulariser to R, or use {_PARAMETRISATION}."
+        mended = "Add a multiple of Tikhonov's regulariser (R + c * Tikhonov())"
+        return words, f"{mended}, or use {_PARAMETRISATION}."
     words = (
         f"R is only known to be monotone up to {text(-known.mu.value)}: "
         f"alpha times that is {text(-pull)}, but s_-^2 is only known to be at least {text(low)}; "
