@@ -23,7 +23,9 @@ from equipoise.errors import InputError, UsageError
 from equipoise.gauge import clipped, level_and_spread
 from equipoise.gram import Gram, cautious_multiplier, row_norms
 from equipoise.modes import leaf
-from equipoise.vectors import expand
+from equipoise.vectors import dot, expand
+
+_IDENTITY = Denoising()
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,7 @@ class DataTerm:
 
     def gradient_terms(self, level: Tensor) -> Tensor:
         """What ``grad f`` is a difference of, an image (B, C, *spatial): ``A^T y / sigma^2``."""
-        return self._weighted(self.gram.image)
+        return self._weighted(self.like)
 
     def row_norms(self, x: Tensor) -> Tensor | None:
         """Norms of the rows of ``f''`` at x, where they differ.
@@ -115,6 +117,11 @@ class DataTerm:
         low, high = self.gram.bounds
         weights = torch.as_tensor(self.weight, dtype=torch.float64)
         return low.times(float(weights.min())), high.times(float(weights.max()))
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of shape, dtype and device of x: ``A^T y``."""
+        return self.gram.image
 
     @cached_property
     def gram(self) -> Gram:
@@ -166,22 +173,58 @@ class DataTerm:
 
 
 class IdentityTerm(DataTerm):
-    """``f(x) = ||x - y||^2 / 2``.
+    """``f(x) = ||x - y||^2 / 2``, of which everything is known.
 
     Args:
         y: images, shape (B, C, *spatial).
     """
 
     def __init__(self, y: Tensor) -> None:
-        super().__init__(Denoising(), y)
+        super().__init__(_IDENTITY, y)
 
-    @cached_property
+    def gradient(self, x: Tensor) -> Tensor:
+        """``x - y``."""
+        return x - self.y
+
+    def energy_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``||x - y||^2 / 2``, shape (B,), and ``x - y``."""
+        misfit = x - self.y
+        return 0.5 * dot(misfit, misfit), misfit
+
+    def hessian(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """The identity."""
+        return lambda v: v
+
+    @property
+    def like(self) -> Tensor:
+        """y itself."""
+        return self.y
+
+    def contrast(self) -> Contrast:
+        """``c - y`` at the best constant image c, outliers cut."""
+        level, spread = level_and_spread(self.y, torch.ones_like(self.y[:1]))
+        return Contrast(clipped(expand(level, self.y) - self.y), level, spread)
+
+    def row_norms(self, x: Tensor) -> Tensor | None:
+        """None: they are 1."""
+        return None
+
+    @property
     def spectrum(self) -> tuple[Bound, Bound]:
         """1 and 1."""
         one = proved(1.0, "identity")
         return one, one
 
-    def _copy(self, keep: Tensor) -> IdentityTerm:
+    def multiplier(self, x: Tensor) -> Tensor:
+        """1."""
+        return x.new_ones(1, x.shape[1], *[1] * (x.dim() - 2))
+
+    def shifted_inverse(self, c: float) -> Callable[[Tensor], Tensor] | None:
+        """``v -> v / (1 + c)``."""
+        return lambda v: v / (1.0 + c)
+
+    def at(self, keep: Tensor) -> DataTerm | None:
+        """The same term for some of the samples."""
         return IdentityTerm(self.y[keep])
 
 

@@ -65,7 +65,7 @@ class Equilibrium:
     @property
     def like(self) -> Tensor:
         """A tensor of shape, dtype and device of the unknown: ``A^T y``."""
-        return self.data.gram.image
+        return self.data.like
 
     @in_own_precision
     @torch.no_grad()
