@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from deepinv.physics import MRI, Blur, BlurFFT, Downsampling, LinearPhysics, Tomography
+from deepinv.physics import (
+    MRI,
+    Blur,
+    BlurFFT,
+    Denoising,
+    Downsampling,
+    LinearPhysics,
+    Tomography,
+    stack,
+)
 from torch import Tensor
 
 from equipoise import testing
@@ -207,3 +216,7 @@ def test_converting_deepinvs_fft_blur_changes_the_operator():
     before = physics.A(x)
     after = physics.to(torch.float64).A(x)
     assert float((after - before).norm() / before.norm()) > 0.05
+
+
+def test_physics_that_measure_several_tensors_are_checked_too() -> None:
+    testing.check_adjoint(stack(Denoising(), Blur(filter=torch.ones(1, 1, 3, 3) / 9)), (1, 8, 8))

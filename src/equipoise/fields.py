@@ -105,6 +105,20 @@ class Traits:
         self.attaining, self.bounded, self.linear = attaining, bounded, linear
         self.gradient_field, self.contractive_residual = gradient_field, contractive_residual
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_modulus": self.modulus, "_lipschitz": self.lipschitz}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Traits) and self._known() == other._known()
+
+    def __repr__(self) -> str:
+        return f"Traits({', '.join(f'{name}={value}' for name, value in self._known().items())})"
+
+    def _known(self) -> dict[str, Any]:
+        names = ("attaining", "bounded", "linear", "gradient_field", "contractive_residual")
+        known = {name: getattr(self, name) for name in names}
+        return {"modulus": self.modulus, "lipschitz": self.lipschitz, **known}
+
     @cached_property
     def modulus(self) -> Bound | None:
         """The modulus of R, or None."""

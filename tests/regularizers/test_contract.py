@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -212,8 +213,23 @@ def test_a_field_that_says_it_is_differentiable_once_keeps_the_contract() -> Non
     check_regularizer(Honest(), (2, 2, 4, 5))
 
 
+@pytest.mark.parametrize("name", ["modulus", "lipschitz", "_linearize", "_potential_and_field"])
+def test_methods_that_nothing_asks_for_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"Old defines {name}, which nothing asks for"):
+        type("Old", (LogCosh,), {name: lambda self: None})
+
+
+def test_traits_are_shown_compared_and_pickled() -> None:
+    traits = build("wcrr", **SMALL["wcrr"]).traits()
+    assert "lipschitz=" in repr(traits)
+    assert "modulus=-1" in repr(traits)
+    again = pickle.loads(pickle.dumps(traits))
+    assert again == traits
+    assert build("crr", **SMALL["crr"]).traits() != traits
+
+
 def test_what_is_known_is_said_in_one_place() -> None:
-    with pytest.raises(UsageError, match=r"Twofold replaces traits\(\).* say it in _known\(\)"):
+    with pytest.raises(UsageError, match=r"Twofold defines traits, .*in _known\(\)"):
 
         class Twofold(LogCosh):
             def traits(self) -> Traits:  # type: ignore[misc]

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -23,7 +24,10 @@ from equipoise.errors import OutputError, UsageError, WeightsError
 from equipoise.regularizers import (
     ContractiveResidual,
     Residual,
+    Scaled,
+    TiedConvPair,
     Tikhonov,
+    build,
     load_regularizer,
     save_regularizer,
 )
@@ -452,3 +456,25 @@ def test_format_1_loads(name: str, norm: float, told: dict[str, str]) -> None:
     with torch.no_grad():
         assert float(regularizer.field(x).double().norm()) == pytest.approx(norm, rel=1e-5)
     assert {key: record["task"][key] for key in told} == told
+
+
+def test_subclasses_of_named_classes_are_saved_as_what_they_are_built_on(path: Path) -> None:
+    class Narrow(TiedConvPair):
+        def __init__(self, width: int = 4) -> None:
+            super().__init__(filters=width, kernel_size=3)
+
+    mine, x = Narrow(5), torch.rand(1, 1, 6, 7)
+    save_regularizer(path, mine, {})
+    again, _ = load_regularizer(path)
+    assert type(again) is TiedConvPair
+    assert torch.equal(again.field(x), mine.field(x))
+
+
+def test_arguments_may_be_numbers_and_ranges_of_numpy_and_python(path: Path) -> None:
+    for made in (
+        Scaled(Tikhonov(), strength=np.float32(0.5)),  # type: ignore[arg-type]
+        build("crr", filters=range(2, 4), kernel_size=3),
+        build("sum", parts=[{"name": "tv"}], weights=[np.float32(0.5)]),
+    ):
+        save_regularizer(path, made, {})
+        assert load_regularizer(path)[0].config == made.config

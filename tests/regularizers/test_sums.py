@@ -12,9 +12,9 @@ from torch import Tensor
 from equipoise import Equation, Sum, UsageError, build, load_regularizer, save_regularizer
 from equipoise.certify import certify
 from equipoise.convolutions.circulant import LocalKernels
-from equipoise.regularizers import Regularizer, Residual, Tikhonov
+from equipoise.regularizers import Regularizer, Residual, Scaled, Tikhonov
 from equipoise.solve import solve
-from equipoise.testing import dense_jacobian
+from equipoise.testing import check_saving, dense_jacobian
 
 
 def images(*shape: int, seed: int = 0) -> Tensor:
@@ -109,6 +109,37 @@ def test_sums_are_saved_and_loaded(tmp_path: Path) -> None:
     again, _ = load_regularizer(tmp_path / "sum.safetensors")
     assert again.config == both.config
     assert torch.equal(again.field(x), both.field(x))
+
+
+def test_the_sum_of_python_and_factors_on_either_side() -> None:
+    x = images(1, 1, 5, 6)
+    both = sum([Tikhonov(), Tikhonov("gradient") * 0.5])  # type: ignore[arg-type]
+    torch.testing.assert_close(both.field(x), x + 0.5 * Tikhonov("gradient").field(x))
+
+
+def test_constants_of_one_serve_another_that_never_made_any(tmp_path: Path) -> None:
+    both, x = ridge() + 0.1 * build("tv"), images(1, 1, 6, 5)
+    save_regularizer(tmp_path / "sum.safetensors", both, {})
+    again, _ = load_regularizer(tmp_path / "sum.safetensors")
+    assert torch.equal(again.field(x, both.constants()), both.field(x))
+
+
+def test_parts_that_are_replaced_are_those_that_are_saved(tmp_path: Path) -> None:
+    x, file = images(1, 1, 6, 5), tmp_path / "r.safetensors"
+    for made in (Scaled(ridge()), ridge() + Tikhonov()):
+        other = build("tied-conv", filters=3, kernel_size=3).double()
+        if isinstance(made, Scaled):
+            made.regularizer = other
+        else:
+            made.parts[0] = other  # type: ignore[union-attr]
+        save_regularizer(file, made.double(), {})
+        assert torch.equal(load_regularizer(file)[0].field(x), made.field(x))
+
+
+def test_sums_and_scalings_of_what_cannot_be_saved_keep_the_rest_of_the_contract() -> None:
+    network = torch.nn.Conv2d(1, 1, 3, padding=1)
+    check_saving(Scaled(Residual(network)), (2, 1, 5, 6))
+    check_saving(Tikhonov() + Residual(network), (2, 1, 5, 6))
 
 
 def test_what_does_not_add_is_refused() -> None:

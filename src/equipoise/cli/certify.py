@@ -67,7 +67,7 @@ def certify(
     from equipoise.report.certificate_terminal import print_certificate
     from equipoise.strict_json import json_text, write_json
 
-    field = named_field(FieldChoice(**choice), choose_device(job.device))
+    field = named_field(FieldChoice(**choice), choose_device(job.device), job.seed)
     found = certify_job(job, field, choose_task(field.task, problem))
     if files:
         page, data = files

@@ -62,12 +62,13 @@ class Certified:
     solution: Solution
 
 
-def named_field(choice: FieldChoice, device: torch.device) -> NamedField:
+def named_field(choice: FieldChoice, device: torch.device, seed: int) -> NamedField:
     """Load weights, or build a regulariser of the catalogue.
 
     Args:
         choice: which of them.
         device: where it computes.
+        seed: of the initial weights of what is built.
 
     Raises:
         UnknownNameError: with the nearest valid name.
@@ -81,6 +82,7 @@ def named_field(choice: FieldChoice, device: torch.device) -> NamedField:
     assert name is not None
     found, config = named_regularizer(name, choice.arguments)
     said = "".join(f", {key} = {value}" for key, value in choice.arguments.items())
+    torch.manual_seed(seed)
     return NamedField(build(found, **config).to(device), f"{name}{said}, as built", None)
 
 

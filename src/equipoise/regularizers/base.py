@@ -75,16 +75,21 @@ class Regularizer(Remembered, Prior):
     gradient_field: bool = True
     #: Whether R = Id - N with Lip(N) < 1 by construction.
     contractive_residual: bool = False
-    #: Name under which :func:`equipoise.regularizers.build` makes the class; None: by hand only.
-    catalogue_name: ClassVar[str | None] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "traits" in vars(cls):
-            raise UsageError(
-                f"{cls.__name__} replaces traits(), which only completes what is known of a field: "
-                "say it in _known(), and in the attributes gradient_field and contractive_residual."
-            )
+        for name in ("traits", "modulus", "lipschitz", "attaining", "bounded"):
+            if name in vars(cls):
+                raise UsageError(
+                    f"{cls.__name__} defines {name}, which nothing asks for: say what is known of "
+                    "R in _known(), and in the attributes gradient_field and contractive_residual."
+                )
+        for name in ("_linearize", "_potential_and_field"):
+            if name in vars(cls):
+                raise UsageError(
+                    f"{cls.__name__} defines {name}, which nothing asks for: faster evaluations "
+                    "than the formula's are those of the Field that _frozen() gives."
+                )
 
     def __init__(self) -> None:
         super().__init__()
@@ -194,9 +199,15 @@ class Regularizer(Remembered, Prior):
         """The field ``R1(x) + R2(x)``."""
         return Sum([self, other]) if isinstance(other, Regularizer) else NotImplemented
 
-    def __rmul__(self, factor: float) -> Regularizer:
+    def __radd__(self, other: object) -> Regularizer:
+        """The field itself, added to 0: what ``sum([R1, R2])`` begins with."""
+        return self if other == 0 else NotImplemented
+
+    def __mul__(self, factor: float) -> Regularizer:
         """The field ``c R(x)`` for a positive number c, which is not learned."""
         return Sum([self], [factor]) if isinstance(factor, Real) else NotImplemented
+
+    __rmul__ = __mul__
 
     # ---- deepinv's face ------------------------------------------------------------------------
 
@@ -280,7 +291,7 @@ class Sum(Regularizer):
     :class:`~equipoise.regularizers.Scaled`.
 
     Args:
-        parts: the fields R_i; sums among them are taken apart.
+        parts: the fields R_i.
         weights: w_i, positive and finite; None: 1.
 
     Raises:
@@ -315,6 +326,11 @@ class Sum(Regularizer):
         self.gradient_field = self.explicit_prior = all(part.gradient_field for part in parts)
 
     @property
+    def config(self) -> dict[str, Any]:
+        """That of the present parts."""
+        return {**super().config, "parts": plain(self._fields), "weights": list(self.weights)}
+
+    @property
     def _fields(self) -> list[Regularizer]:
         return cast(list[Regularizer], list(self.parts))
 
@@ -327,7 +343,8 @@ class Sum(Regularizer):
     def _terms(self, constants: Constants) -> Iterator[tuple[float, Regularizer, Constants]]:
         """Weight, field and constants of each part."""
         rest = iter(constants)
-        for weight, part, count in zip(self.weights, self._fields, self._counts, strict=True):
+        counts = self._counts or [len(part.constants()) for part in self._fields]
+        for weight, part, count in zip(self.weights, self._fields, counts, strict=True):
             yield weight, part, tuple(islice(rest, count))
 
     def _field(self, x: Tensor, constants: Constants) -> Tensor:

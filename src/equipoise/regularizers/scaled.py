@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,11 @@ class Scaled(Regularizer):
         like = next(inner.parameters(), torch.zeros(()))
         self.log_strength = nn.Parameter(torch.log(torch.as_tensor(float(strength))).to(like))
         self.log_scale = nn.Parameter(torch.log(torch.as_tensor(float(scale))).to(like))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """That of the present inner field."""
+        return {**super().config, "inner": self.regularizer.config}
 
     @property
     def strength(self) -> float:

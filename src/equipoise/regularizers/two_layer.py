@@ -304,4 +304,4 @@ def _untied_modulus(
     for t in balances:
         (left,), (right,) = operator.weighted((first,), t), operator.weighted((second,), 1.0 / t)
         candidates.append(-0.25 * operator.norm((left - right,)) ** 2)
-    return proved(max(candidates), "difference of the two operators")
+    return proved(0.0 + max(candidates), "difference of the two operators")

@@ -12,6 +12,7 @@ from equipoise import adjointness
 from equipoise.errors import InputError
 from equipoise.modes import verb
 from equipoise.randomness import normal_like
+from equipoise.stacked import with_one_measurement
 from equipoise.testing import requirements
 
 close = partial(requirements.close, subject="Physics")
@@ -32,7 +33,8 @@ def check_adjoint(
     give one by one.
 
     Args:
-        physics: a deepinv linear physics, which treats all samples alike.
+        physics: a deepinv linear physics, which treats all samples alike; it may measure several
+            tensors.
         image_shape: shape (C, *spatial) of one image.
         dtype: dtype of images.
         tolerance: largest accepted relative defect; by default 1e-4 in float32, 1e-10 in float64.
@@ -40,12 +42,13 @@ def check_adjoint(
     Raises:
         AssertionError: naming the clause that is broken, with the measured defect.
     """
+    u = normal_like(torch.empty(2, *image_shape, dtype=dtype), 0)
+    physics = with_one_measurement(physics, u)
     try:
         adjointness.adjoint_defect(physics, tuple(image_shape), dtype, tolerance)
     except InputError as error:
         raise AssertionError(requirements.clause(str(error).rstrip("."), "Physics")) from error
     limit = adjointness.TOLERANCES[dtype] if tolerance is None else tolerance
-    u = normal_like(torch.empty(2, *image_shape, dtype=dtype), 0)
     with torch.no_grad():
         v = normal_like(physics.A(u), 1)
         other = v.flip(0)
