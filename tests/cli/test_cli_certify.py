@@ -40,6 +40,13 @@ def test_json_is_a_list_of_statements_and_nothing_else(run: Run) -> None:
             assert statement["advice"]
 
 
+def test_a_seed_decides_the_weights_that_are_certified(run: Run) -> None:
+    words = ("--regularizer", "contractive", "--set", "width=2", "--set", "depth=1", "--size", 16)
+    first, again = (statements(run, *words, "--task", "denoise", "--seed", 3) for _ in range(2))
+    assert first == again
+    assert statements(run, *words, "--task", "denoise", "--seed", 4) != first
+
+
 def test_files_hold_what_json_prints(run: Run, tmp_path: Path) -> None:
     words = (*TIKHONOV, "--task", "inpaint", "--out", tmp_path / "out")
     found = statements(run, *words)
