@@ -74,6 +74,13 @@ class LowLipschitzOfConvolution(Regularizer):
         return Traits(lipschitz=proved(7.8))
 
 
+class LateTraits(LogCosh):
+    """Its constant follows parameters that change after it was asked for."""
+
+    def _known(self, constants: Constants) -> Traits:
+        return Traits(modulus=proved(0.0), lipschitz=lambda: proved(float(self.a.detach())))
+
+
 class FalseBounded(LogCosh):
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
         return super()._field(x, constants) + 1e-3 * x

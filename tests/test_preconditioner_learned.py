@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -19,18 +16,12 @@ from equipoise.differentiate import BackwardRecord, adjoint_by_name, attach_grad
 from equipoise.regularizers import RidgeRegularizer
 from equipoise.solve import LBFGS, solve
 from equipoise.vectors import norm
+from shared_data import shared
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-
-def shared(name: str) -> Path:
-    base = Path(os.environ.get("EQUIPOISE_DATA", Path(__file__).parents[2] / "shared" / "data"))
-    if not (base / name).exists():
-        pytest.skip(f"needs {base / name}")
-    return base / name
 
 
 def published(name: str, dtype: torch.dtype) -> RidgeRegularizer:

@@ -87,3 +87,9 @@ def test_bad_input_has_its_code(run: Run, tmp_path: Path) -> None:
     result = run("study", "rates", "--size", 300, "--out", tmp_path / "large")
     assert result.exit_code == 3
     assert "smaller than the study's 300" in result.stderr
+
+
+def test_options_without_a_task_are_named_as_they_were_typed(run: Run) -> None:
+    result = run("study", "rates", "--mask-fraction", 0.3)
+    assert result.exit_code == 2
+    assert "--mask-fraction belong to --task or --weights" in " ".join(result.stderr.split())

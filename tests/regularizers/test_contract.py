@@ -30,6 +30,7 @@ from broken_regularizers import (
     GrayByName,
     HiddenParameter,
     HighModulus,
+    LateTraits,
     LogCosh,
     LooseConstants,
     LowLipschitz,
@@ -149,6 +150,7 @@ Check = Callable[..., None]
         (HighModulus(), check_traits, r"modulus 0.01 \(PROVED\) is declared, but"),
         (LowLipschitz(), check_traits, r"lipschitz 1.49 \(PROVED\) is declared, but"),
         (LowLipschitzOfConvolution(), check_traits, "shape .*declares the Lipschitz constant 7.8"),
+        (LateTraits(), check_traits, "traits change with the parameters"),
         (FalseBounded(), check_far_away, "declared bounded, but"),
         (FalseAttaining(), check_far_away, "attaining is declared, but the potential falls"),
         (AttainingWithoutPotential(), check_far_away, "field that is no gradient"),
@@ -234,19 +236,6 @@ def test_what_is_known_is_said_in_one_place() -> None:
         class Twofold(LogCosh):
             def traits(self) -> Traits:  # type: ignore[misc]
                 return Traits(modulus=proved(0.5), lipschitz=proved(1.5))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_traits_are_of_the_parameters_as_they_were(name: str) -> None:
-    """Also numbers that are computed later, when they are asked for."""
-    torch.manual_seed(0)
-    r = build(name, **SMALL[name]).double()
-    expected, found = r.traits(), r.traits()
-    known = expected.modulus, expected.lipschitz
-    with torch.no_grad():
-        for parameter in r.parameters():
-            parameter.mul_(3.0).add_(1.0)
-    assert (found.modulus, found.lipschitz) == known
 
 
 def test_solves_are_bounded_by_what_the_contract_checks() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +16,7 @@ from equipoise.errors import UnknownNameError, UsageError
 from equipoise.regularizers import build
 from equipoise.regularizers.ridge import RidgeRegularizer
 from equipoise.testing.oracles import dense_jacobian, dense_products, directional_difference
-
-DATA = Path(os.environ.get("EQUIPOISE_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
+from shared_data import shared
 
 
 def perturbed(
@@ -171,10 +168,8 @@ def test_bad_arguments_are_refused() -> None:
 )
 @torch.no_grad()
 def test_published_weights(name: str, potential: float, norm: float, dtype: torch.dtype) -> None:
-    weights, picture = DATA / "ridge_weights" / f"{name}.npz", DATA / "set12" / "01.png"
-    if not weights.exists() or not picture.exists():
-        pytest.skip(f"needs {weights} and {picture}")
-    with np.load(weights) as file:
+    picture = shared("set12/01.png")
+    with np.load(shared(f"ridge_weights/{name}.npz")) as file:
         arrays = {key: torch.from_numpy(file[key]).to(dtype) for key in file.files}
     filters = [arrays[f"filter{i}"] for i in (1, 2, 3)]
     ridge = RidgeRegularizer.from_arrays(

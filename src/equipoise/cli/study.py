@@ -61,7 +61,7 @@ def study(
     folder = out or Path("results") / "study" / name
     if any(":" in place for place in given.get("physics", ())):
         allow_working_folder()
-    task = _task(given, problem)
+    task = _task(context, given, problem)
     if "noise_levels" in given:
         given["noise_levels"] = _numbers(given["noise_levels"])
     if name not in STUDIES:
@@ -110,7 +110,7 @@ def _require_convergence(record: StudyRecord) -> None:
         )
 
 
-def _task(given: Given, problem: Given) -> Task | None:
+def _task(context: typer.Context, given: Given, problem: Given) -> Task | None:
     """The problem ``own``, or None where neither weights nor a task name one.
 
     Weights that were trained for a user's operator name none: ``--physics`` must.
@@ -121,7 +121,9 @@ def _task(given: Given, problem: Given) -> Task | None:
     weights, places = given.get("weights"), given.get("physics")
     if weights is None and "name" not in problem:
         if problem:
-            idle = " and ".join(flag(option) for option in problem)
+            options = [option.name for option in OptionsOf(Task).options()]
+            typed = [name for name in options if context.params.get(name) is not None]
+            idle = " and ".join(flag(name) for name in typed if name != "physics")
             raise UsageError(f"{idle} belong to --task or --weights; give one.")
         return None
     from equipoise.cli.tasks import choose_task

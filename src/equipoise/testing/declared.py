@@ -35,6 +35,7 @@ def check_traits(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) 
     traits = r.traits()
     if not any(b is not None and b.proved for b in (traits.modulus, traits.lipschitz)):
         return
+    _check_lasting(in_double(regularizer))
     for size in image_sizes(regularizer, shape):
         image = (1, *size[1:])
         points = [a * random_image(image, seed + k) for k, a in enumerate(AMPLITUDES)]
@@ -45,6 +46,19 @@ def check_traits(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) 
         larger = (1, shape[1], *[LARGER[len(shape) - 2]] * (len(shape) - 2))
         for a in AMPLITUDES[:3]:
             _check_measured(r, a * random_image(larger, seed))
+
+
+def _check_lasting(regularizer: Regularizer) -> None:
+    """Numbers that are asked for later are those of the parameters as they were."""
+    earlier, known = regularizer.traits(), regularizer.traits()
+    expected = (known.modulus, known.lipschitz)
+    for parameter in regularizer.parameters():
+        parameter.data.mul_(3.0).add_(1.0)
+    require(
+        (earlier.modulus, earlier.lipschitz) == expected,
+        f"traits change with the parameters after traits() was called: modulus "
+        f"{expected[0]} became {earlier.modulus}, lipschitz {expected[1]} {earlier.lipschitz}",
+    )
 
 
 def _check_measured(regularizer: Regularizer, x: Tensor) -> None:
