@@ -8,11 +8,11 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from shared_data import shared
 
 from equipoise.errors import InputError
 from equipoise.problems import folder_images
 from equipoise.problems.datasplit import DataSplit, centre_crop
+from shared_data import shared
 
 
 def make(file: Path, level: int, size: tuple[int, int] = (12, 14), mode: str = "L") -> None:

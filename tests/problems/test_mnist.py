@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from shared_data import shared
 
 from equipoise.errors import InputError
 from equipoise.problems import digits, read_idx
+from shared_data import shared
 
 VALUES = np.random.default_rng(0).integers(0, 256, (6, 4, 5), dtype=np.uint8)
 
