@@ -11,8 +11,8 @@ from builders import TIED, build_task
 from PIL import Image
 
 from equipoise.compare.records import Array
-from equipoise.report.figures_curves import running_mean
-from equipoise.report.pictures import (
+from equipoise.report.figures.curves import running_mean
+from equipoise.report.figures.pictures import (
     ERROR_LEVELS,
     centre_window,
     detail_window,

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from equipoise.compare.records import Comparison, TaskResult
-from equipoise.report.certainty import certainty
+from equipoise.report.certainty import Finding, certainty
 from equipoise.report.differences import Difference, paired_difference
-from equipoise.report.finding import Finding
 from equipoise.report.groups import Group, finite_interval, group_runs
 from equipoise.report.pairing import Contest, find_contests
 from equipoise.report.words import (
@@ -221,12 +220,10 @@ def _pick(results: list[_Result], *, matched: bool) -> _Result | None:
 
 def _cost(contest: Contest) -> str:
     a, b = contest.rival, contest.reference
-    training = _ratio(
-        a.mean(lambda s: s.train_seconds), b.mean(lambda s: s.train_seconds), "training"
-    )
+    training = _ratio(a.mean("train_seconds"), b.mean("train_seconds"), "training")
     solving = _ratio(
-        a.mean(lambda s: s.reconstruct_seconds),
-        b.mean(lambda s: s.reconstruct_seconds),
+        a.mean("reconstruct_seconds"),
+        b.mean("reconstruct_seconds"),
         "reconstruction",
     )
     return f"{_capital(spoken(a))} against {spoken(b)}: {training}; {solving}."
@@ -335,7 +332,7 @@ def _against_baseline(groups: list[Group], results: list[_Result]) -> str:
 def _unconverged(groups: list[Group]) -> str:
     lines = []
     for group in groups:
-        share = group.mean(lambda s: s.converged_fraction)
+        share = group.mean("converged_fraction")
         if share < 1.0:
             lines.append(
                 f"Only {percent(share)} of the samples of {spoken(group)} converged to the"

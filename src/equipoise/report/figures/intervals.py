@@ -6,21 +6,47 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from equipoise.compare.records import Array, Interval
+from equipoise.compare.records import Array, Comparison, Interval
 from equipoise.report.differences import paired_difference
-from equipoise.report.groups import Group, finite_interval
-from equipoise.report.style import Style, Styles, drawn, new_figure, wrap
-from equipoise.report.words import has_interval, signed
+from equipoise.report.figures.style import Drawing, Style, Styles, name_rows, new_axes, png, wrap
+from equipoise.report.groups import Group, finite_interval, group_runs
+from equipoise.report.words import has_interval, signed, task_noun
 
 _ROW = 0.42
 _LABEL = 19
 
 
-@drawn
-def draw_gains(title: str, groups: list[Group], styles: Styles) -> Figure:
+def gains(comparison: Comparison, styles: Styles) -> list[Drawing]:
+    """Show the gain of all methods over the degraded input, one figure a task."""
+    drawings = []
+    for task in comparison.tasks:
+        groups = [group for group in group_runs(task) if group.photographs]
+        if groups:
+            noun = task_noun(task.task)
+            said = ", ".join(f"{g.label} {signed(float(np.mean(g.gain())))} dB" for g in groups)
+            alt = f"PSNR gain over the degraded input, {noun}: {said}"
+            caption = f"PSNR gain over the degraded input: {noun}."
+            drawings.append(Drawing(png(gains_figure, noun, groups, styles), alt, caption))
+    return drawings
+
+
+def differences(reference: Group, others: list[Group], styles: Styles) -> list[Drawing]:
+    """Show paired differences to the reference: learned methods, then tuned baselines."""
+    drawings = []
+    for what, trained in (("learned methods", True), ("tuned baselines", False)):
+        chosen = [group for group in others if group.trained is trained]
+        if chosen:
+            labels = ", ".join(group.label for group in chosen)
+            alt = f"Paired PSNR differences to {reference.label} for {labels}"
+            caption = f"{reference.label} against {what}."
+            address = png(differences_figure, reference, chosen, styles)
+            drawings.append(Drawing(address, alt, caption))
+    return drawings
+
+
+def gains_figure(title: str, groups: list[Group], styles: Styles) -> Figure:
     """Draw the PSNR gain over the degraded input: mean, interval and every photograph."""
-    figure = new_figure(0.85 + _ROW * len(groups))
-    axes = figure.subplots()
+    figure, axes = new_axes(0.85 + _ROW * len(groups))
     for row, group in enumerate(groups):
         gains = group.gain()
         _row(axes, row, gains, finite_interval(gains), styles[group.key])
@@ -29,18 +55,16 @@ def draw_gains(title: str, groups: list[Group], styles: Styles) -> Figure:
     return figure
 
 
-@drawn
-def draw_differences(reference: Group, others: list[Group], styles: Styles) -> Figure:
+def differences_figure(reference: Group, others: list[Group], styles: Styles) -> Figure:
     """Draw PSNR minus the reference's PSNR, a dot for each photograph, with the interval."""
-    figure = new_figure(0.85 + _ROW * len(others))
-    axes = figure.subplots()
+    figure, axes = new_axes(0.85 + _ROW * len(others))
     for row, group in enumerate(others):
         difference = paired_difference(group, reference)
         if difference is not None:
             _row(axes, row, difference.values, difference.interval, styles[group.key])
     axes.axvline(0.0, color="#333333", linewidth=1.0)
     _finish(axes, others, "PSNR minus the reference's in dB")
-    axes.set_title(wrap(f"reference: {reference.label}", 44), loc="left")
+    axes.set_title(wrap(f"reference: {reference.label}"), loc="left")
     return figure
 
 
@@ -74,9 +98,7 @@ def _row(axes: Axes, row: int, values: Array, interval: Interval, style: Style) 
 
 
 def _finish(axes: Axes, groups: list[Group], quantity: str) -> None:
-    axes.set_yticks(range(len(groups)), [wrap(group.label, _LABEL) for group in groups])
-    axes.set_ylim(len(groups) - 0.4, -0.7)
-    axes.grid(axis="y", visible=False)
+    name_rows(axes, [wrap(group.label, _LABEL) for group in groups], top=-0.7)
     axes.tick_params(axis="y", length=0)
     axes.margins(x=0.12)
     axes.set_xlabel(quantity)

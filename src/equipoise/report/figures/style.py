@@ -7,19 +7,22 @@ import io
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
-from typing import ParamSpec
+from typing import Any, NamedTuple, ParamSpec
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from PIL import Image
 
 from equipoise.compare.records import Comparison
 from equipoise.files import atomic_write
 from equipoise.report.groups import BASELINES, group_runs
+from equipoise.report.words import superscript_power
 
 P = ParamSpec("P")
 
@@ -84,34 +87,37 @@ def choose_styles(comparison: Comparison) -> Styles:
         if key[0] in BASELINES:
             colour, line = _GRAYS[BASELINES.index(key[0]) % 2], _LINES[3]
         else:
-            position = learned.index(key)
-            colour = _COLOURS[position % len(_COLOURS)]
-            line = _LINES[position % len(_LINES)]
+            chosen = curve_style(learned.index(key))
+            colour, line = chosen.colour, chosen.line
         styles[key] = Style(colour, _MARKERS[keys.index(key) % len(_MARKERS)], line)
     return styles
 
 
-def drawn(draw: Callable[P, Figure]) -> Callable[P, str]:
-    """Turn a function that draws a figure into one that returns it as a PNG data address.
+class Drawing(NamedTuple):
+    """A figure of a page.
 
-    The figure is drawn under the page's own settings, which are put back afterwards.
+    Args:
+        address: PNG data address.
+        alt: plain text that says what it shows.
+        caption: plain text that says how to read it.
     """
 
-    @wraps(draw)
-    def encoded(*args: P.args, **kwargs: P.kwargs) -> str:
-        with matplotlib.rc_context(_RC):
-            figure = draw(*args, **kwargs)
-            figure.dpi = DENSITY
-            canvas = FigureCanvasAgg(figure)
-            canvas.draw()
-            pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-        # A palette of 128 colours is a third of the size and looks the same.
-        indexed = pixels.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        buffer = io.BytesIO()
-        indexed.save(buffer, format="PNG", optimize=True)
-        return data_address(buffer.getvalue())
+    address: str
+    alt: str
+    caption: str
 
-    return encoded
+
+def png(draw: Callable[P, Figure], *args: P.args, **kwargs: P.kwargs) -> str:
+    """Draw a figure under the page's own settings and encode it as a PNG data address."""
+    with matplotlib.rc_context(_RC):
+        figure = draw(*args, **kwargs)
+        figure.dpi = DENSITY
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    # A palette of 128 colours is a third of the size and looks the same.
+    indexed = pixels.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return data_address(indexed)
 
 
 def save_figure(draw: Callable[[], Figure], paths: Sequence[Path]) -> None:
@@ -144,9 +150,11 @@ def curve_style(position: int) -> Style:
     )
 
 
-def data_address(png: bytes) -> str:
-    """Write PNG bytes as an address that an ``img`` element can hold."""
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+def data_address(picture: Image.Image, **options: int) -> str:
+    """Encode a picture as a PNG address that an ``img`` element can hold."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True, **options)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def new_figure(height: float) -> Figure:
@@ -154,7 +162,26 @@ def new_figure(height: float) -> Figure:
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
-def wrap(label: str, width: int) -> str:
+def new_axes(height: float) -> tuple[Figure, Axes]:
+    """Start a figure of the common width, in inches, with one pair of axes."""
+    figure = new_figure(height)
+    return figure, figure.subplots()
+
+
+def name_rows(axes: Axes, names: Sequence[str], top: float = -0.6, **options: Any) -> None:
+    """Write what the rows of a figure are, the first one at the top, in place of a grid."""
+    axes.set_yticks(range(len(names)), names, **options)
+    axes.set_ylim(len(names) - 0.4, top)
+    axes.grid(axis="y", visible=False)
+
+
+def powers_of_ten(axis: Axis) -> None:
+    """Label a logarithmic axis by powers of ten."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: superscript_power(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def wrap(label: str, width: int = 44) -> str:
     """Break a label into at most three lines; a leading underscore would hide it in a legend."""
     text = "\n".join(textwrap.wrap(label, width, max_lines=3, placeholder=" …")) or " "
     return " " + text if text.startswith("_") else text

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
-from equipoise.report.style import curve_style, drawn, new_figure, save_figure, wrap
-from equipoise.report.words import superscript_power
-from equipoise.study.records import CaseRecord, Panel, Series
+from equipoise.report.figures.pictures import picture
+from equipoise.report.figures.style import (
+    Drawing,
+    curve_style,
+    new_figure,
+    png,
+    powers_of_ten,
+    save_figure,
+    wrap,
+)
+from equipoise.study.records import CaseRecord, Panel, Picture, Series
 
 #: Height of a panel and of a line of its legend, in inches.
 _PANEL, _LINE = 2.35, 0.17
 #: Colour of points whose solves did not converge, and of curves for reference.
-_UNSOLVED, _GRAY = "#C00000", "#6E6E6E"
+_CROSS, _GRAY = "#C00000", "#6E6E6E"
 _BOUND = "_bound"
 _FAILED, _LIMITED = "a solve did not converge", "a choice at the limit of its search"
 #: Decades below which an axis needs numbers between the powers of ten.
@@ -36,24 +44,37 @@ def case_figure(case: CaseRecord) -> Figure:
     Args:
         case: with at least one panel.
     """
-    labels = [_entries(panel) for panel in case.panels]
-    # Panels with the same legend share that of the last one.
-    named = [k + 1 == len(labels) or labels[k + 1] != labels[k] for k in range(len(labels))]
-    lines = [_legend_lines(own) if shown else 0 for own, shown in zip(labels, named, strict=True)]
-    heights = [_PANEL + _LINE * count for count in lines]
-    figure = new_figure(sum(heights))
-    axes = figure.subplots(len(case.panels), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axis, panel, own, shown in zip(axes, case.panels, labels, named, strict=True):
+    figure = new_figure(_PANEL)
+    axes = figure.subplots(len(case.panels), 1, squeeze=False)[:, 0]
+    for axis, panel in zip(axes, case.panels, strict=True):
         _draw_panel(axis, panel)
-        if shown:
-            _draw_legend(axis, own)
+    labels = [axis.get_legend_handles_labels()[1] for axis in axes]
+    heights = []
+    for axis, own, below in zip(axes, labels, [*labels[1:], None], strict=True):
+        # Panels with the same legend share that of the last one.
+        lines = 0
+        if own != below:
+            columns = 2 if max(map(len, own)) <= 21 else 1
+            lines = math.ceil(len(own) / columns) + 1
+            _draw_legend(axis, columns)
+        heights.append(_PANEL + _LINE * lines)
+    figure.set_figheight(sum(heights))
+    axes[0].get_gridspec().set_height_ratios(heights)
     return figure
 
 
-@drawn
-def draw_case(case: CaseRecord) -> Figure:
-    """:func:`case_figure` as a PNG data address."""
-    return case_figure(case)
+def case_drawing(case: CaseRecord) -> Drawing:
+    """The figure of one case, which has at least one panel, for the page."""
+    alt = f"{case.title}: " + "; ".join(panel.title for panel in case.panels)
+    solves = f"{case.solves - case.unsolved} of {case.solves} solves converged."
+    return Drawing(png(case_figure, case), alt, solves)
+
+
+def shot_drawing(shot: Picture) -> Drawing:
+    """A gray image for the page, on its own scale."""
+    width = shot.high - shot.low
+    values = (shot.values - shot.low) / (width if width > 0 else 1.0)
+    return Drawing(picture(values), shot.title, shot.title)
 
 
 def save_case_figures(case: CaseRecord, stem: Path) -> list[Path]:
@@ -74,7 +95,7 @@ def save_case_figures(case: CaseRecord, stem: Path) -> list[Path]:
 def _draw_panel(axis: Axes, panel: Panel) -> None:
     if panel.log_x:
         axis.set_xscale("log")
-    if panel.log_y and any(value > 0 for curve in panel.series for value in _finite(curve.y)):
+    if panel.log_y and any(math.inf > value > 0 for curve in panel.series for value in curve.y):
         axis.set_yscale("log")
     measured = [curve.name for curve in panel.series if curve.role == "measured"]
     for curve in panel.series:
@@ -86,25 +107,24 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
     if kinds:
         label = f"bound ({', '.join(kinds)})"
         axis.plot([], [], "--", color=_GRAY, linewidth=1.2, label=label)
-    rings = [point for curve in panel.series for point in _limited(curve)]
+    rings = _marked(panel, lambda curve: curve.limited)
     if rings:
-        xs, ys = zip(*rings, strict=True)
-        axis.plot(xs, ys, "o", color=_GRAY, markersize=10, markerfacecolor="none", label=_LIMITED)
-    crosses = [point for curve in panel.series for point in _unsolved(curve)]
+        x, y = zip(*rings, strict=True)
+        axis.plot(x, y, "o", color=_GRAY, markersize=10, markerfacecolor="none", label=_LIMITED)
+    crosses = _marked(panel, lambda curve: [not solved for solved in curve.solved])
     if crosses:
-        xs, ys = zip(*crosses, strict=True)
-        label = _FAILED
-        axis.plot(xs, ys, "x", color=_UNSOLVED, markersize=9, markeredgewidth=1.8, label=label)
+        x, y = zip(*crosses, strict=True)
+        axis.plot(x, y, "x", color=_CROSS, markersize=9, markeredgewidth=1.8, label=_FAILED)
     axis.set_title(wrap(panel.title, 52), loc="left")
     axis.set_xlabel(panel.x_label)
     axis.set_ylabel(panel.y_label)
 
 
-def _draw_legend(axis: Axes, labels: list[str]) -> None:
+def _draw_legend(axis: Axes, columns: int) -> None:
     axis.legend(
         loc="upper center",
         bbox_to_anchor=(0.42, -0.24),
-        ncols=_columns(labels),
+        ncols=columns,
         handlelength=2.6,
         columnspacing=1.2,
     )
@@ -114,8 +134,7 @@ def _label_ticks(ticks: Axis) -> None:
     """Powers of ten; plain numbers where there are too few of them to read the scale."""
     low, high = ticks.get_view_interval()
     if math.log10(high / low) >= _NARROW:
-        ticks.set_major_formatter(lambda value, _: superscript_power(value))
-        ticks.set_minor_formatter(NullFormatter())
+        powers_of_ten(ticks)
         return
     ticks.set_major_formatter(lambda value, _: f"{value:g}")
     ticks.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "235" else "")
@@ -154,34 +173,7 @@ def _owned_bound(curve: Series, measured: list[str]) -> bool:
     return curve.role == "bound" and curve.name.removesuffix(_BOUND) in measured
 
 
-def _unsolved(curve: Series) -> list[tuple[float, float]]:
-    points = zip(curve.x, curve.y, curve.solved, strict=True)
-    return [(x, y) for x, y, solved in points if not solved and math.isfinite(y)]
-
-
-def _limited(curve: Series) -> list[tuple[float, float]]:
-    marks = curve.limited or (False,) * len(curve.x)
-    points = zip(curve.x, curve.y, marks, strict=True)
-    return [(x, y) for x, y, limited in points if limited and math.isfinite(y)]
-
-
-def _finite(values: tuple[float, ...]) -> list[float]:
-    return [value for value in values if math.isfinite(value)]
-
-
-def _entries(panel: Panel) -> list[str]:
-    """Labels of the legend."""
-    measured = [curve.name for curve in panel.series if curve.role == "measured"]
-    own = [curve for curve in panel.series if not _owned_bound(curve, measured)]
-    labels = [c.label + f" ({c.kind})" * (c.role == "bound") for c in own]
-    labels += ["bound (PROVED)"] * (len(own) < len(panel.series))
-    labels += [_LIMITED] * any(_limited(c) for c in panel.series)
-    return labels + [_FAILED] * any(_unsolved(c) for c in panel.series)
-
-
-def _columns(labels: list[str]) -> int:
-    return 2 if max(map(len, labels)) <= 21 else 1
-
-
-def _legend_lines(labels: list[str]) -> int:
-    return math.ceil(len(labels) / _columns(labels)) + 1
+def _marked(panel: Panel, marks: Callable[[Series], Sequence[bool]]) -> list[tuple[float, float]]:
+    """The points of all curves that are marked; a curve without marks has none."""
+    points = (p for c in panel.series for p in zip(c.x, c.y, marks(c), strict=False))
+    return [(x, y) for x, y, marked in points if marked and math.isfinite(y)]

@@ -1,0 +1,213 @@
+"""Curves: training against time, residual against evaluations, learned profile functions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+
+from equipoise.compare.records import Array
+from equipoise.report.figures.pictures import FILTERS_SHOWN, filter_sheet
+from equipoise.report.figures.style import (
+    Drawing,
+    Style,
+    Styles,
+    new_axes,
+    png,
+    powers_of_ten,
+    wrap,
+)
+from equipoise.report.groups import Group
+from equipoise.report.words import number, signed, significant
+
+_HEIGHT = 2.5
+_LEGEND_ROW = 0.2
+
+#: Share of the log lines over which a noisy curve is averaged.
+_SMOOTHING = 0.05
+
+
+def training_and_solving(groups: list[Group], styles: Styles) -> list[Drawing]:
+    """Show how the methods of a task were trained, and how they solve the first photograph."""
+    drawings = []
+    trained = [group for group in groups if group.curves]
+    if trained:
+        labels = ", ".join(group.label for group in trained)
+        alt = f"Training loss against training seconds for {labels}"
+        caption = "Training loss (running mean over 5 % of the log) against training time."
+        drawings.append(Drawing(png(losses_figure, trained, styles), alt, caption))
+        last = ", ".join(f"{g.label} {number(_last_psnr(g))} dB" for g in trained)
+        alt = f"Validation PSNR against training seconds; at the end {last}"
+        caption = "PSNR on the validation photographs against training time."
+        drawings.append(Drawing(png(validation_figure, trained, styles), alt, caption))
+    traced = [group for group in groups if len(group.runs[0].trace[0])]
+    if traced:
+        last = ", ".join(f"{g.label} {significant(float(g.runs[0].trace[1][-1]))}" for g in traced)
+        alt = f"Relative residual against evaluations; at the end {last}"
+        caption = (
+            "Relative residual of the first test photograph against evaluations; dashed: the"
+            " tolerance."
+        )
+        drawings.append(Drawing(png(residuals_figure, traced, styles), alt, caption))
+    return drawings
+
+
+def learned(groups: list[Group], styles: Styles) -> list[list[Drawing]]:
+    """Show the filters and the profile functions of each method that learned some."""
+    stacks = []
+    for group in groups:
+        run, stack = group.runs[0], []
+        if run.filters is not None and len(run.filters):
+            sheet = filter_sheet(run.filters, run.synthesis_filters)
+            alt = f"Learned filters of {group.label}"
+            stack.append(Drawing(sheet, alt, _filters_caption(group, len(run.filters))))
+        if run.potentials is not None and len(run.potentials[1]):
+            curves = run.potentials[1]
+            low, high = signed(float(curves.min())), signed(float(curves.max()))
+            alt = f"{len(curves)} learned profile functions of {group.label}, {low} to {high}"
+            caption = (
+                f"{group.label}: learned profile functions (the potential where the field is a"
+                " gradient, the activation otherwise)."
+            )
+            stack.append(Drawing(png(potentials_figure, group, styles), alt, caption))
+        if stack:
+            stacks.append(stack)
+    return stacks
+
+
+def losses_figure(groups: list[Group], styles: Styles) -> Figure:
+    """Draw the training loss against training seconds, smoothed by a running mean."""
+    figure, axes = _start(groups)
+    for group in groups:
+        for curve in group.curves:
+            _line(axes, *running_mean(*_finite(curve.seconds, curve.loss)), styles[group.key])
+    _logarithmic(axes, "y")
+    return _label(figure, axes, groups, styles, "training seconds", "training loss")
+
+
+def validation_figure(groups: list[Group], styles: Styles) -> Figure:
+    """Draw the PSNR on the validation photographs against training seconds."""
+    figure, axes = _start(groups)
+    for group in groups:
+        for curve in group.curves:
+            _line(axes, *_finite(curve.seconds, curve.psnr), styles[group.key])
+    return _label(figure, axes, groups, styles, "training seconds", "validation PSNR in dB")
+
+
+def residuals_figure(groups: list[Group], styles: Styles) -> Figure:
+    """Draw the relative residual against evaluations, with the tolerance that was asked for."""
+    figure, axes = _start(groups)
+    for group in groups:
+        evaluations, residual = _finite(*group.runs[0].trace)
+        positive = residual > 0
+        _line(axes, evaluations[positive], residual[positive], styles[group.key])
+    _logarithmic(axes, "y")
+    for tolerance in {group.summary.tolerance for group in groups}:
+        if tolerance > 0:
+            axes.axhline(tolerance, color="#333333", linewidth=0.9, linestyle=(0, (2, 2)))
+    spans = [np.max(group.runs[0].trace[0], initial=1.0) for group in groups]
+    if max(spans) > 20 * min(spans):
+        axes.set_xscale("log")
+        _logarithmic(axes, "x")
+    return _label(figure, axes, groups, styles, "evaluations of the field", "relative residual")
+
+
+def potentials_figure(group: Group, styles: Styles) -> Figure:
+    """Draw every learned profile function of one method."""
+    figure, axes = new_axes(2.3)
+    assert group.runs[0].potentials is not None
+    t, curves = group.runs[0].potentials
+    opacity = max(0.15, min(1.0, 6 / max(1, len(curves))))
+    for curve in curves:
+        axes.plot(t, curve, color=styles[group.key].colour, linewidth=1.0, alpha=opacity)
+    axes.set_xlabel("filter response t")
+    axes.set_ylabel("learned profile")
+    axes.set_title(wrap(group.label), loc="left")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    return figure
+
+
+def running_mean(x: Array, y: Array) -> tuple[Array, Array]:
+    """Average y over a window of 5 % of its entries (at least one), where the window fits.
+
+    Args:
+        x: abscissae, shape (n,).
+        y: values, shape (n,).
+
+    Returns:
+        The window's mean abscissae and values, shape (n - window + 1,).
+    """
+    window = max(1, round(_SMOOTHING * len(y)))
+    if len(y) == 0:
+        return x, y
+    weights = np.full(window, 1 / window)
+    return np.convolve(x, weights, "valid"), np.convolve(y, weights, "valid")
+
+
+def _filters_caption(group: Group, count: int) -> str:
+    shown = min(count, FILTERS_SHOWN)
+    what = f"{shown} of {count} filters" if shown < count else f"{shown} filters"
+    if group.runs[0].synthesis_filters is None:
+        return f"{group.label}: {what}, strongest first, each on its own gray scale."
+    return (
+        f"{group.label}: {what}, strongest first; in each pair W1 left and W2 right on one"
+        " gray scale, so a tied pair would show twice the same."
+    )
+
+
+def _last_psnr(group: Group) -> float:
+    measured = [float(psnr) for psnr in group.curves[0].psnr if np.isfinite(psnr)]
+    return measured[-1] if measured else math.nan
+
+
+def _start(groups: list[Group]) -> tuple[Figure, Axes]:
+    rows = sum(1 + wrap(group.label).count("\n") for group in groups)
+    return new_axes(_HEIGHT + _LEGEND_ROW * rows)
+
+
+def _finite(x: Array, y: Array) -> tuple[Array, Array]:
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    keep = np.isfinite(x) & np.isfinite(y)
+    return x[keep], y[keep]
+
+
+def _line(axes: Axes, x: Array, y: Array, style: Style) -> None:
+    """Draw one curve with about eight markers, so that it is told apart without colour."""
+    axes.plot(x, y, **_drawn(style), markevery=max(1, len(x) // 8))
+
+
+def _drawn(style: Style) -> dict[str, Any]:
+    return {
+        "color": style.colour, "linestyle": style.line, "marker": style.marker, "markersize": 4,
+    }  # fmt: skip
+
+
+def _logarithmic(axes: Axes, name: str) -> None:
+    """Use powers of ten if every value drawn is positive and they span more than a factor 3."""
+    axis = axes.yaxis if name == "y" else axes.xaxis
+    data = [line.get_ydata() if name == "y" else line.get_xdata() for line in axes.lines]
+    values = np.concatenate([np.asarray(d, dtype=np.float64) for d in data] or [np.empty(0)])
+    if len(values) == 0 or values.min() <= 0 or values.max() < 3 * values.min():
+        return
+    (axes.set_yscale if name == "y" else axes.set_xscale)("log")
+    decades = math.log10(values.max() / values.min())
+    powers_of_ten(axis)
+    if decades < 1.5:
+        axis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+        axis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
+
+
+def _label(
+    figure: Figure, axes: Axes, groups: list[Group], styles: Styles, x: str, y: str
+) -> Figure:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    handles = [Line2D([], [], **_drawn(styles[group.key])) for group in groups]
+    labels = [wrap(group.label) for group in groups]
+    figure.legend(handles, labels, loc="outside lower left", handlelength=3.4, labelspacing=0.3)
+    return figure
