@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+from equipoise.report.differences import Difference, Verdict, paired_difference
 from equipoise.report.groups import Group
 from equipoise.report.words import count
 
@@ -26,6 +28,21 @@ class Contest:
     reference: Group
     terms: str
     matched: bool
+
+    @property
+    def same_filters(self) -> bool:
+        """Whether both have the same number of filters."""
+        return self.rival.filter_count == self.reference.filter_count is not None
+
+    @cached_property
+    def difference(self) -> Difference | None:
+        """PSNR of the rival minus that of the reference; None where they cannot be compared."""
+        return paired_difference(self.rival, self.reference)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the difference shows; None where there is none."""
+        return None if self.difference is None else self.difference.verdict
 
 
 def find_reference(groups: list[Group]) -> Group | None:

@@ -25,11 +25,8 @@ _ENVIRONMENT.globals.update(
     tables=tables,
     words=words,
     draw={
-        "certificate": certificate,
-        "curves": curves,
-        "intervals": intervals,
-        "overview": overview,
-        "study": study,
+        module.__name__.rpartition(".")[2]: module
+        for module in (certificate, curves, intervals, overview, study)
     },
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -40,11 +40,11 @@ def training_and_solving(groups: list[Group], styles: Styles) -> list[Drawing]:
         labels = ", ".join(group.label for group in trained)
         alt = f"Training loss against training seconds for {labels}"
         caption = "Training loss (running mean over 5 % of the log) against training time."
-        drawings.append(Drawing(png(losses_figure, trained, styles), alt, caption))
+        drawings.append(Drawing(png(training_figure, trained, styles, "loss"), alt, caption))
         last = ", ".join(f"{g.label} {number(_last_psnr(g))} dB" for g in trained)
         alt = f"Validation PSNR against training seconds; at the end {last}"
         caption = "PSNR on the validation photographs against training time."
-        drawings.append(Drawing(png(validation_figure, trained, styles), alt, caption))
+        drawings.append(Drawing(png(training_figure, trained, styles, "psnr"), alt, caption))
     traced = [group for group in groups if len(group.runs[0].trace[0])]
     if traced:
         last = ", ".join(f"{g.label} {significant(float(g.runs[0].trace[1][-1]))}" for g in traced)
@@ -80,23 +80,19 @@ def learned(groups: list[Group], styles: Styles) -> list[list[Drawing]]:
     return stacks
 
 
-def losses_figure(groups: list[Group], styles: Styles) -> Figure:
-    """Draw the training loss against training seconds, smoothed by a running mean."""
+def training_figure(
+    groups: list[Group], styles: Styles, quantity: Literal["loss", "psnr"]
+) -> Figure:
+    """Draw the training loss, smoothed, or the validation PSNR against training seconds."""
     figure, axes = _start(groups)
     for group in groups:
         for curve in group.curves:
-            _line(axes, *running_mean(*_finite(curve.seconds, curve.loss)), styles[group.key])
-    _logarithmic(axes, "y")
-    return _label(figure, axes, groups, styles, "training seconds", "training loss")
-
-
-def validation_figure(groups: list[Group], styles: Styles) -> Figure:
-    """Draw the PSNR on the validation photographs against training seconds."""
-    figure, axes = _start(groups)
-    for group in groups:
-        for curve in group.curves:
-            _line(axes, *_finite(curve.seconds, curve.psnr), styles[group.key])
-    return _label(figure, axes, groups, styles, "training seconds", "validation PSNR in dB")
+            x, y = _finite(curve.seconds, getattr(curve, quantity))
+            _line(axes, *(running_mean(x, y) if quantity == "loss" else (x, y)), styles[group.key])
+    if quantity == "loss":
+        _logarithmic(axes)
+    label = {"loss": "training loss", "psnr": "validation PSNR in dB"}[quantity]
+    return _label(figure, axes, groups, styles, "training seconds", label)
 
 
 def residuals_figure(groups: list[Group], styles: Styles) -> Figure:
@@ -106,14 +102,14 @@ def residuals_figure(groups: list[Group], styles: Styles) -> Figure:
         evaluations, residual = _finite(*group.runs[0].trace)
         positive = residual > 0
         _line(axes, evaluations[positive], residual[positive], styles[group.key])
-    _logarithmic(axes, "y")
+    _logarithmic(axes)
     for tolerance in {group.summary.tolerance for group in groups}:
         if tolerance > 0:
             axes.axhline(tolerance, color="#333333", linewidth=0.9, linestyle=(0, (2, 2)))
     spans = [np.max(group.runs[0].trace[0], initial=1.0) for group in groups]
     if max(spans) > 20 * min(spans):
         axes.set_xscale("log")
-        _logarithmic(axes, "x")
+        powers_of_ten(axes.xaxis)
     return _label(figure, axes, groups, styles, "evaluations of the field", "relative residual")
 
 
@@ -187,19 +183,16 @@ def _drawn(style: Style) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _logarithmic(axes: Axes, name: str) -> None:
-    """Use powers of ten if every value drawn is positive and they span more than a factor 3."""
-    axis = axes.yaxis if name == "y" else axes.xaxis
-    data = [line.get_ydata() if name == "y" else line.get_xdata() for line in axes.lines]
-    values = np.concatenate([np.asarray(d, dtype=np.float64) for d in data] or [np.empty(0)])
-    if len(values) == 0 or values.min() <= 0 or values.max() < 3 * values.min():
+def _logarithmic(axes: Axes) -> None:
+    """Use powers of ten if every ordinate is positive and they span more than a factor 3."""
+    low, high = axes.yaxis.get_data_interval()
+    if not 0 < low <= high / 3:
         return
-    (axes.set_yscale if name == "y" else axes.set_xscale)("log")
-    decades = math.log10(values.max() / values.min())
-    powers_of_ten(axis)
-    if decades < 1.5:
-        axis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
-        axis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
+    axes.set_yscale("log")
+    powers_of_ten(axes.yaxis)
+    if math.log10(high / low) < 1.5:
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
 
 
 def _label(

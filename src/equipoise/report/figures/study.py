@@ -54,9 +54,12 @@ def case_figure(case: CaseRecord) -> Figure:
         # Panels with the same legend share that of the last one.
         lines = 0
         if own != below:
-            columns = 2 if max(map(len, own)) <= 21 else 1
+            columns = 2 if max(map(len, own), default=0) <= 21 else 1
             lines = math.ceil(len(own) / columns) + 1
-            _draw_legend(axis, columns)
+            axis.legend(
+                loc="upper center", bbox_to_anchor=(0.42, -0.24), ncols=columns, handlelength=2.6,
+                columnspacing=1.2,
+            )  # fmt: skip
         heights.append(_PANEL + _LINE * lines)
     figure.set_figheight(sum(heights))
     axes[0].get_gridspec().set_height_ratios(heights)
@@ -118,16 +121,6 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
     axis.set_title(wrap(panel.title, 52), loc="left")
     axis.set_xlabel(panel.x_label)
     axis.set_ylabel(panel.y_label)
-
-
-def _draw_legend(axis: Axes, columns: int) -> None:
-    axis.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.42, -0.24),
-        ncols=columns,
-        handlelength=2.6,
-        columnspacing=1.2,
-    )
 
 
 def _label_ticks(ticks: Axis) -> None:
