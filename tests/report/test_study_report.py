@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 
 from equipoise.bounds import Kind
-from equipoise.report.figures.study import case_figure, save_case_figures
+from equipoise.report.figures.cases import case_figure, save_case_figures
 from equipoise.report.pages import study_page
 from equipoise.report.terminal import print_study
 from equipoise.study.records import CaseRecord, Number, Panel, Picture, Series, StudyRecord

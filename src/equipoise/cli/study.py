@@ -75,7 +75,7 @@ def study(
 def _run(name: str, settings: StudySettings, folder: Path, command: str) -> None:
     from equipoise.cli.study_bar import StudyBar
     from equipoise.files import atomic_write
-    from equipoise.report.figures.study import save_case_figures
+    from equipoise.report.figures.cases import save_case_figures
     from equipoise.report.pages import study_page
     from equipoise.report.terminal import print_study
     from equipoise.strict_json import write_json

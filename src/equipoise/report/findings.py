@@ -194,17 +194,14 @@ def _tally(tasks: list[TaskResult]) -> str:
 
 def _cost(contest: Contest) -> str:
     a, b = contest.rival, contest.reference
-    training = _ratio(a.mean("train_seconds"), b.mean("train_seconds"), "training")
-    solving = _ratio(
-        a.mean("reconstruct_seconds"),
-        b.mean("reconstruct_seconds"),
-        "reconstruction",
-    )
+    training = _ratio(a, b, "train_seconds", "training")
+    solving = _ratio(a, b, "reconstruct_seconds", "reconstruction")
     return f"{_capital(spoken(a))} against {spoken(b)}: {training}; {solving}."
 
 
-def _ratio(a: float, b: float, what: str) -> str:
-    if not (np.isfinite(a) and np.isfinite(b) and a > 0 and b > 0):
+def _ratio(rival: Group, reference: Group, name: str, what: str) -> str:
+    a, b = rival.mean(name), reference.mean(name)
+    if not (0 < a < np.inf and 0 < b < np.inf):
         return f"{what} time was not measured for both"
     pair = f"({seconds(a)} s against {seconds(b)} s)"
     ratio = a / b
@@ -215,8 +212,9 @@ def _ratio(a: float, b: float, what: str) -> str:
 
 def _reason(contests: list[Contest]) -> str:
     """Set the symmetry defect beside the verdicts, without claiming a cause that is not shown."""
-    first = contests[0]
-    rival, defect, error = first.rival, *_defect(first.rival)
+    rival = contests[0].rival
+    defect, error = rival.defect, rival.defect_error
+    error = error if np.isfinite(error) else 0.0
     if not np.isfinite(defect):
         return (
             f"The symmetry defect of {spoken(rival)} was not measured, so how far its field is"
@@ -258,17 +256,11 @@ def _interpretation(contests: list[Contest]) -> str:
     )
 
 
-def _defect(group: Group) -> tuple[float, float]:
-    error = group.defect_error
-    return group.defect, error if np.isfinite(error) else 0.0
-
-
 def _certificates(contests: list[Contest]) -> str:
-    groups = {r.rival.key: r.rival for r in contests}
-    reference = contests[0].reference
+    groups = {group.key: group for c in contests for group in (c.reference, c.rival)}
     parts = [
         f"{spoken(group)}: {group.summary.certificate.strip().rstrip('.') or 'nothing'}"
-        for group in (reference, *groups.values())
+        for group in groups.values()
     ]
     return f"What can be certified of {'; of '.join(parts)}."
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from markupsafe import Markup
-
 from equipoise.compare.records import Array, TaskResult
 from equipoise.report.figures.pictures import error_limit
 from equipoise.report.groups import Group
@@ -16,7 +14,7 @@ SHOWN = 4
 
 def gallery(
     task: TaskResult, groups: list[Group], budget: int
-) -> tuple[list[tuple[str, Markup]], float]:
+) -> tuple[list[tuple[str, str]], float]:
     """Show the photographs of one task, as many as fit into a budget of characters.
 
     Args:
@@ -27,7 +25,7 @@ def gallery(
     Returns:
         Name and markup of each, and the error that is drawn black.
     """
-    blocks: list[tuple[str, Markup]] = []
+    blocks: list[tuple[str, str]] = []
     names = list(task.truths)[:SHOWN]
     limit = error_limit(task, names)
     for name in names:
@@ -37,7 +35,7 @@ def gallery(
         budget -= len(block)
         if blocks and budget < 0:
             break
-        blocks.append((name, Markup(block)))
+        blocks.append((name, block))
     return blocks, limit
 
 

@@ -47,7 +47,9 @@ class Contest:
 
 def find_reference(groups: list[Group]) -> Group | None:
     """Find the bilevel method that the others are measured against: the tied pair if present."""
-    return _prefer([g for g in groups if g.summary.method == "bilevel"], "tied")
+    bilevel = [g for g in groups if g.summary.method == "bilevel"]
+    tied = [g for g in bilevel if g.summary.regularizer.startswith("tied")]
+    return next(iter(tied or bilevel), None)
 
 
 def find_contests(groups: list[Group]) -> list[Contest]:
@@ -83,8 +85,3 @@ def find_contests(groups: list[Group]) -> list[Contest]:
 def _matched(rival: Group, reference: Group) -> bool:
     difference = abs(rival.summary.parameters - reference.summary.parameters)
     return difference <= MATCHED * reference.summary.parameters
-
-
-def _prefer(groups: list[Group], prefix: str) -> Group | None:
-    chosen = [g for g in groups if g.summary.regularizer.startswith(prefix)] or groups
-    return chosen[0] if chosen else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from equipoise.report import findings, groups, pairing, statements, tables, words
-from equipoise.report.figures import certificate, curves, intervals, overview, pictures, study
+from equipoise.report.figures import bounds, cases, curves, intervals, overview, pictures
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("equipoise.report"),
@@ -15,20 +15,10 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters.update(prose=words.prose, standing=statements.standing)
-#: Templates write numbers, tables and figures by the functions of these modules.
-_ENVIRONMENT.globals.update(
-    findings=findings,
-    groups=groups,
-    pairing=pairing,
-    pictures=pictures,
-    statements=statements,
-    tables=tables,
-    words=words,
-    draw={
-        module.__name__.rpartition(".")[2]: module
-        for module in (certificate, curves, intervals, overview, study)
-    },
-)
+# Templates write sentences, numbers, tables and figures by the functions of these modules.
+_WORDS = (findings, groups, pairing, statements, tables, words)
+_FIGURES = (bounds, cases, curves, intervals, overview, pictures)
+_ENVIRONMENT.globals.update({m.__name__.rpartition(".")[2]: m for m in (*_WORDS, *_FIGURES)})
 
 
 def render(template: str, **context: object) -> str:

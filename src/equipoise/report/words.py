@@ -6,8 +6,6 @@ import math
 import re
 from collections.abc import Sequence
 
-from markupsafe import Markup, escape
-
 from equipoise.compare.records import Interval
 
 #: Stands where a number was not measured or does not apply.
@@ -122,6 +120,6 @@ def superscript_power(value: float) -> str:
     return "10" + str(round(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def prose(text: str) -> Markup:
-    """Write a plain sentence as markup, keeping numbers and their units on one line."""
-    return Markup(_UNIT.sub("\\1\u00a0\\2", escape(text)))
+def prose(text: str) -> str:
+    """Keep numbers and their units on one line."""
+    return _UNIT.sub("\\1\u00a0\\2", text)

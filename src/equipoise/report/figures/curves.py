@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,15 +13,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from equipoise.compare.records import Array
 from equipoise.report.figures.pictures import FILTERS_SHOWN, filter_sheet
-from equipoise.report.figures.style import (
-    Drawing,
-    Style,
-    Styles,
-    new_axes,
-    png,
-    powers_of_ten,
-    wrap,
-)
+from equipoise.report.figures.sheet import Drawing, new_axes, png, powers_of_ten, wrap
+from equipoise.report.figures.style import Style, Styles
 from equipoise.report.groups import Group
 from equipoise.report.words import number, signed, significant
 
@@ -174,13 +167,7 @@ def _finite(x: Array, y: Array) -> tuple[Array, Array]:
 
 def _line(axes: Axes, x: Array, y: Array, style: Style) -> None:
     """Draw one curve with about eight markers, so that it is told apart without colour."""
-    axes.plot(x, y, **_drawn(style), markevery=max(1, len(x) // 8))
-
-
-def _drawn(style: Style) -> dict[str, Any]:
-    return {
-        "color": style.colour, "linestyle": style.line, "marker": style.marker, "markersize": 4,
-    }  # fmt: skip
+    axes.plot(x, y, **style.look, markersize=4, markevery=max(1, len(x) // 8))
 
 
 def _logarithmic(axes: Axes) -> None:
@@ -200,7 +187,7 @@ def _label(
 ) -> Figure:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    handles = [Line2D([], [], **_drawn(styles[group.key])) for group in groups]
+    handles = [Line2D([], [], **styles[group.key].look, markersize=4) for group in groups]
     labels = [wrap(group.label) for group in groups]
     figure.legend(handles, labels, loc="outside lower left", handlelength=3.4, labelspacing=0.3)
     return figure

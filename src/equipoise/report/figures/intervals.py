@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from equipoise.compare.records import Array, Comparison, Interval
 from equipoise.report.differences import paired_difference
-from equipoise.report.figures.style import Drawing, Style, Styles, name_rows, new_axes, png, wrap
+from equipoise.report.figures.sheet import Drawing, name_rows, new_axes, note, png, wrap
+from equipoise.report.figures.style import Style, Styles
 from equipoise.report.groups import Group, finite_interval, group_runs
 from equipoise.report.words import has_interval, signed, task_noun
 
@@ -74,27 +75,13 @@ def _row(axes: Axes, row: int, values: Array, interval: Interval, style: Style) 
     if not len(values):
         return
     mean = float(np.mean(values))
-    axes.plot(
-        values,
-        np.full(len(values), row + 0.2),
-        linestyle="none",
-        marker="o",
-        markersize=4,
-        markerfacecolor="none",
-        markeredgecolor=style.colour,
-        markeredgewidth=0.9,
-    )
+    heights = np.full(len(values), row + 0.2)
+    (dots,) = axes.plot(values, heights, "o", color=style.colour, markersize=4)
+    dots.set(fillstyle="none", markeredgewidth=0.9)
     if has_interval(interval):
         axes.plot([interval.low, interval.high], [row, row], color=style.colour, linewidth=2.2)
     axes.plot([mean], [row], marker=style.marker, color=style.colour, markersize=6.5)
-    axes.annotate(
-        signed(mean),
-        (mean, row),
-        xytext=(0, 5),
-        textcoords="offset points",
-        ha="center",
-        fontsize=8,
-    )
+    note(axes, signed(mean), (mean, row), (0, 5), "center")
 
 
 def _finish(axes: Axes, groups: list[Group], quantity: str) -> None:

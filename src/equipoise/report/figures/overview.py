@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from equipoise.report.figures.style import Drawing, curve_style, name_rows, new_axes, png
+from equipoise.report.figures.sheet import Drawing, name_rows, new_axes, png
+from equipoise.report.figures.style import curve_style
 from equipoise.study.records import StudyRecord
 
 _ROW, _BASE = 0.24, 1.25

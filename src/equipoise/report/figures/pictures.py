@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from equipoise.compare.records import Array, TaskResult
-from equipoise.report.figures.style import data_address
+from equipoise.report.figures.sheet import data_address
 
 #: Steps of gray of an error map; they fit into four bits a pixel, which keeps the page small.
 ERROR_LEVELS = 16
@@ -90,8 +90,7 @@ def error_map(image: Array, truth: Array, limit: float) -> str:
 
 def absolute_error(image: Array, truth: Array) -> Array:
     """Absolute error of each pixel, averaged over colours, shape (H, W)."""
-    error = np.abs(np.asarray(image, dtype=np.float64) - truth)
-    return error if error.ndim == 2 else error.mean(axis=2)
+    return _gray(np.abs(np.asarray(image, dtype=np.float64) - truth))
 
 
 def error_limit(task: TaskResult, names: list[str]) -> float:

@@ -6,15 +6,15 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from equipoise.certify.statement import Certificate
-from equipoise.report.figures.style import Drawing, name_rows, new_axes, png, powers_of_ten
+from equipoise.report.figures.sheet import Drawing, name_rows, new_axes, note, png, powers_of_ten
 from equipoise.report.statements import decibels
 from equipoise.report.words import number, quantity
 
+_CONSTANTS = {"operator_norm": "norm of A", "lipschitz": "Lipschitz\nconstant of R"}
 _PROVED, _ESTIMATED, _MEASURED = "#0072B2", "#E69F00", "#111111"
 
 
@@ -77,11 +77,9 @@ def brackets_figure(constants: list[tuple[Mark, Mark]]) -> Figure:
         axes.plot([low.value, high.value], [row, row], color="#999999", linewidth=2.4, zorder=1)
         for end, side, shift in ((low, "right", -6), (high, "left", 6)):
             face = end.colour if end.colour == _PROVED else "white"
-            axes.plot(
-                [end.value], [row], marker="o", markersize=7, markerfacecolor=face,
-                markeredgecolor=end.colour, markeredgewidth=1.8,
-            )  # fmt: skip
-            _write(axes, quantity(end.value), (end.value, row), (shift, 5), side)
+            (mark,) = axes.plot([end.value], [row], "o", color=end.colour, markersize=7)
+            mark.set(markerfacecolor=face, markeredgewidth=1.8)
+            note(axes, quantity(end.value), (end.value, row), (shift, 5), side)
     axes.set_xscale("log")
     # Leave room for the numbers at both ends.
     left, right = axes.get_xlim()
@@ -100,7 +98,7 @@ def errors_figure(rows: list[Mark]) -> Figure:
     for row, (label, value, colour) in enumerate(rows):
         marker, size = ("o", 7) if label == "measured" else ("|", 14)
         axes.plot([value], [row], marker=marker, markersize=size, color=colour, markeredgewidth=2)
-        _write(axes, number(value), (value, row), (8, -3), "left")
+        note(axes, number(value), (value, row), (8, -3), "left")
     name_rows(axes, [mark.label for mark in rows])
     axes.set_ylim(len(rows) - 0.5, -0.6)
     axes.margins(x=0.2)
@@ -124,10 +122,7 @@ def _brackets(certificate: Certificate) -> list[tuple[Mark, Mark]]:
     """Where the norm of A and the Lipschitz constant of R lie: both ends, where both are known."""
     ends = (
         (_mark(certificate, f"{name}_lower", label), _mark(certificate, f"{name}_upper", label))
-        for name, label in (
-            ("operator_norm", "norm of A"),
-            ("lipschitz", "Lipschitz\nconstant of R"),
-        )
+        for name, label in _CONSTANTS.items()
     )
     return [(low, high) for low, high in ends if low is not None and high is not None]
 
@@ -150,9 +145,3 @@ def _mark(certificate: Certificate, name: str, label: str) -> Mark | None:
     if found is None or found.value is None or not found.holds or not 0 < found.value < math.inf:
         return None
     return Mark(label, found.value, _PROVED if found.kind == "PROVED" else _ESTIMATED)
-
-
-def _write(
-    axes: Axes, text: str, place: tuple[float, float], shift: tuple[int, int], side: str
-) -> None:
-    axes.annotate(text, place, xytext=shift, textcoords="offset points", ha=side, fontsize=8)

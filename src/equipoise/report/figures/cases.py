@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -11,15 +12,15 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from equipoise.report.figures.pictures import picture
-from equipoise.report.figures.style import (
+from equipoise.report.figures.sheet import (
     Drawing,
-    curve_style,
     new_figure,
     png,
     powers_of_ten,
     save_figure,
     wrap,
 )
+from equipoise.report.figures.style import Style, curve_style
 from equipoise.study.records import CaseRecord, Panel, Picture, Series
 
 #: Height of a panel and of a line of its legend, in inches.
@@ -135,23 +136,19 @@ def _label_ticks(ticks: Axis) -> None:
 
 def _draw_curve(axis: Axes, curve: Series, measured: list[str]) -> None:
     owner = curve.name.removesuffix(_BOUND)
-    if curve.role == "reference" or (curve.role == "bound" and owner not in measured):
-        colour = "#111111" if curve.role == "bound" else _GRAY
-    else:
-        colour = curve_style(measured.index(owner)).colour
+    place = measured.index(owner) if owner in measured else len(measured)
     if curve.role == "bound":
+        colour = curve_style(place).colour if owner in measured else "#111111"
         # The bounds of several curves share one entry of the legend.
         label = None if owner in measured else f"{curve.label} ({curve.kind})"
         axis.plot(curve.x, curve.y, "--", color=colour, linewidth=1.2, label=label)
         return
-    marker = "." if curve.role == "reference" else curve_style(measured.index(owner)).marker
-    line = ":" if curve.role == "reference" else "-"
-    axis.plot(
-        curve.x, curve.y, line, color=colour, marker=marker, markersize=4.5, label=curve.label
-    )
+    reference = curve.role == "reference"
+    style = Style(_GRAY, ".", ":") if reference else replace(curve_style(place), line="-")
+    axis.plot(curve.x, curve.y, **style.look, markersize=4.5, label=curve.label)
     if curve.low and curve.high:
-        place = measured.index(owner) if owner in measured else len(measured)
-        axis.vlines(_dodged(axis, curve.x, place), curve.low, curve.high, color=colour, lw=1.1)
+        x = _dodged(axis, curve.x, place)
+        axis.vlines(x, curve.low, curve.high, color=style.colour, lw=1.1)
 
 
 def _dodged(axis: Axes, x: tuple[float, ...], place: int) -> tuple[float, ...]:
