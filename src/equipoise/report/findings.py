@@ -55,10 +55,8 @@ def task_findings(task: TaskResult) -> list[Finding]:
 
 def overall_findings(comparison: Comparison) -> list[Finding]:
     """Count the findings of the tasks, state each, and say how much they can carry."""
-    found = []
-    if len(comparison.tasks) > 1:
-        tally = _tally(comparison.tasks)
-        found = [Finding("All tasks", tally)] if tally else []
+    tally = _tally(comparison.tasks) if len(comparison.tasks) > 1 else ""
+    found = [Finding("All tasks", tally)] if tally else []
     for task in comparison.tasks:
         noun = task_noun(task.task)
         groups = group_runs(task)

@@ -107,7 +107,8 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
     for ticks in (axis.xaxis, axis.yaxis):
         if ticks.get_scale() == "log":
             _label_ticks(ticks)
-    kinds = sorted({str(curve.kind) for curve in panel.series if _owned_bound(curve, measured)})
+    bounds = [curve for curve in panel.series if curve.role == "bound"]
+    kinds = sorted({str(c.kind) for c in bounds if c.name.removesuffix(_BOUND) in measured})
     if kinds:
         label = f"bound ({', '.join(kinds)})"
         axis.plot([], [], "--", color=_GRAY, linewidth=1.2, label=label)
@@ -157,10 +158,6 @@ def _dodged(axis: Axes, x: tuple[float, ...], place: int) -> tuple[float, ...]:
         return x
     step = (max(x) / min(x)) ** _DODGE
     return tuple(value * step**place for value in x)
-
-
-def _owned_bound(curve: Series, measured: list[str]) -> bool:
-    return curve.role == "bound" and curve.name.removesuffix(_BOUND) in measured
 
 
 def _marked(panel: Panel, marks: Callable[[Series], Sequence[bool]]) -> list[tuple[float, float]]:

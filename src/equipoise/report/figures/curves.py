@@ -77,20 +77,20 @@ def training_figure(
     groups: list[Group], styles: Styles, quantity: Literal["loss", "psnr"]
 ) -> Figure:
     """Draw the training loss, smoothed, or the validation PSNR against training seconds."""
-    figure, axes = _start(groups)
+    label = {"loss": "training loss", "psnr": "validation PSNR in dB"}[quantity]
+    figure, axes = _start(groups, styles, "training seconds", label)
     for group in groups:
         for curve in group.curves:
             x, y = _finite(curve.seconds, getattr(curve, quantity))
             _line(axes, *(running_mean(x, y) if quantity == "loss" else (x, y)), styles[group.key])
     if quantity == "loss":
         _logarithmic(axes)
-    label = {"loss": "training loss", "psnr": "validation PSNR in dB"}[quantity]
-    return _label(figure, axes, groups, styles, "training seconds", label)
+    return figure
 
 
 def residuals_figure(groups: list[Group], styles: Styles) -> Figure:
     """Draw the relative residual against evaluations, with the tolerance that was asked for."""
-    figure, axes = _start(groups)
+    figure, axes = _start(groups, styles, "evaluations of the field", "relative residual")
     for group in groups:
         evaluations, residual = _finite(*group.runs[0].trace)
         positive = residual > 0
@@ -103,7 +103,7 @@ def residuals_figure(groups: list[Group], styles: Styles) -> Figure:
     if max(spans) > 20 * min(spans):
         axes.set_xscale("log")
         powers_of_ten(axes.xaxis)
-    return _label(figure, axes, groups, styles, "evaluations of the field", "relative residual")
+    return figure
 
 
 def potentials_figure(group: Group, styles: Styles) -> Figure:
@@ -154,9 +154,16 @@ def _last_psnr(group: Group) -> float:
     return measured[-1] if measured else math.nan
 
 
-def _start(groups: list[Group]) -> tuple[Figure, Axes]:
-    rows = sum(1 + wrap(group.label).count("\n") for group in groups)
-    return new_axes(_HEIGHT + _LEGEND_ROW * rows)
+def _start(groups: list[Group], styles: Styles, x: str, y: str) -> tuple[Figure, Axes]:
+    """A figure that says what its axes are and how each method is drawn."""
+    labels = [wrap(group.label) for group in groups]
+    rows = sum(1 + label.count("\n") for label in labels)
+    figure, axes = new_axes(_HEIGHT + _LEGEND_ROW * rows)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    handles = [Line2D([], [], **styles[group.key].look, markersize=4) for group in groups]
+    figure.legend(handles, labels, loc="outside lower left", handlelength=3.4, labelspacing=0.3)
+    return figure, axes
 
 
 def _finite(x: Array, y: Array) -> tuple[Array, Array]:
@@ -180,14 +187,3 @@ def _logarithmic(axes: Axes) -> None:
     if math.log10(high / low) < 1.5:
         axes.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
         axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
-
-
-def _label(
-    figure: Figure, axes: Axes, groups: list[Group], styles: Styles, x: str, y: str
-) -> Figure:
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    handles = [Line2D([], [], **styles[group.key].look, markersize=4) for group in groups]
-    labels = [wrap(group.label) for group in groups]
-    figure.legend(handles, labels, loc="outside lower left", handlelength=3.4, labelspacing=0.3)
-    return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from equipoise.compare.records import Comparison
@@ -45,12 +45,11 @@ def choose_styles(comparison: Comparison) -> Styles:
     learned = [key for key in keys if key[0] not in BASELINES]
     styles = {}
     for key in keys:
+        marker = _MARKERS[keys.index(key) % len(_MARKERS)]
         if key[0] in BASELINES:
-            colour, line = _GRAYS[BASELINES.index(key[0]) % 2], _LINES[3]
+            styles[key] = Style(_GRAYS[BASELINES.index(key[0]) % 2], marker, _LINES[3])
         else:
-            chosen = curve_style(learned.index(key))
-            colour, line = chosen.colour, chosen.line
-        styles[key] = Style(colour, _MARKERS[keys.index(key) % len(_MARKERS)], line)
+            styles[key] = replace(curve_style(learned.index(key)), marker=marker)
     return styles
 
 
