@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from benchmarks.tables import number
-from equipoise.report.style import curve_style, save_figure
+from equipoise.report.figures.sheet import save_figure
+from equipoise.report.figures.style import curve_style
 from equipoise.report.words import superscript_power
 
 #: Width of figures in inches; they are legible at 800 pixels.

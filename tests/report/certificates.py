@@ -8,7 +8,7 @@ import numpy as np
 
 from equipoise.bounds import Kind
 from equipoise.certify.statement import Certificate, Section, Statement
-from equipoise.report.certificate_page import Example
+from equipoise.report.pages import Example
 
 
 def statement(

@@ -6,7 +6,6 @@ import io
 import re
 from dataclasses import replace
 from math import inf, nan
-from pathlib import Path
 
 import pytest
 from certificates import build_certificate, build_example, statement
@@ -15,15 +14,14 @@ from test_page import ATTACK, Page
 
 from equipoise.bounds import Kind
 from equipoise.certify.statement import Certificate, Section
-from equipoise.errors import OutputError
-from equipoise.report.certificate_figures import decibels
-from equipoise.report.certificate_page import render_certificate, write_certificate
-from equipoise.report.certificate_terminal import print_certificate
-from equipoise.report.certificate_words import quantity, standing
+from equipoise.report.pages import certificate_page
+from equipoise.report.statements import decibels, standing
+from equipoise.report.terminal import print_certificate
+from equipoise.report.words import quantity
 
 
 def render(certificate: Certificate) -> str:
-    return render_certificate(certificate, command="equipoise certify", example=build_example())
+    return certificate_page(certificate, build_example(), "equipoise certify")
 
 
 def test_every_statement_stands_on_the_page() -> None:
@@ -49,7 +47,7 @@ def test_each_statement_carries_its_standing() -> None:
         ("lipschitz_lower", "ESTIMATED"),
         ("uniqueness", "NOT MET"),
     ):
-        block = re.search(rf'id="{name}">(.*?)<span class="mark">([A-Z ]+)</span>', text)
+        block = re.search(rf'id="{name}">(.*?)<span class="mark">([A-Z ]+)</span>', text, re.S)
         assert block is not None
         assert block[2] == mark
     assert "7 PROVED, 1 ESTIMATED, 1 NOT MET" in text
@@ -79,7 +77,7 @@ def test_the_page_fetches_nothing_and_is_safe() -> None:
     )
     certificate = Certificate(ATTACK, (*build_certificate().sections, Section(ATTACK, (bad,))))
     example = replace(build_example(), name=ATTACK, notes=(ATTACK,))
-    text = render_certificate(certificate, command=ATTACK, example=example)
+    text = certificate_page(certificate, example, ATTACK)
     page = Page(text)
     assert "script" not in page.seen
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
@@ -94,17 +92,6 @@ def test_figures_say_their_numbers() -> None:
     assert "Lipschitz constant of R 3.22 to 4.568" in alternatives
     assert f"measured {decibels(1.2, 576):.2f} dB" in alternatives
     assert "factor 0.9 a step" in alternatives
-
-
-def test_the_page_is_written(tmp_path: Path) -> None:
-    path = tmp_path / "certificate.html"
-    write_certificate(build_certificate(), path, command="c", example=build_example())
-    assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    assert [p.name for p in tmp_path.iterdir()] == ["certificate.html"]
-    with pytest.raises(OutputError, match="Could not write"):
-        write_certificate(
-            build_certificate(), tmp_path / "no" / "c.html", command="c", example=build_example()
-        )
 
 
 def test_the_table_says_the_same() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from math import inf
 
@@ -12,10 +11,10 @@ from certificates import statement
 from test_page import ATTACK, Page
 
 from equipoise.bounds import Kind
-from equipoise.report.certificate_figures import decibels
-from equipoise.report.certified import certificate_notes, certified_table
 from equipoise.report.groups import group_runs
-from equipoise.report.page import render
+from equipoise.report.pages import comparison_page as render
+from equipoise.report.statements import decibels, unmet
+from equipoise.report.tables import Table, certified
 
 FULL = (
     statement("strong_monotonicity", 0.25),
@@ -38,19 +37,20 @@ FAILING = (
 METHODS = (TV, replace(TIED, certificates=FULL), replace(UNTIED, certificates=FAILING))
 
 
-def cells(table: str, label: str) -> list[str]:
-    row = re.search(rf"<tr><th scope=\"row\">{label}</th>(.*?)</tr>", table)
-    assert row is not None
-    return re.findall(r"<td>(.*?)</td>", row[1])
+def cells(table: Table | None, label: str) -> list[str]:
+    assert table is not None
+    (row,) = (row for row in table.rows if row[0] == label)
+    return row[1:]
 
 
 def test_each_certified_method_has_its_numbers() -> None:
-    table = certified_table(group_runs(build_task(METHODS)))
+    table = certified(group_runs(build_task(METHODS)))
+    assert table is not None
     floor, lower = (f"{decibels(value, 40 * 40):.2f}" for value in (0.5, 0.75))
     assert cells(table, "Tied pair, bilevel") == [
         "0.25",
-        "3.5 (est.) to<br>4",
-        "x: 1.25<br>Ax: 1",
+        "3.5 (est.) to\n4",
+        "x: 1.25\nAx: 1",
         "0.0125",
         floor,
         f"{lower} (est.)",
@@ -58,24 +58,25 @@ def test_each_certified_method_has_its_numbers() -> None:
         "27.60",
         "0",
     ]
-    assert "photograph camera" in table
-    assert "Total variation" not in table  # it has no certificate
+    assert "photograph camera" in table.caption
+    assert "Total variation" not in [row[0] for row in table.rows]  # it has no certificate
 
 
 def test_a_failing_hypothesis_leaves_a_dash_and_its_remedy() -> None:
     groups = group_runs(build_task(METHODS))
-    found = cells(certified_table(groups), "Untied pair, equilibrium")
+    found = cells(certified(groups), "Untied pair, equilibrium")
     assert found[0] == found[3] == "–"
-    assert found[2] == "x: –<br>Ax: –"
-    assert found[1] == "3.5 (est.) to<br>–"
-    notes = certificate_notes(groups)
-    assert notes.count("<li>") == 1
-    assert f"Untied pair, equilibrium: not met for Modulus m, Stability. {ADVICE}" in notes
+    assert found[2] == "x: –\nAx: –"
+    assert found[1] == "3.5 (est.) to\n–"
+    assert unmet(groups) == [
+        f"Untied pair, equilibrium: not met for Modulus m, Stability. {ADVICE}"
+    ]
 
 
 def test_without_certificates_nothing_is_shown() -> None:
     groups = group_runs(build_task((TV, TIED)))
-    assert certified_table(groups) == certificate_notes(groups) == ""
+    assert certified(groups) is None
+    assert unmet(groups) == []
     assert "What is not certified" not in render(build_comparison(build_task((TV, TIED))))
 
 
@@ -96,4 +97,4 @@ def test_names_in_records_cannot_become_markup() -> None:
 @pytest.mark.parametrize(("value", "text"), [("inf", "infinite"), ("-inf", "−infinite")])
 def test_infinite_numbers_of_the_summary_are_read_back(value: str, text: str) -> None:
     found = replace(TIED, certificates=(statement("strong_monotonicity", float(value)),))
-    assert cells(certified_table(group_runs(build_task((found,)))), TIED.label)[0] == text
+    assert cells(certified(group_runs(build_task((found,)))), TIED.label)[0] == text

@@ -20,7 +20,7 @@ from builders import (
 )
 
 from equipoise.compare.bootstrap import paired_interval
-from equipoise.report.finding import Finding
+from equipoise.report.certainty import Finding
 from equipoise.report.findings import overall_findings, spoken, task_findings
 from equipoise.report.groups import group_runs
 from equipoise.report.pairing import find_contests

@@ -18,7 +18,7 @@ from PIL import Image
 
 from equipoise.errors import OutputError, UsageError
 from equipoise.report import write_report
-from equipoise.report.page import render
+from equipoise.report.pages import comparison_page as render
 
 VOID = {"meta", "img", "br"}
 ATTACK = "<script>alert('x')</script> & \"quoted\" $x_2$ _a"
@@ -168,10 +168,15 @@ def test_colour_photographs_and_odd_sizes() -> None:
 def test_photographs_beyond_the_budget_are_left_out_and_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("equipoise.report.page._PHOTOGRAPHS", 1)
+    monkeypatch.setattr("equipoise.report.pages._PHOTOGRAPHS", 1)
     page = Page(render(build_comparison(build_task((TIED, UNTIED)))))
     assert "Shown: 1 of 4 photographs" in page.text
     assert not any(text.startswith("coffee: ") for text in page.alternatives)
+
+
+def test_cells_are_escaped_and_keep_their_lines() -> None:
+    text = render(build_comparison(build_task((replace(TIED, certificate="<i>\n2"),))))
+    assert "<td>&lt;i&gt;<br>2</td>" in text
 
 
 def test_several_seeds_share_a_row_and_have_their_own_table() -> None:

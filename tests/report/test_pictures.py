@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders import TIED, build_task
+from builders import TIED, UNTIED, build_comparison, build_task
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from equipoise.compare.records import Array
-from equipoise.report.figures_curves import running_mean
-from equipoise.report.pictures import (
+from equipoise.report.figures.curves import residuals_figure, running_mean
+from equipoise.report.figures.pictures import (
     ERROR_LEVELS,
     centre_window,
     detail_window,
@@ -21,6 +23,8 @@ from equipoise.report.pictures import (
     filter_sheet,
     picture,
 )
+from equipoise.report.figures.style import choose_styles
+from equipoise.report.groups import group_runs
 
 
 def _pixels(address: str) -> Array:
@@ -111,6 +115,18 @@ def test_a_tied_pair_shows_the_same_filter_twice_and_a_half_one_is_paler() -> No
 
 def test_filters_that_vanish_are_gray() -> None:
     assert _pixels(filter_sheet(np.zeros((2, 3, 3)), None))[0, 0] == 128
+
+
+def test_evaluations_that_differ_much_stand_on_powers_of_ten() -> None:
+    task = build_task((TIED, UNTIED), size=8)
+    evaluations, residual = task.runs[0].trace
+    task.runs[0] = replace(task.runs[0], trace=(100 * evaluations, residual))
+    figure = residuals_figure(group_runs(task), choose_styles(build_comparison(task)))
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert "10³" in [text.get_text() for text in axes.get_xticklabels()]
+    assert "10⁻³" in [text.get_text() for text in axes.get_yticklabels()]
 
 
 def test_the_running_mean_keeps_straight_lines() -> None:

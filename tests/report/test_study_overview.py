@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from equipoise.bounds import Kind
-from equipoise.report.study_overview import floors_figure, overview, shares_figure
-from equipoise.report.study_page import render_study
+from equipoise.report.figures.overview import floors_figure, overview, shares_figure
+from equipoise.report.pages import study_page
 from equipoise.study.records import CaseRecord, Number, StudyRecord
 
 
@@ -67,7 +67,7 @@ def test_the_page_shows_the_overview_and_the_side_of_the_bound() -> None:
     for study, side in ((STABILITY, "above"), (FLOORS, "below")):
         found = overview(study)
         assert found is not None
-        page = render_study(study, command="equipoise study")
+        page = study_page(study, "equipoise study")
         assert found.address in page
         assert f"lie {side} it" in page
         picture = Image.open(io.BytesIO(base64.b64decode(found.address.split(",")[1])))

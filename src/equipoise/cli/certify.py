@@ -62,9 +62,10 @@ def certify(
 
     from equipoise.cli.certifying import certify_job, named_field
     from equipoise.cli.tasks import choose_task
+    from equipoise.files import atomic_write
     from equipoise.problems.pose import choose_device
-    from equipoise.report.certificate_page import write_certificate
-    from equipoise.report.certificate_terminal import print_certificate
+    from equipoise.report.pages import certificate_page
+    from equipoise.report.terminal import print_certificate
     from equipoise.strict_json import json_text, write_json
 
     field = named_field(FieldChoice(**choice), choose_device(job.device), job.seed)
@@ -72,7 +73,7 @@ def certify(
     if files:
         page, data = files
         command = typed_command(context)
-        write_certificate(found.certificate, page, command=command, example=found.example)
+        atomic_write(page, certificate_page(found.certificate, found.example, command))
         write_json(found.certificate.records(), data)
     if as_json:
         typer.echo(json_text(found.certificate.records()))

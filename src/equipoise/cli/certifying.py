@@ -20,7 +20,7 @@ from equipoise.problems.photographs import photograph_file
 from equipoise.problems.pose import pose
 from equipoise.problems.records import recorded_task
 from equipoise.regularizers import Regularizer, build, load_regularizer
-from equipoise.report.certificate_page import Example
+from equipoise.report.pages import Example
 from equipoise.settings.task import Task
 from equipoise.solve import solve
 from equipoise.status import Solution

@@ -74,9 +74,10 @@ def study(
 
 def _run(name: str, settings: StudySettings, folder: Path, command: str) -> None:
     from equipoise.cli.study_bar import StudyBar
-    from equipoise.report.study_figures import save_case_figures
-    from equipoise.report.study_page import write_study_page
-    from equipoise.report.study_terminal import print_study
+    from equipoise.files import atomic_write
+    from equipoise.report.figures.cases import save_case_figures
+    from equipoise.report.pages import study_page
+    from equipoise.report.terminal import print_study
     from equipoise.strict_json import write_json
     from equipoise.study import run_study
 
@@ -86,7 +87,7 @@ def _run(name: str, settings: StudySettings, folder: Path, command: str) -> None
     for case in record.cases:
         if case.panels:
             save_case_figures(case, folder / _file_name(f"{case.physics}-{case.regularizer}"))
-    write_study_page(record, folder / "report.html", command=command)
+    atomic_write(folder / "report.html", study_page(record, command))
     console = Console()
     print_study(record, console)
     console.print(
@@ -100,10 +101,7 @@ def _run(name: str, settings: StudySettings, folder: Path, command: str) -> None
 def _require_convergence(record: StudyRecord) -> None:
     failed = [case for case in record.cases if case.unsolved and case.monotone]
     if failed:
-        words = "; ".join(
-            f"{case.physics}, {case.regularizer}: {case.unsolved} of {case.solves}"
-            for case in failed
-        )
+        words = "; ".join(f"{case.title}: {case.unsolved} of {case.solves}" for case in failed)
         raise ConvergenceError(
             f"Solves that should converge did not ({words}). The results say which points they "
             "are; allow more with --max-evaluations, or use a smaller --size."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from equipoise.compare.records import Comparison
-from equipoise.report.finding import Finding
 from equipoise.report.groups import group_runs
 from equipoise.report.words import photographs, significant
 
@@ -12,6 +13,13 @@ ENOUGH = 20
 
 #: The fewest photographs for which agreement on all has a two-sided sign test below 5 %.
 SIGN_TEST = 6
+
+
+class Finding(NamedTuple):
+    """Plain sentences (no markup) about one topic, a few words that lead them."""
+
+    topic: str
+    text: str
 
 
 def certainty(comparison: Comparison) -> list[Finding]:

@@ -68,13 +68,13 @@ def paired_difference(method: Group, reference: Group) -> Difference | None:
     names = [name for name in method.photographs if name in shared]
     if not names:
         return None
-    a, b = (group.psnr(names).round(_DIGITS) for group in (method, reference))
+    a, b = (group.scores("psnr", names).round(_DIGITS) for group in (method, reference))
     if not np.isfinite(a - b).all():
         return None
+    seeds = {run.summary.seed: Group((run,)).scores("psnr", names) for run in reference.runs}
     by_seed = [
-        np.mean(Group((run,)).psnr(names) - Group((other,)).psnr(names)).round(_DIGITS)
+        np.mean(Group((run,)).scores("psnr", names) - seeds[run.summary.seed]).round(_DIGITS)
         for run in method.runs
-        for other in reference.runs
-        if run.summary.seed == other.summary.seed
+        if run.summary.seed in seeds
     ]
     return Difference(names, (a - b).round(_DIGITS), paired_interval(a, b), np.array(by_seed))

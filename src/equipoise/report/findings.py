@@ -6,14 +6,11 @@ interval over photographs avoids 0 and no training seed contradicts its sign.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from equipoise.compare.records import Comparison, TaskResult
-from equipoise.report.certainty import certainty
+from equipoise.report.certainty import Finding, certainty
 from equipoise.report.differences import Difference, paired_difference
-from equipoise.report.finding import Finding
 from equipoise.report.groups import Group, finite_interval, group_runs
 from equipoise.report.pairing import Contest, find_contests
 from equipoise.report.words import (
@@ -34,33 +31,23 @@ from equipoise.report.words import (
 SAME_SECONDS = 0.05
 
 
-@dataclass(frozen=True)
-class _Result:
-    contest: Contest
-    difference: Difference | None
-
-    @property
-    def verdict(self) -> str:
-        return "none" if self.difference is None else self.difference.verdict
-
-
 def task_findings(task: TaskResult) -> list[Finding]:
     """State what one task shows: quality and its uncertainty first, then cost and reasons."""
     groups = group_runs(task)
     noun = task_noun(task.task)
     if not groups:
         return [Finding("Result", f"On {noun} no method was run.")]
-    results = _results(groups)
-    if results:
-        others = (_capital(_outcome(result)) for result in results[1:])
-        quality = " ".join([_quality(noun, results[0]), *others])
+    contests = find_contests(groups)
+    if contests:
+        others = (_capital(_outcome(contest)) for contest in contests[1:])
+        quality = " ".join([_quality(noun, contests[0]), *others])
         found = [
-            Finding("Result", f"{quality} {_against_baseline(groups, results)}"),
-            Finding("Cost", _cost(results[0].contest)),
-            Finding("Why", f"{_reason(results)} {_certificates(results)}"),
+            Finding("Result", f"{quality} {_against_baseline(groups, contests)}"),
+            Finding("Cost", _cost(contests[0])),
+            Finding("Why", f"{_reason(contests)} {_certificates(contests)}"),
         ]
     else:
-        text = f"{_no_contest(noun, groups)} {_against_baseline(groups, results)}"
+        text = f"{_no_contest(noun, groups)} {_against_baseline(groups, contests)}"
         found = [Finding("Result", text)]
     unconverged = _unconverged(groups)
     return [*found, Finding("Convergence", unconverged)] if unconverged else found
@@ -68,15 +55,13 @@ def task_findings(task: TaskResult) -> list[Finding]:
 
 def overall_findings(comparison: Comparison) -> list[Finding]:
     """Count the findings of the tasks, state each, and say how much they can carry."""
-    found = []
-    if len(comparison.tasks) > 1:
-        tally = _tally(comparison.tasks)
-        found = [Finding("All tasks", tally)] if tally else []
+    tally = _tally(comparison.tasks) if len(comparison.tasks) > 1 else ""
+    found = [Finding("All tasks", tally)] if tally else []
     for task in comparison.tasks:
         noun = task_noun(task.task)
         groups = group_runs(task)
-        results = _results(groups)
-        first = _quality(noun, results[0]) if results else task_findings(task)[0].text
+        contests = find_contests(groups)
+        first = _quality(noun, contests[0]) if contests else task_findings(task)[0].text
         found.append(Finding(_capital(noun), first))
     return found + certainty(comparison)
 
@@ -98,20 +83,16 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _results(groups: list[Group]) -> list[_Result]:
-    return [_Result(c, paired_difference(c.rival, c.reference)) for c in find_contests(groups)]
-
-
 # ---- quality -----------------------------------------------------------------------------------
 
 
-def _quality(noun: str, result: _Result) -> str:
-    return f"On {noun} {_outcome(result)}"
+def _quality(noun: str, contest: Contest) -> str:
+    return f"On {noun} {_outcome(contest)}"
 
 
-def _outcome(result: _Result) -> str:
+def _outcome(contest: Contest) -> str:
     """State who restores better on what terms, or that no difference was shown."""
-    contest, difference = result.contest, result.difference
+    difference = contest.difference
     a, b = spoken(contest.rival), spoken(contest.reference)
     if difference is None:
         return (
@@ -188,32 +169,22 @@ def _mean_gain(group: Group) -> float:
 def _tally(tasks: list[TaskResult]) -> str:
     """Count, over tasks, how the contest at equal filters and that at matched parameters ended."""
     lines = []
-    results = [_results(group_runs(task)) for task in tasks]
-    for title, chosen in (
-        ("At the same number of filters", [_pick(r, matched=False) for r in results]),
-        ("At matched parameters", [_pick(r, matched=True) for r in results]),
+    contests = [find_contests(group_runs(task)) for task in tasks]
+    for title, terms in (
+        ("At the same number of filters", "same_filters"),
+        ("At matched parameters", "matched"),
     ):
-        verdicts = [result.verdict for result in chosen if result is not None]
+        chosen = [next((c for c in found if getattr(c, terms)), None) for found in contests]
+        verdicts = [contest.verdict for contest in chosen if contest is not None]
         if not verdicts:
             continue
-        undecided = len(verdicts) - verdicts.count("better") - verdicts.count("worse")
+        better, worse = verdicts.count("better"), verdicts.count("worse")
         lines.append(
-            f"{title} the equilibrium model restores better than the bilevel one on"
-            f" {verdicts.count('better')} of {len(verdicts)} tasks and worse on"
-            f" {verdicts.count('worse')}; no difference was shown on {undecided}."
+            f"{title} the equilibrium model restores better than the bilevel one on {better} of"
+            f" {len(verdicts)} tasks and worse on {worse}; no difference was shown on"
+            f" {len(verdicts) - better - worse}."
         )
     return " ".join(lines)
-
-
-def _pick(results: list[_Result], *, matched: bool) -> _Result | None:
-    for result in results:
-        equal_filters = (
-            result.contest.rival.filter_count is not None
-            and result.contest.rival.filter_count == result.contest.reference.filter_count
-        )
-        if result.contest.matched if matched else equal_filters:
-            return result
-    return None
 
 
 # ---- cost, reason, guarantees ------------------------------------------------------------------
@@ -221,19 +192,14 @@ def _pick(results: list[_Result], *, matched: bool) -> _Result | None:
 
 def _cost(contest: Contest) -> str:
     a, b = contest.rival, contest.reference
-    training = _ratio(
-        a.mean(lambda s: s.train_seconds), b.mean(lambda s: s.train_seconds), "training"
-    )
-    solving = _ratio(
-        a.mean(lambda s: s.reconstruct_seconds),
-        b.mean(lambda s: s.reconstruct_seconds),
-        "reconstruction",
-    )
+    training = _ratio(a, b, "train_seconds", "training")
+    solving = _ratio(a, b, "reconstruct_seconds", "reconstruction")
     return f"{_capital(spoken(a))} against {spoken(b)}: {training}; {solving}."
 
 
-def _ratio(a: float, b: float, what: str) -> str:
-    if not (np.isfinite(a) and np.isfinite(b) and a > 0 and b > 0):
+def _ratio(rival: Group, reference: Group, name: str, what: str) -> str:
+    a, b = rival.mean(name), reference.mean(name)
+    if not (0 < a < np.inf and 0 < b < np.inf):
         return f"{what} time was not measured for both"
     pair = f"({seconds(a)} s against {seconds(b)} s)"
     ratio = a / b
@@ -242,10 +208,11 @@ def _ratio(a: float, b: float, what: str) -> str:
     return f"{what} takes {significant(ratio)} times as long {pair}"
 
 
-def _reason(results: list[_Result]) -> str:
+def _reason(contests: list[Contest]) -> str:
     """Set the symmetry defect beside the verdicts, without claiming a cause that is not shown."""
-    first = results[0]
-    rival, defect, error = first.contest.rival, *_defect(first.contest.rival)
+    rival = contests[0].rival
+    defect, error = rival.defect, rival.defect_error
+    error = error if np.isfinite(error) else 0.0
     if not np.isfinite(defect):
         return (
             f"The symmetry defect of {spoken(rival)} was not measured, so how far its field is"
@@ -261,20 +228,20 @@ def _reason(results: list[_Result]) -> str:
     return (
         f"The learned field of {spoken(rival)} is not a gradient (symmetry defect {text}):"
         f" the antisymmetric part has {percent(defect / 2)} of its Jacobian's Frobenius norm."
-        + _interpretation(results)
+        + _interpretation(contests)
     )
 
 
-def _interpretation(results: list[_Result]) -> str:
-    first, second = results[0], results[1] if len(results) > 1 else None
+def _interpretation(contests: list[Contest]) -> str:
+    first, second = contests[0], contests[1] if len(contests) > 1 else None
     if first.verdict == "worse":
         return " Leaving the gradient fields did not help here."
     if first.verdict != "better":
         return " That this freedom helps was not shown here."
-    if first.contest.matched:
+    if first.matched:
         return " The parameters match, so their number does not explain the gain."
     if second is None:
-        a, b = first.contest.rival.summary, first.contest.reference.summary
+        a, b = first.rival.summary, first.reference.summary
         return (
             f" It also has another number of parameters ({count(a.parameters)} against"
             f" {count(b.parameters)}), and this run does not separate the two causes."
@@ -287,17 +254,11 @@ def _interpretation(results: list[_Result]) -> str:
     )
 
 
-def _defect(group: Group) -> tuple[float, float]:
-    error = group.defect_error
-    return group.defect, error if np.isfinite(error) else 0.0
-
-
-def _certificates(results: list[_Result]) -> str:
-    groups = {r.contest.rival.key: r.contest.rival for r in results}
-    reference = results[0].contest.reference
+def _certificates(contests: list[Contest]) -> str:
+    groups = {group.key: group for c in contests for group in (c.reference, c.rival)}
     parts = [
         f"{spoken(group)}: {group.summary.certificate.strip().rstrip('.') or 'nothing'}"
-        for group in (reference, *groups.values())
+        for group in groups.values()
     ]
     return f"What can be certified of {'; of '.join(parts)}."
 
@@ -305,7 +266,7 @@ def _certificates(results: list[_Result]) -> str:
 # ---- baselines and convergence -----------------------------------------------------------------
 
 
-def _against_baseline(groups: list[Group], results: list[_Result]) -> str:
+def _against_baseline(groups: list[Group], contests: list[Contest]) -> str:
     by_method = {group.summary.method: group for group in groups}
     baseline = by_method.get("tv") or by_method.get("tikhonov")
     if baseline is None:
@@ -313,7 +274,7 @@ def _against_baseline(groups: list[Group], results: list[_Result]) -> str:
             "No tuned baseline (Tikhonov, total variation) was run, so nothing is said about"
             " the gain over one."
         )
-    contenders = [results[0].contest.reference, results[0].contest.rival] if results else []
+    contenders = [contests[0].reference, contests[0].rival] if contests else []
     contenders = contenders or [group for group in groups if group.trained]
     parts = []
     for group in contenders:
@@ -335,7 +296,7 @@ def _against_baseline(groups: list[Group], results: list[_Result]) -> str:
 def _unconverged(groups: list[Group]) -> str:
     lines = []
     for group in groups:
-        share = group.mean(lambda s: s.converged_fraction)
+        share = group.mean("converged_fraction")
         if share < 1.0:
             lines.append(
                 f"Only {percent(share)} of the samples of {spoken(group)} converged to the"

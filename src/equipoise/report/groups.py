@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from equipoise.compare.bootstrap import bootstrap_interval
 from equipoise.compare.records import (
     Array,
-    ImageScore,
     Interval,
     Method,
     RunResult,
     RunSummary,
     TaskResult,
+    TrainingCurve,
 )
 
 #: Methods whose few parameters are tuned on validation photographs, not trained.
@@ -53,15 +53,15 @@ class Group:
         return self.summary.method not in BASELINES
 
     @property
-    def seeds(self) -> list[int]:
-        """Seeds in the order of the runs."""
-        return [run.summary.seed for run in self.runs]
-
-    @property
     def filter_count(self) -> int | None:
         """Number of analysis filters; None where there are none."""
         filters = self.runs[0].filters
         return None if filters is None else len(filters)
+
+    @property
+    def curves(self) -> list[TrainingCurve]:
+        """Training logs of the seeds; none for the baselines."""
+        return [run.curve for run in self.runs if run.curve is not None]
 
     @property
     def photographs(self) -> list[str]:
@@ -69,44 +69,36 @@ class Group:
         shared = set.intersection(*({s.name for s in run.summary.images} for run in self.runs))
         return [score.name for score in self.summary.images if score.name in shared]
 
-    def mean(self, number: Callable[[RunSummary], float]) -> float:
-        """Average a number of the summaries over the seeds."""
-        return float(np.mean([number(run.summary) for run in self.runs]))
+    def mean(self, name: str) -> float:
+        """Average a number of the summaries, by its name there, over the seeds."""
+        return float(np.mean([getattr(run.summary, name) for run in self.runs]))
 
-    def scores(self, number: Callable[[ImageScore], float], names: list[str]) -> Array:
-        """Average a number of each named photograph over the seeds, shape (len(names),)."""
-        table = []
-        for run in self.runs:
-            by_name = {score.name: number(score) for score in run.summary.images}
-            table.append([by_name[name] for name in names])
-        return np.mean(np.array(table, dtype=np.float64).reshape(len(self.runs), -1), axis=0)
+    def scores(self, name: str, photographs: list[str]) -> Array:
+        """Average a number of photographs, by its name in their scores, over the seeds.
 
-    def psnr(self, names: list[str]) -> Array:
-        """PSNR of each named photograph in dB, averaged over the seeds."""
-        return self.scores(lambda score: score.psnr, names)
+        Returns:
+            Shape (len(photographs),).
+        """
+        found = [{s.name: getattr(s, name) for s in run.summary.images} for run in self.runs]
+        table = np.array([[row[p] for p in photographs] for row in found], dtype=np.float64)
+        return np.mean(table, axis=0)
 
     def gain(self) -> Array:
         """PSNR of each photograph minus that of its degraded input, in dB."""
-        return self.scores(lambda score: score.psnr - score.psnr_input, self.photographs)
+        names = self.photographs
+        return self.scores("psnr", names) - self.scores("psnr_input", names)
 
-    @property
-    def psnr_interval(self) -> Interval:
-        """Interval of the mean PSNR over photographs; a single seed's stands in its summary."""
+    def interval(self, name: Literal["psnr", "ssim"]) -> Interval:
+        """Interval of the mean over photographs; a single seed's stands in its summary."""
         if len(self.runs) == 1:
-            return self.summary.psnr_interval
-        return finite_interval(self.psnr(self.photographs))
-
-    @property
-    def ssim_interval(self) -> Interval:
-        """Interval of the mean SSIM over photographs; a single seed's stands in its summary."""
-        if len(self.runs) == 1:
-            return self.summary.ssim_interval
-        return finite_interval(self.scores(lambda score: score.ssim, self.photographs))
+            found: Interval = getattr(self.summary, f"{name}_interval")
+            return found
+        return finite_interval(self.scores(name, self.photographs))
 
     @property
     def defect(self) -> float:
         """Symmetry defect of the learned Jacobian, averaged over the seeds."""
-        return self.mean(lambda summary: summary.symmetry_defect)
+        return self.mean("symmetry_defect")
 
     @property
     def defect_error(self) -> float:
@@ -126,6 +118,5 @@ def group_runs(task: TaskResult) -> list[Group]:
     """Collect the runs of one method over its seeds, in the order in which they first appear."""
     collected: dict[tuple[str, str, str], list[RunResult]] = {}
     for run in task.runs:
-        key = run.summary.method, run.summary.regularizer, run.summary.label
-        collected.setdefault(key, []).append(run)
+        collected.setdefault(Group((run,)).key, []).append(run)
     return [Group(tuple(runs)) for runs in collected.values()]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+from equipoise.report.differences import Difference, Verdict, paired_difference
 from equipoise.report.groups import Group
 from equipoise.report.words import count
 
@@ -27,10 +29,27 @@ class Contest:
     terms: str
     matched: bool
 
+    @property
+    def same_filters(self) -> bool:
+        """Whether both have the same number of filters."""
+        return self.rival.filter_count == self.reference.filter_count is not None
+
+    @cached_property
+    def difference(self) -> Difference | None:
+        """PSNR of the rival minus that of the reference; None where they cannot be compared."""
+        return paired_difference(self.rival, self.reference)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the difference shows; None where there is none."""
+        return None if self.difference is None else self.difference.verdict
+
 
 def find_reference(groups: list[Group]) -> Group | None:
     """Find the bilevel method that the others are measured against: the tied pair if present."""
-    return _prefer([g for g in groups if g.summary.method == "bilevel"], "tied")
+    bilevel = [g for g in groups if g.summary.method == "bilevel"]
+    tied = [g for g in bilevel if g.summary.regularizer.startswith("tied")]
+    return next(iter(tied or bilevel), None)
 
 
 def find_contests(groups: list[Group]) -> list[Contest]:
@@ -66,8 +85,3 @@ def find_contests(groups: list[Group]) -> list[Contest]:
 def _matched(rival: Group, reference: Group) -> bool:
     difference = abs(rival.summary.parameters - reference.summary.parameters)
     return difference <= MATCHED * reference.summary.parameters
-
-
-def _prefer(groups: list[Group], prefix: str) -> Group | None:
-    chosen = [g for g in groups if g.summary.regularizer.startswith(prefix)] or groups
-    return chosen[0] if chosen else None

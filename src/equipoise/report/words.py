@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from equipoise.compare.records import Interval
 
 #: Stands where a number was not measured or does not apply.
 MISSING = "–"
+
+_UNIT = re.compile(r"(\d) (%|dB\b|s\b)")
 
 _NOUNS = {
     "denoise": "denoising",
@@ -17,10 +20,21 @@ _NOUNS = {
     "physics": "the given physics",
 }
 
+#: What the intervals of a study are; those of the other studies are confidence intervals.
+_INTERVALS = {
+    "stability": "the span of all restarts",
+    "lower-bound": "the proved distance to the exact equilibrium, where there is one",
+}
+
 
 def task_noun(task: str) -> str:
     """Name a task within a sentence: ``"denoise"`` becomes ``"denoising"``."""
     return _NOUNS.get(task, task)
+
+
+def meaning_of_intervals(study: str) -> str:
+    """Say what the intervals of the study of that name are."""
+    return _INTERVALS.get(study, "95 % intervals over draws (images and noise)")
 
 
 def number(value: float, decimals: int = 2) -> str:
@@ -46,9 +60,15 @@ def count(value: float) -> str:
 
 def significant(value: float, digits: int = 2) -> str:
     """Write a number with so many significant digits; a dash if not finite."""
-    if not math.isfinite(value):
+    return quantity(value, digits) if math.isfinite(value) else MISSING
+
+
+def quantity(value: float | None, digits: int = 4) -> str:
+    """Write a number of any size with so many significant digits; a dash where there is none."""
+    if value is None or math.isnan(value):
         return MISSING
-    return f"{value:.{digits}g}".replace("-", "−")
+    text = "infinite" if math.isinf(value) else f"{abs(value):.{digits}g}".replace("-", "−")
+    return "−" + text if value < 0 else text
 
 
 def seconds(value: float) -> str:
@@ -98,3 +118,8 @@ def superscript_power(value: float) -> str:
     if not math.isfinite(exponent) or abs(exponent - round(exponent)) > 1e-9:
         return ""
     return "10" + str(round(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def prose(text: str) -> str:
+    """Keep numbers and their units on one line."""
+    return _UNIT.sub("\\1\u00a0\\2", text)

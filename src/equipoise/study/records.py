@@ -144,6 +144,11 @@ class CaseRecord:
     pictures: tuple[Picture, ...] = field(default=(), repr=False)
     monotone: bool = True
 
+    @property
+    def title(self) -> str:
+        """What a reader calls the case."""
+        return f"{self.physics}, {self.regularizer}"
+
     def number(self, name: str) -> Number | None:
         """The number of that name, or None."""
         return next((number for number in self.numbers if number.name == name), None)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from matplotlib.axes import Axes
+import numpy as np
 from matplotlib.figure import Figure
 
-from equipoise.report.style import curve_style, drawn, new_figure
-from equipoise.study.records import CaseRecord, StudyRecord
+from equipoise.report.figures.sheet import Drawing, name_rows, new_axes, png
+from equipoise.report.figures.style import curve_style
+from equipoise.study.records import StudyRecord
 
 _ROW, _BASE = 0.24, 1.25
 #: Quantities of the stability study, as its numbers are named, and what the legend calls them.
@@ -20,34 +19,19 @@ _SHARES = {
 _LEAST, _FLOOR = "_least_error", "_floor"
 
 
-@dataclass(frozen=True)
-class Overview:
-    """A figure of all cases.
-
-    Args:
-        address: PNG data address.
-        alt: what it shows, in plain text.
-        caption: how to read it.
-    """
-
-    address: str
-    alt: str
-    caption: str
-
-
-def overview(study: StudyRecord) -> Overview | None:
+def overview(study: StudyRecord) -> Drawing | None:
     """The figure of all cases of a study; None for studies that have none."""
     if study.study == "stability":
-        return Overview(
-            draw_shares(study),
+        return Drawing(
+            png(shares_figure, study),
             "Largest ratio that attacks reached, relative to the certified constant, by case",
             "Largest ratio that attacks reached, relative to the certified constant: no dot may lie"
             " right of the line. Where there is no dot, nothing is certified; the number beside it"
             " is the largest change of the image reached, relative to that of the data.",
         )
     if study.study == "lower-bound":
-        return Overview(
-            draw_floors(study),
+        return Drawing(
+            png(floors_figure, study),
             "Least error met over all alpha and noise levels beside the error floor, by case",
             "Bar: the floor under every reconstruction, for every alpha and noise level (hatched:"
             " ESTIMATED; none: the kernel of A sets no floor). Dot: the least error met.",
@@ -57,8 +41,7 @@ def overview(study: StudyRecord) -> Overview | None:
 
 def shares_figure(study: StudyRecord) -> Figure:
     """Reached over certified constant, a row for each case, a dot for each quantity."""
-    figure = new_figure(_BASE + _ROW * 1.6 * len(study.cases))
-    axes = figure.subplots()
+    figure, axes = new_axes(_BASE + _ROW * 1.6 * len(study.cases))
     for k, (name, label) in enumerate(_SHARES.items()):
         style = curve_style(k)
         points = [
@@ -66,14 +49,8 @@ def shares_figure(study: StudyRecord) -> Figure:
             for row, case in enumerate(study.cases)
             if (number := case.number(f"{name}_share")) is not None and number.value is not None
         ]
-        axes.plot(
-            [x for x, _ in points],
-            [y for _, y in points],
-            style.marker,
-            color=style.colour,
-            markersize=5,
-            label=label,
-        )
+        x, y = np.reshape(points, (-1, 2)).T
+        axes.plot(x, y, style.marker, color=style.colour, markersize=5, label=label)
     for row, case in enumerate(study.cases):
         share, reached = case.number("norm_share"), case.number("norm_reached")
         if share is not None and share.value is None and reached and reached.value is not None:
@@ -82,7 +59,7 @@ def shares_figure(study: StudyRecord) -> Figure:
     axes.axvline(1.0, color="#111111", linestyle="--", linewidth=1.2)
     axes.set_xlim(0.0, 1.06)
     axes.set_xlabel("reached / certified")
-    _name_rows(axes, [_label(case) for case in study.cases])
+    name_rows(axes, [case.title for case in study.cases], fontsize=7.5)
     figure.legend(loc="outside lower center", ncols=2, handlelength=1.2, columnspacing=1.2)
     return figure
 
@@ -90,50 +67,23 @@ def shares_figure(study: StudyRecord) -> Figure:
 def floors_figure(study: StudyRecord) -> Figure:
     """The least error met and the floor, a row for each case and image."""
     rows = [
-        (f"{_label(case)}, {number.name.removesuffix(_LEAST)}", case, number)
+        (f"{case.title}, {number.name.removesuffix(_LEAST)}", case, number)
         for case in study.cases
         for number in case.numbers
         if number.name.endswith(_LEAST)
     ]
-    figure = new_figure(_BASE + _ROW * len(rows))
-    axes = figure.subplots()
+    figure, axes = new_axes(_BASE + _ROW * len(rows))
     for row, (_, case, least) in enumerate(rows):
         floor = case.number(least.name.removesuffix(_LEAST) + _FLOOR)
         if floor is not None and floor.value:
+            hatch = "" if floor.kind.value == "PROVED" else "////"
             axes.barh(
-                row,
-                floor.value,
-                height=0.6,
-                color="#BBBBBB",
-                edgecolor="#555555",
+                row, floor.value, height=0.6, hatch=hatch, color="#BBBBBB", edgecolor="#555555",
                 linewidth=0.6,
-                hatch="" if floor.kind.value == "PROVED" else "////",
-            )
+            )  # fmt: skip
         if least.value is not None:
             axes.plot([least.value], [row], "o", color=curve_style(0).colour, markersize=5)
     axes.set_xlim(left=0.0)
     axes.set_xlabel("‖x − x†‖ / ‖x†‖")
-    _name_rows(axes, [name for name, _, _ in rows])
+    name_rows(axes, [name for name, _, _ in rows], fontsize=7.5)
     return figure
-
-
-@drawn
-def draw_shares(study: StudyRecord) -> Figure:
-    """:func:`shares_figure` as a PNG data address."""
-    return shares_figure(study)
-
-
-@drawn
-def draw_floors(study: StudyRecord) -> Figure:
-    """:func:`floors_figure` as a PNG data address."""
-    return floors_figure(study)
-
-
-def _label(case: CaseRecord) -> str:
-    return f"{case.physics}, {case.regularizer}"
-
-
-def _name_rows(axes: Axes, names: list[str]) -> None:
-    axes.set_yticks(range(len(names)), names, fontsize=7.5)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.grid(axis="y", visible=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from equipoise.certify.statement import Certificate, Statement
-from equipoise.report.words import MISSING
+from equipoise.report.groups import Group
 
 #: Stands beside a statement one of whose hypotheses fails.
 NOT_MET = "NOT MET"
@@ -29,10 +29,18 @@ def remedies(certificate: Certificate) -> list[str]:
     return list(dict.fromkeys(statement.advice for statement in failing if statement.advice))
 
 
-def quantity(value: float | None) -> str:
-    """Write a number of any size with four significant digits; a dash where there is none."""
-    if value is None or math.isnan(value):
-        return MISSING
-    if math.isinf(value):
-        return "infinite" if value > 0 else "−infinite"
-    return f"{value:.4g}".replace("-", "−")
+def unmet(groups: list[Group]) -> list[str]:
+    """Say for each method of a comparison which hypotheses fail and what would mend them."""
+    lines = []
+    for group in groups:
+        failing = [s for s in group.summary.certificates if not s["holds"]]
+        advice = dict.fromkeys(s["advice"] for s in failing if s["advice"])
+        if failing:
+            titles = ", ".join(s["title"] for s in failing)
+            lines.append(f"{group.label}: not met for {titles}. {' '.join(advice)}".strip())
+    return lines
+
+
+def decibels(error: float, entries: int) -> float:
+    """PSNR of an image whose error has this norm: ``10 log10(entries / error^2)``."""
+    return 10 * math.log10(entries / error**2) if error > 0 else math.inf

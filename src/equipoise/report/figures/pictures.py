@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from equipoise.compare.records import Array, TaskResult
-from equipoise.report.style import data_address
+from equipoise.report.figures.sheet import data_address
 
 #: Steps of gray of an error map; they fit into four bits a pixel, which keeps the page small.
 ERROR_LEVELS = 16
@@ -86,15 +85,12 @@ def error_map(image: Array, truth: Array, limit: float) -> str:
     grays = np.linspace(255, 0, ERROR_LEVELS).round().astype(np.uint8)
     indexed = Image.fromarray(steps, mode="P")
     indexed.putpalette(np.repeat(grays, 3).tobytes())
-    buffer = io.BytesIO()
-    indexed.save(buffer, format="PNG", optimize=True, bits=4)
-    return data_address(buffer.getvalue())
+    return data_address(indexed, bits=4)
 
 
 def absolute_error(image: Array, truth: Array) -> Array:
     """Absolute error of each pixel, averaged over colours, shape (H, W)."""
-    error = np.abs(np.asarray(image, dtype=np.float64) - truth)
-    return error if error.ndim == 2 else error.mean(axis=2)
+    return _gray(np.abs(np.asarray(image, dtype=np.float64) - truth))
 
 
 def error_limit(task: TaskResult, names: list[str]) -> float:
@@ -156,6 +152,4 @@ def _gray(image: Array) -> Array:
 
 
 def _encode(values: Array) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(values.astype(np.uint8)).save(buffer, format="PNG", optimize=True)
-    return data_address(buffer.getvalue())
+    return data_address(Image.fromarray(values.astype(np.uint8)))
