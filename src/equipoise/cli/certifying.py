@@ -14,6 +14,7 @@ from equipoise.compare.evaluate import picture
 from equipoise.equation import Equation
 from equipoise.errors import UsageError
 from equipoise.images import read_image, to_colour
+from equipoise.images.data_range import far_from
 from equipoise.metrics import psnr
 from equipoise.problems.datasplit import centre_crop
 from equipoise.problems.photographs import photograph_file
@@ -21,6 +22,7 @@ from equipoise.problems.pose import pose
 from equipoise.problems.records import recorded_task
 from equipoise.regularizers import Regularizer, build, load_regularizer
 from equipoise.report.pages import Example
+from equipoise.settings.data_range import DataRange
 from equipoise.settings.task import Task
 from equipoise.solve import solve
 from equipoise.status import Solution
@@ -100,7 +102,7 @@ def certify_job(job: CertifyJob, field: NamedField, task: Task) -> Certified:
     """
     regularizer = field.regularizer
     like = next(regularizer.parameters(), torch.zeros(()))
-    truth, name = _photograph(job, regularizer.channels)
+    truth, name, odd = _photograph(job, regularizer.channels, task.range)
     truth = truth.to(like)
     shape = tuple(truth.shape[1:])
     problem = pose(task, shape, seed=job.seed, dtype=like.dtype, device=like.device)
@@ -118,6 +120,7 @@ def certify_job(job: CertifyJob, field: NamedField, task: Task) -> Certified:
         f"{name}: PSNR {float(psnr(start, truth)):.2f} dB at the starting point, "
         f"{float(psnr(solution.x, truth)):.2f} dB restored.",
         solution.summary(),
+        *odd,
         *problem.notes,
     )
     example = Example(
@@ -131,11 +134,15 @@ def certify_job(job: CertifyJob, field: NamedField, task: Task) -> Certified:
     return Certified(Certificate(subject, found.sections), example, solution)
 
 
-def _photograph(job: CertifyJob, channels: int | None) -> tuple[Tensor, str]:
-    """The truth (1, C, H, W) and what it is called."""
+def _photograph(
+    job: CertifyJob, channels: int | None, data_range: DataRange | None
+) -> tuple[Tensor, str, list[str]]:
+    """The truth (1, C, H, W), what it is called, and what is odd about it."""
     file = photograph_file(EMBEDDED[3 if channels == 3 else 1]) if job.truth is None else job.truth
     size = EMBEDDED_SIZE if job.truth is None and job.size is None else job.size
-    pixels = read_image(file).pixels
+    image, chosen = read_image(file), None if job.truth is None else data_range
+    pixels = image.unit_pixels(chosen)
+    warning = far_from(pixels, image.range(chosen))
     pixels = to_colour(pixels) if channels == 3 else pixels
     height, width = pixels.shape[1:]
     if size is not None and size > min(height, width):
@@ -144,4 +151,5 @@ def _photograph(job: CertifyJob, channels: int | None) -> tuple[Tensor, str]:
             "one, or a larger photograph with --truth IMAGE."
         )
     name = f"Embedded photograph {file.stem}" if job.truth is None else file.name
-    return (pixels if size is None else centre_crop(pixels, size))[None], name
+    cut = pixels if size is None else centre_crop(pixels, size)
+    return cut[None], name, [] if warning is None else [warning]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache, partial
 from typing import Protocol
 
 import numpy as np
@@ -92,8 +93,11 @@ def run_comparison(
     started = time.perf_counter()
     watch = Silence() if observer is None else observer
     device = choose_device(settings.device)
-    images = images_of(settings.data, crop=settings.crop)
-    tasks = [_run_task(task, settings, images, device, watch) for task in settings.tasks]
+    load = cache(partial(images_of, settings.data, crop=settings.crop))
+    tasks = [
+        _run_task(task, settings, load(data_range=task.range), device, watch)
+        for task in settings.tasks
+    ]
     return Comparison(
         tasks=tasks,
         settings=settings.model_dump(mode="json"),
@@ -112,7 +116,7 @@ def _run_task(
     if task.name == OWN and any(spec.mode is None for spec in methods):
         problem.with_dtype(torch.float64)  # refused now, if at all, and not after other methods
     tests = measure_tests(problem, images.test, settings.seed)
-    runs, notes, failures = [], list(problem.notes), []
+    runs, notes, failures = [], [*images.notes, *problem.notes], []
     for spec in methods:
         if spec.mode is None:
             watch.started(task.name, spec.label, 0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import torch
 from torch import Tensor
 
 from equipoise.errors import InputError
+from equipoise.settings.data_range import DataRange
 
 #: Luminance weights of linear R, G, B (ITU-R BT.709), as scikit-image uses them.
 LUMINANCE = (0.2125, 0.7154, 0.0721)
@@ -38,12 +39,32 @@ class Image:
         alpha: opacity of shape (1, H, W), scaled in the same way, or None.
         depth: number type of the file.
         axes: order of axes in a NumPy file, ``"HW"``, ``"HWC"`` or ``"CHW"``.
+        data_range: what the file says of black and white, in its numbers; None if nothing.
     """
 
     pixels: Tensor
     alpha: Tensor | None = None
     depth: Depth = Depth.UINT8
     axes: str = "HW"
+    data_range: DataRange | None = None
+
+    def range(self, chosen: DataRange | None = None) -> DataRange:
+        """What is black and white: as chosen, as the file says, or 0 and what it stores for 1."""
+        return chosen or self.data_range or DataRange(0.0, float(self.depth.maximum or 1))
+
+    @property
+    def numbers(self) -> Tensor:
+        """The pixels as the file stores them, float64."""
+        return self.pixels.double() * (self.depth.maximum or 1)
+
+    def unit_pixels(self, chosen: DataRange | None = None) -> Tensor:
+        """The pixels on the scale from black, 0, to white, 1, see :meth:`range`."""
+        return self.range(chosen).to_unit(self.numbers).to(self.pixels.dtype)
+
+    def with_numbers(self, numbers: Tensor) -> Image:
+        """The image with other pixels, given as the file shall store them."""
+        pixels = numbers / (self.depth.maximum or 1)
+        return replace(self, pixels=pixels.to(self.pixels.dtype))
 
 
 def to_gray(pixels: Tensor) -> Tensor:

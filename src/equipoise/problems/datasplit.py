@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from equipoise.errors import InputError
+from equipoise.images.data_range import values_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,12 +20,14 @@ class DataSplit:
         train: images to learn from; sizes may differ.
         val: images on which settings are chosen.
         test: images on which results are reported, by name.
+        notes: plain sentences about what is odd about them.
     """
 
     name: str
     train: list[Tensor]
     val: list[Tensor]
     test: dict[str, Tensor]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         parts = {"training": self.train, "validation": self.val, "test": list(self.test.values())}
@@ -38,6 +42,11 @@ class DataSplit:
     def channels(self) -> int:
         """Number of channels of every image."""
         return len(self.train[0])
+
+    @property
+    def values(self) -> tuple[float, float]:
+        """Between which numbers nearly all pixels of the training images lie."""
+        return values_of(torch.cat([image.flatten() for image in self.train]))
 
 
 def centre_crop(image: Tensor, size: int) -> Tensor:
