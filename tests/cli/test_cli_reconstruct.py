@@ -318,7 +318,18 @@ def test_other_noise_than_was_learned_is_told_and_sets_the_strength(
     expected = model.solve(noisy, denoise((1, 96, 96)).physics).x[0, 0]
     assert np.allclose(np.load(tmp_path / "photo_restored.npy"), expected.numpy(), atol=2e-3)
     other = save_weights(tmp_path / "blur.safetensors", "deblur")
-    result = run("reconstruct", file, "--weights", other, "--task", "denoise", "--noise", 0.1)
+    result = run(
+        "reconstruct",
+        file,
+        "--weights",
+        other,
+        "--task",
+        "denoise",
+        "--noise",
+        0.1,
+        "--out",
+        tmp_path / "o",
+    )
     assert result.exit_code == 2
     assert "--alpha" in result.stderr
 

@@ -79,6 +79,6 @@ def test_the_sentence_guesses_the_range() -> None:
     ramp = torch.linspace(0, 1, 1000)
     assert "--data-range 255." in str(far_from(255 * ramp, DataRange()))
     assert "--data-range 4095." in str(far_from(ramp * 4000 / 65535, DataRange(0, 65535)))
-    assert "--data-range -980:4095." in str(far_from(4000 * ramp - 1000, DataRange()))
+    assert "--data-range -981:4095." in str(far_from(4000 * ramp - 1000, DataRange()))
     assert far_from(ramp + 0.2 * noise(1000), DataRange(), noise=0.2) is None
     assert far_from(2 * ramp - 1, DataRange(), learned=(-1.0, 1.0)) is None
