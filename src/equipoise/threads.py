@@ -36,6 +36,13 @@ def threads_for(pixels: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def threads_in_words() -> str:
+    """How many threads compute, for records."""
+    count = torch.get_num_threads()
+    adapted = count > 1 and CHOSEN not in os.environ
+    return f"{count}, 1 for training on small patches" if adapted else str(count)
+
+
 def choose_threads(count: int) -> None:
     """Compute with so many threads from now on, whatever the work, in processes begun here too."""
     os.environ[CHOSEN] = str(count)

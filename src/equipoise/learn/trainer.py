@@ -38,6 +38,7 @@ from equipoise.modes import learning_verb
 from equipoise.regularizers import Scaled
 from equipoise.regularizers.base import Regularizer
 from equipoise.settings.training import SOURCE, TrainSettings
+from equipoise.threads import threads_for
 
 #: What is said of weights whose strength was searched for in vain.
 STRENGTH_AT_LIMIT = (
@@ -143,6 +144,16 @@ class _Training:
     def advance(self) -> None:
         """Take one optimisation step."""
         started = time.perf_counter()
+        with threads_for(self.phase.settings.batch_size * self.bank.truth[0].numel()):
+            self._take_step()
+        self.step += 1
+        self.seconds += time.perf_counter() - started
+        assert self.report is not None
+        self.log.add(self.report, self.seconds)
+        if not self.phase.last and self.phase.limit_reached(self.step, self.seconds):
+            self.end_pretraining()
+
+    def _take_step(self) -> None:
         settings = self.phase.settings
         self.optimizer.zero_grad(set_to_none=True)
         share = self.phase.share_done(self.step, self.seconds)
@@ -168,11 +179,6 @@ class _Training:
                 group["lr"] = learning_rate_at(self.step - self.phase.first_step, share, settings)
             self.optimizer.step()
             self.restrain()
-        self.step += 1
-        self.seconds += time.perf_counter() - started
-        self.log.add(self.report, self.seconds)
-        if not self.phase.last and self.phase.limit_reached(self.step, self.seconds):
-            self.end_pretraining()
 
     def restrain(self) -> None:
         """Hold an untied pair where uniqueness is proved."""
