@@ -40,7 +40,9 @@ def learn_and_save(job: LearningJob, console: Console) -> TrainingResult:
     settings = suited(name, mode, job.settings)
     device = choose_device(job.device)
     channels = built.channels or 1
-    images = images_of(job.data, colour=channels == 3, data_range=job.task.range)
+    images = images_of(job.data, colour=channels == 3, data_range=job.task.range).usable(
+        settings.patch_size, job.validation_crop
+    )
     mask, size = job.task.mask, (settings.patch_size, settings.patch_size)
     if isinstance(mask, FixedMask):  # patches take parts of it
         size = (mask.values.shape[0], mask.values.shape[1])

@@ -81,7 +81,8 @@ def folder_images(
         test={name: cut(load(file)) for name, file in _named(test).items()},
     )
     more = f" So it is with {len(odd)} of the images." if len(odd) > 1 else ""
-    return replace(split, notes=(odd[0] + more,) if odd else ())
+    names = tuple(file.name for file in train), tuple(file.name for file in val)
+    return replace(split, names=names, notes=(odd[0] + more,) if odd else ())
 
 
 def _divide(root: Path) -> tuple[list[Path], list[Path], list[Path]]:
