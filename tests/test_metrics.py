@@ -9,7 +9,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from equipoise.metrics import mean_psnr, pooled_psnr, psnr, ssim
+from equipoise.metrics import bound_per_pixel, mean_psnr, pooled_psnr, psnr, ssim
 
 
 def pair(size: int = 16) -> tuple[Tensor, Tensor]:
@@ -62,3 +62,11 @@ def test_a_flat_image_is_like_itself_in_float32_too() -> None:
 
 def test_no_ssim_where_the_window_does_not_fit() -> None:
     assert math.isnan(float(ssim(torch.ones(1, 1, 10, 40), torch.ones(1, 1, 10, 40))))
+
+
+def test_a_bound_of_the_distance_is_said_per_pixel() -> None:
+    x = torch.zeros(1, 3, 10, 10)
+    assert bound_per_pixel(None, x) is None
+    assert bound_per_pixel(torch.tensor([1.2]), x) == pytest.approx(1.2 / 300**0.5)
+    assert bound_per_pixel(torch.tensor([1e6]), x) is None
+    assert bound_per_pixel(torch.tensor([torch.nan]), x) is None

@@ -32,6 +32,20 @@ def pooled_psnr(x: Tensor, truth: Tensor) -> float:
     return float(psnr(x.reshape(1, -1), truth.reshape(1, -1)))
 
 
+def bound_per_pixel(bound: Tensor | None, x: Tensor) -> float | None:
+    """A bound of ``||x - z||`` as one of the root mean square of the pixels of ``x - z``.
+
+    Args:
+        bound: of the distance, shape (1,), or None.
+        x: one image, shape (1, C, ...), with values in [0, 1].
+
+    Returns:
+        None also where the bound is at least 1, from black to white: any picture is that near.
+    """
+    found = None if bound is None else float(bound) / x.numel() ** 0.5
+    return None if found is None or not found < 1.0 else found
+
+
 def ssim(x: Tensor, truth: Tensor) -> Tensor:
     """Structural similarity with range 1, the mean over the batch.
 

@@ -79,7 +79,7 @@ def certify(
         typer.echo(json_text(found.certificate.records()))
     else:
         console = Console()
-        print_certificate(found.certificate, console)
+        print_certificate(found.certificate, found.example.truth.size, console)
         for note in found.example.notes:
             console.print(note, markup=False, soft_wrap=True)
         for file in files:

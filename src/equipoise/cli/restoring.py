@@ -12,7 +12,7 @@ from equipoise.cli.jobs import MeasuredSettings
 from equipoise.errors import InputError, UsageError
 from equipoise.images import Image, lossless_name, read_image, write_image
 from equipoise.images.data_range import far_from
-from equipoise.metrics import psnr
+from equipoise.metrics import bound_per_pixel, psnr
 from equipoise.problems import FixedMask, Problem
 from equipoise.problems.plausible import estimated_noise, noise_warning, odd_ray_sums
 from equipoise.problems.pose import pose
@@ -52,7 +52,8 @@ class Restored:
     Args:
         job: files.
         residual: of the equation, relative to its scale.
-        error_bound: proved bound on the distance to the exact equilibrium, or None.
+        error_bound: proved bound on the root mean square of the pixels' distances to the exact
+            equilibrium, on the scale from 0 to 1; None where none below 1 is.
         evaluations: of the equation.
         status: why the solve ended.
         seconds: of the solve.
@@ -126,11 +127,10 @@ class Restorer:
         write_image(job.restored, _filled(image, solution.x, data_range), never=inputs)
         if job.degraded is not None:
             write_image(job.degraded, self._degraded(image, problem, y, start), never=inputs)
-        bound = solution.error_bound
         return Restored(
             job=job,
             residual=float(solution.relative_residual[0]),
-            error_bound=None if bound is None else float(bound[0]),
+            error_bound=bound_per_pixel(solution.error_bound, solution.x),
             evaluations=int(solution.evaluations[0]),
             status=solution.statuses[0],
             seconds=solution.seconds,
