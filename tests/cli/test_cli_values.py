@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from programs import Run
 
-from equipoise.cli.config import Option, as_defaults, read_config
+from equipoise.cli.config import as_defaults, read_config
 from equipoise.cli.tasks import choose_task, compared_tasks
 from equipoise.cli.values import arguments, duration, names
 from equipoise.errors import InputError, UnknownNameError, UsageError, WeightsError
 from equipoise.problems.records import recorded_task, task_record
 from equipoise.settings.task import Task
 
-OPTIONS = {
-    "steps": Option("steps", False),
-    "mask-fraction": Option("mask_fraction", False),
-    "simulate": Option("simulate", False),
-    "set": Option("set_", True),
-    "methods": Option("methods", True),
+OPTIONS: dict[str, Any] = {
+    "steps": SimpleNamespace(name="steps", multiple=False),
+    "mask-fraction": SimpleNamespace(name="mask_fraction", multiple=False),
+    "simulate": SimpleNamespace(name="simulate", multiple=False),
+    "set": SimpleNamespace(name="set_", multiple=True),
+    "methods": SimpleNamespace(name="methods", multiple=True),
 }
 
 

@@ -19,9 +19,8 @@ from typer.testing import CliRunner
 from equipoise.cli.app import app
 from equipoise.compare import CompareSettings, Comparison, RunSummary, run_comparison
 from equipoise.compare import run as run_module
-from equipoise.compare.baselines import tune_baseline
 from equipoise.errors import ConvergenceError, EquipoiseError, InputError
-from equipoise.learn import Progress
+from equipoise.learn import Progress, Validation
 from equipoise.settings.task import Task
 
 #: What an entry of ``runs`` in summary.json must have.
@@ -304,9 +303,10 @@ def test_a_strength_at_the_limit_of_its_search_is_marked_and_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def limited(*args: Any, **options: Any) -> Any:
-        return replace(tune_baseline(*args, **options), at_limit=at_limit)
+        return replace(usual(*args, **options), at_limit=at_limit)
 
-    monkeypatch.setattr(run_module, "tune_baseline", limited)
+    usual = Validation.tune
+    monkeypatch.setattr(Validation, "tune", limited)
     for at_limit in (False, True):
         (task,) = run_comparison(tiny(data=str(folder), methods=("tikhonov",))).tasks
         assert task.runs[0].summary.alpha_at_limit == at_limit

@@ -35,21 +35,6 @@ EMBEDDED_SIZE = 256
 
 
 @dataclass(frozen=True)
-class NamedField:
-    """A regulariser with what a reader calls it.
-
-    Args:
-        regularizer: the field R.
-        words: name and origin, a phrase.
-        task: the problem that it was trained for, or None.
-    """
-
-    regularizer: Regularizer
-    words: str
-    task: Task | None
-
-
-@dataclass(frozen=True)
 class Certified:
     """A certificate with the photograph that it was made with.
 
@@ -64,13 +49,18 @@ class Certified:
     solution: Solution
 
 
-def named_field(choice: FieldChoice, device: torch.device, seed: int) -> NamedField:
+def named_field(
+    choice: FieldChoice, device: torch.device, seed: int
+) -> tuple[Regularizer, str, Task | None]:
     """Load weights, or build a regulariser of the catalogue.
 
     Args:
         choice: which of them.
         device: where it computes.
         seed: of the initial weights of what is built.
+
+    Returns:
+        The field R, its name and origin in a phrase, and the problem that it was trained for.
 
     Raises:
         UnknownNameError: with the nearest valid name.
@@ -79,28 +69,27 @@ def named_field(choice: FieldChoice, device: torch.device, seed: int) -> NamedFi
     weights, name = choice.weights, choice.regularizer
     if weights is not None:
         regularizer, record = load_regularizer(weights, device)
-        words = f"the regulariser of {weights.name}"
-        return NamedField(regularizer, words, recorded_task(record))
+        return regularizer, f"the regulariser of {weights.name}", recorded_task(record)
     assert name is not None
     found, config = named_regularizer(name, choice.arguments)
     said = "".join(f", {key} = {value}" for key, value in choice.arguments.items())
     torch.manual_seed(seed)
-    return NamedField(build(found, **config).to(device), f"{name}{said}, as built", None)
+    return build(found, **config).to(device), f"{name}{said}, as built", None
 
 
-def certify_job(job: CertifyJob, field: NamedField, task: Task) -> Certified:
+def certify_job(job: CertifyJob, regularizer: Regularizer, words: str, task: Task) -> Certified:
     """Measure the photograph, restore it, and certify equation and restoration.
 
     Args:
         job: photograph, strength, accuracy.
-        field: the regulariser.
+        regularizer: the field R.
+        words: its name and origin, a phrase.
         task: the inverse problem.
 
     Raises:
         InputError: if the photograph cannot be read or does not fit the problem.
         UsageError: if regulariser and problem do not fit together.
     """
-    regularizer = field.regularizer
     like = next(regularizer.parameters(), torch.zeros(()))
     truth, name, odd = _photograph(job, regularizer.channels, task.range)
     truth = truth.to(like)
@@ -113,7 +102,7 @@ def certify_job(job: CertifyJob, field: NamedField, task: Task) -> Certified:
     found = certify(equation, x=solution.x, truth=truth, probes=job.probes, seed=job.seed)
     channels, height, width = truth.shape[1:]
     subject = (
-        f"{problem.description} R: {field.words}; alpha = {job.alpha:g}; "
+        f"{problem.description} R: {words}; alpha = {job.alpha:g}; "
         f"{width} x {height} pixels{', colour' if channels == 3 else ''}."
     )
     notes = (

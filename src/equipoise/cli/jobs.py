@@ -137,3 +137,5 @@ class CertifyJob(SolvingSettings):
     """Side of the central crop that is used."""
     probes: Annotated[int, Shown("N", SOLVING)] = Field(8, ge=2)
     """Random probes of each estimate."""
+    out: Annotated[Path | None, Shown("FOLDER", OUTPUT)] = None
+    """Also write certificate.html (one page, opens offline) and certificate.json."""

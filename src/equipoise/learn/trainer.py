@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -338,24 +339,20 @@ class _Training:
             )
 
     def _take(self, saved: Checkpoint) -> None:
-        facts = saved.facts
+        facts: dict[str, Any] = saved.facts
         self.regularizer.load_state_dict(saved.group("weights"))
         self.best = saved.group("best")
         restore_optimizer(self.optimizer, saved.group("optimizer"))
         self.bank.restore(saved.group("bank"))
         self.validation.x.copy_(saved.group("validation")["x"])
-        self.step, self.seconds = int(str(facts["step"])), float(str(facts["seconds"]))
-        self.best_step = int(str(facts["best_step"]))
-        self.best_psnr = float(str(facts["best_psnr"]))
+        self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
+        self.best_step, self.best_psnr = int(facts["best_step"]), float(facts["best_psnr"])
         self.best_at_limit = bool(facts.get("best_at_limit", False))
-        self.alpha = float(str(facts["alpha"]))
+        self.alpha = float(facts["alpha"])
         if not facts["pretraining"]:
-            began = facts["phase_began"]
-            assert isinstance(began, list)
-            self.phase = main_phase(self.settings, int(began[0]), float(began[1]))
-        log = facts["log"]
-        assert isinstance(log, dict)
-        self.log = Log(**log)
+            step, second = facts["phase_began"]
+            self.phase = main_phase(self.settings, int(step), float(second))
+        self.log = Log(**facts["log"])
 
     def _data(self) -> dict[str, Tensor]:
         """Images and measurements, which a checkpoint tells by content."""

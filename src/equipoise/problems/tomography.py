@@ -19,9 +19,9 @@ from equipoise.modes import verb
 from equipoise.problems.problem import (
     Problem,
     Shape,
-    check_setting,
     fitted,
     noise_words,
+    problem_for,
 )
 from equipoise.settings.views import Views, views_from_text
 
@@ -107,7 +107,7 @@ def tomography(
         InputError: if shape, noise level or directions are impossible.
         UsageError: if the text cannot be read as directions.
     """
-    check_setting(image_shape, sigma, dtype)
+    posed = problem_for(image_shape, sigma, dtype, device)
     if len(image_shape) != 3:
         raise InputError(f"Tomography takes images (C, H, W), got shape {image_shape}.")
     views = as_views(angles)
@@ -118,15 +118,11 @@ def tomography(
     scale = ray_norm(views, unit)[0]
     physics = ParallelBeam(size, views, detector, scale=scale, dtype=dtype, device=device)
     physics.set_noise_model(GaussianNoise(sigma).to(device))
-    return Problem(
+    return posed(
         name="tomography",
         physics=physics,
-        sigma=sigma,
-        image_shape=tuple(image_shape),
         description=f"Tomography: parallel rays from {views.description}, scaled to norm 1 for "
         f"{unit[0]} x {unit[1]} pixels, and {noise_words(sigma)}.",
-        dtype=dtype,
-        device=torch.device(device),
         rebuild=partial(tomography, angles=views, sigma=sigma, unit_size=unit, detector=detector),
         first_guess=back_projected,
         notes=(f"Measurements are sums along rays, in pixels, divided by {physics.scale:.6g}.",),
