@@ -13,6 +13,7 @@ from equipoise.certify import Certificate, Uniqueness, certify, symmetry_defect,
 from equipoise.compare.records import Array, ImageScore
 from equipoise.conversion import in_double
 from equipoise.equation import Equation
+from equipoise.errors import InputError
 from equipoise.metrics import psnr, ssim
 from equipoise.problems import Problem
 from equipoise.regularizers import Regularizer
@@ -77,23 +78,39 @@ class Evaluation:
     statements: Certificate
 
 
-def measure_tests(problem: Problem, images: dict[str, Tensor], seed: int) -> list[TestImage]:
+def measure_tests(
+    problem: Problem, images: dict[str, Tensor], seed: int
+) -> tuple[list[TestImage], list[str]]:
     """Measure every test photograph once, each with noise of its own.
+
+    Left out are those that the problem cannot be posed for.
 
     Args:
         problem: the problem at any size.
         images: name -> (C, H, W).
         seed: seed of the noise.
+
+    Returns:
+        The measured photographs, and a sentence on each that is left out.
+
+    Raises:
+        InputError: if none is left.
     """
-    tests = []
+    tests, notes = [], []
     for number, (name, image) in enumerate(images.items()):
         truth = image[None].to(device=problem.device, dtype=problem.dtype)
-        local = problem.for_shape(tuple(image.shape))
+        try:
+            local = problem.for_shape(tuple(image.shape))
+        except InputError as error:
+            notes.append(f"Left out, test image {name}: {error}")
+            continue
         generator = torch.Generator().manual_seed(100_003 * (seed + 1) + number)
         y = local.measure(truth, generator)
         with torch.no_grad():
             tests.append(TestImage(name, local, truth, y, local.physics.A_adjoint(y)))
-    return tests
+    if not tests:
+        raise InputError(" ".join(notes))
+    return tests, notes
 
 
 def evaluate(

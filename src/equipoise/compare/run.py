@@ -23,10 +23,11 @@ from equipoise.compare.records import (
 )
 from equipoise.compare.settings import CompareSettings
 from equipoise.environment import environment
-from equipoise.errors import ConvergenceError
+from equipoise.errors import ConvergenceError, UsageError
 from equipoise.learn import Progress, TrainingResult, TrainSettings, learn, make_validation
 from equipoise.learn.rates import suited
 from equipoise.learn.recipe import VALIDATION_SEED
+from equipoise.metrics import SSIM_WINDOW
 from equipoise.modes import learning_verb
 from equipoise.problems import DataSplit, Problem
 from equipoise.problems.pose import choose_device, images_of, pose
@@ -69,6 +70,7 @@ class _Posed:
     images: DataSplit
     tests: list[TestImage]
     settings: CompareSettings
+    notes: list[str]
 
 
 @learning_verb
@@ -101,10 +103,8 @@ def run_comparison(
     watch = _Silence() if observer is None else observer
     device = choose_device(settings.device)
     load = cache(partial(images_of, settings.data, crop=settings.crop))
-    tasks = [
-        _run_task(task, settings, load(data_range=task.range), device, watch)
-        for task in settings.tasks
-    ]
+    posed = [_pose(task, settings, load(data_range=task.range), device) for task in settings.tasks]
+    tasks = [_run_task(task, watch) for task in posed]  # after all could be posed
     return Comparison(
         tasks=tasks,
         settings=settings.model_dump(mode="json"),
@@ -114,20 +114,31 @@ def run_comparison(
     )
 
 
-def _run_task(
-    task: Task, settings: CompareSettings, images: DataSplit, device: torch.device, watch: Observer
-) -> TaskResult:
+def _pose(task: Task, settings: CompareSettings, images: DataSplit, device: torch.device) -> _Posed:
+    """Pose and measure, and refuse or leave out what cannot be learned from or scored.
+
+    Raises:
+        UsageError: for denoising without noise, where the measurement is the truth.
+    """
+    images = images.usable(settings.patch_size, settings.validation_crop, SSIM_WINDOW)
     shape = (images.channels, settings.crop, settings.crop)
     problem = pose(task, shape, seed=settings.seed, device=device)
+    if problem.name == "denoise" and problem.sigma == 0:
+        raise UsageError("Denoising without noise has nothing to restore: give a --noise above 0.")
     methods = specs(settings.methods, settings.regularizers)
     if task.name == OWN and any(spec.mode is None for spec in methods):
         problem.with_dtype(torch.float64)  # refused now, if at all, and not after other methods
-    tests = measure_tests(problem, images.test, settings.seed)
-    posed = _Posed(task.name, problem, images, tests, settings)
-    runs, notes, failures = [], [*images.notes, *problem.notes], []
-    for spec in methods:
+    tests, left_out = measure_tests(problem, images.test, settings.seed)
+    notes = [*images.notes, *left_out, *problem.notes]
+    return _Posed(task.name, problem, images, tests, settings, notes)
+
+
+def _run_task(posed: _Posed, watch: Observer) -> TaskResult:
+    settings, problem, tests = posed.settings, posed.problem, posed.tests
+    runs, notes, failures = [], list(posed.notes), []
+    for spec in specs(settings.methods, settings.regularizers):
         if spec.mode is None:
-            watch.started(task.name, spec.label, 0)
+            watch.started(posed.name, spec.label, 0)
             result, note = _baseline(spec, posed)
             notes.append(note)
             watch.finished(result.summary)
@@ -135,7 +146,7 @@ def _run_task(
             continue
         for seed in range(settings.seed, settings.seed + settings.seeds):
             training = _training(spec, spec.mode, settings, seed)
-            watch.started(task.name, spec.label, training.total_steps)
+            watch.started(posed.name, spec.label, training.total_steps)
             try:
                 result = _learned(spec, posed, training, watch)
             except ConvergenceError as error:  # the other methods' results are not lost
@@ -146,7 +157,7 @@ def _run_task(
     if not runs:
         raise ConvergenceError(" ".join(failures))
     return TaskResult(
-        task=task.name,
+        task=posed.name,
         description=problem.description,
         truths={test.name: picture(test.truth) for test in tests},
         inputs={test.name: picture(test.degraded) for test in tests},

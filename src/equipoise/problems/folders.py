@@ -54,6 +54,7 @@ def folder_images(
     train, val, test = _divide(root)
     convert = to_colour if colour else to_gray
     odd: list[str] = []
+    coloured: set[Path] = set()
 
     def load(file: Path) -> Tensor:
         image = read_image(file)
@@ -66,6 +67,8 @@ def folder_images(
         warning = far_from(pixels, image.range(data_range))
         if warning is not None:
             odd.append(f"{file.name}: {warning}")
+        if len(pixels) == 3 and not colour:
+            coloured.add(file)
         try:
             return convert(pixels)
         except InputError as error:
@@ -82,7 +85,10 @@ def folder_images(
     )
     more = f" So it is with {len(odd)} of the images." if len(odd) > 1 else ""
     names = tuple(file.name for file in train), tuple(file.name for file in val)
-    return replace(split, names=names, notes=(odd[0] + more,) if odd else ())
+    notes = [odd[0] + more] if odd else []
+    if coloured:
+        notes.append(f"{len(coloured)} of the images are in colour and are taken in gray.")
+    return replace(split, names=names, notes=tuple(notes))
 
 
 def _divide(root: Path) -> tuple[list[Path], list[Path], list[Path]]:
