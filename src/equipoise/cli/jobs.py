@@ -67,9 +67,9 @@ class FieldChoice(Settings):
 class SolvingSettings(Settings):
     """How exactly an equation is solved, and where."""
 
-    alpha: Annotated[float, Shown("A", SOLVING)] = 1.0
+    alpha: Annotated[float, Shown("A", SOLVING)] = Field(1.0, gt=0)
     """Strength of R; with weights relative to what was learned, above 1 smooths more."""
-    tolerance: Annotated[float, Shown("T", SOLVING)] = 2e-4
+    tolerance: Annotated[float, Shown("T", SOLVING)] = Field(2e-4, gt=0)
     """Residual of the equation, relative to its scale."""
     max_evaluations: Annotated[int, Shown("N", SOLVING)] = Field(3000, ge=1)
     """Limit of evaluations of the equation for each image."""
