@@ -435,7 +435,7 @@ def test_error_bound_is_shown_where_it_holds(run: Run, tmp_path: Path, gray: Pat
         path = tmp_path / f"{name}.safetensors"
         save_regularizer(path, Scaled(field, strength=30.0), {})
         result = run("reconstruct", gray, "--weights", path, "--out", tmp_path / name)
-        bounds[name] = "none holds" not in result.stdout
+        bounds[name] = "no bound" not in result.stdout
     assert bounds == {"tikhonov": True, "untied-conv": False}
 
 

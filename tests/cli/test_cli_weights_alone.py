@@ -100,7 +100,7 @@ def test_a_replaced_mask_changes_nothing_and_the_trained_one_is_known(
     assert np.array_equal(changed[0] != 0, mask(1) > 0)
     Path("holes.png").unlink()
     np.save("measured.npy", before[0])
-    result = run("reconstruct", "measured.npy", "--weights", "w.safetensors")
+    result = run("reconstruct", "measured.npy", "--weights", "w.safetensors", "--noise", 0.01)
     assert result.exit_code == 0, result.stderr
     assert np.allclose(np.load("measured_restored.npy"), before[1], atol=1e-3)
 
