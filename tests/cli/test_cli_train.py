@@ -40,8 +40,8 @@ def test_train_writes_one_file_with_its_record(run: Run, photos: Path, tmp_path:
     assert f"Wrote {out}: 3 steps done" in result.stdout
     record = record_of(out)
     assert record["task"] == {
-        "task": "denoise", "noise": 0.08, "data_range": None, "mask": None, "kernel": None, "physics": None,
-        "angles": None, "unit_size": None,
+        "task": "denoise", "noise": 0.08, "data_range": None, "mask": None, "kernel": None,
+        "physics": None, "angles": None, "unit_size": None,
     }  # fmt: skip
     low, high = record["data"]["values"]
     assert 0.1 < low < high < 1.0
