@@ -98,6 +98,28 @@ def test_every_format_keeps_its_depth_and_alpha(run: Run, weights: Path, tmp_pat
     assert result.stdout.count("converged") == len(files)
 
 
+def test_bands_of_a_tiff_are_restored_one_by_one(run: Run, weights: Path, tmp_path: Path) -> None:
+    bands = torch.cat([COLOUR, 1 - GRAY])
+    for name, pixels, extra in (("nir.tif", bands, (0,)), ("two.tif", bands[2:], (0,))):
+        write_image(tmp_path / name, Image(pixels, None, Depth.UINT16, extra=extra))
+        assert run("reconstruct", tmp_path / name, "--weights", weights).exit_code == 0
+        restored = read_image(tmp_path / name.replace(".", "_restored."))
+        assert (restored.extra, restored.alpha, restored.depth) == (extra, None, Depth.UINT16)
+        expected = torch.cat([solved(weights, band[None]) for band in pixels])
+        assert float((restored.pixels - expected.clamp(0, 1)).abs().max()) < 1e-3
+
+
+def test_complex_images_are_restored_as_two_channels(
+    run: Run, weights: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "mri.npy", (GRAY[0] + 1j * GRAY[0].flip(1)).numpy())
+    assert run("reconstruct", tmp_path / "mri.npy", "--weights", weights).exit_code == 0
+    restored = np.load(tmp_path / "mri_restored.npy")
+    assert restored.dtype == np.complex64
+    for part, pixels in ((restored.real, GRAY), (restored.imag, GRAY.flip(2))):
+        assert np.allclose(part, solved(weights, pixels)[0].numpy(), atol=1e-3)
+
+
 def test_jpeg_becomes_png_next_to_it(run: Run, weights: Path, tmp_path: Path) -> None:
     file = tmp_path / "photo.jpg"
     PIL.Image.fromarray(np.rint(255 * pattern(20)).astype(np.uint8)).save(file, quality=95)

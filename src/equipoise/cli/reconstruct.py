@@ -27,7 +27,9 @@ def reconstruct(
     *,
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGE", help="PNG, JPEG, TIFF or NPY files.", show_default=False),
+        typer.Argument(
+            metavar="IMAGE", help="PNG, JPEG, TIFF, BMP, PGM, PPM or NPY files.", show_default=False
+        ),
     ],
     weights: Annotated[
         Path,
@@ -70,8 +72,8 @@ def reconstruct(
 ) -> None:
     """Restore images; report residual, error bound where one holds, and evaluations.
 
-    An IMAGE is the measurement; IMAGE_restored.EXT is written (PNG for JPEG) with
-    its depth and alpha. Inputs are never overwritten. Task and options are those
+    An IMAGE is the measurement; IMAGE_restored.EXT is written (PNG for JPEG, BMP,
+    PGM, PPM) with its depth and alpha. Inputs are never overwritten. Task and options are those
     of the weights unless given here; an operator of yours must be given.
 
     Exit code 4 if an image did not converge; it is written all the same.

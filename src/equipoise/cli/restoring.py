@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
@@ -246,9 +246,8 @@ def known_padding(name: str, task: Task) -> Padding:
 
 
 def _filled(image: Image, x: Tensor) -> Image:
-    """The file's image with other pixels; alpha is kept where the size is the same."""
-    alpha = image.alpha if x.shape[2:] == image.pixels.shape[1:] else None
-    return replace(image, pixels=x[0].detach().cpu(), alpha=alpha)
+    """The file's image with other pixels."""
+    return image.with_pixels(x[0].detach().cpu())
 
 
 def _viewable(y: Tensor, start: Tensor) -> Tensor:
