@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from equipoise.errors import InputError, UnknownNameError, UsageError
-from equipoise.images import read_image, to_gray
+from equipoise.images import read_image
+from equipoise.problems.mask_pictures import known_pixels
 
 
 class Mask(Protocol):
@@ -108,7 +109,7 @@ class FixedMask:
     def description(self) -> str:
         """One clause."""
         share = 100 * float(self.values.to(torch.float64).mean())
-        return f"{share:.3g} % of the pixels are known, by {self.origin}"
+        return f"{share:.4g} % of the pixels are known, by {self.origin}"
 
     def draw(self, size: tuple[int, ...], shrink: bool) -> Tensor:
         """The mask itself, or for smaller images the part whose share is nearest to the whole's.
@@ -136,17 +137,17 @@ def mask_from_text(text: str, seed: int = 0) -> Mask:
     """Make the mask that a command line names.
 
     ``"0.5"`` (share of known pixels), ``"rows:0.5"`` (share of known rows), or the path of an
-    image: pixels of at least half the brightest value are known.
+    image whose white pixels are known (:func:`~equipoise.problems.mask_pictures.known_pixels`).
 
     Raises:
         UnknownNameError: for another name before the colon.
         UsageError: if the share is unreadable.
-        InputError: if the share is out of (0, 1], or the file is missing or unusable.
+        InputError: if the share is out of (0, 1], or the file is missing, unusable, or not clearly
+            a mask.
     """
     if is_mask_file(text):
-        gray = to_gray(read_image(text).pixels)[0]
-        white = (gray >= 0.5 * gray.max()) & (gray > 0)
-        return FixedMask(white.to(torch.float64), f"the mask '{Path(text).name}'")
+        name = Path(text).name
+        return FixedMask(known_pixels(read_image(text), name), f"the mask '{name}'")
     return named_mask(text, seed)
 
 

@@ -253,6 +253,7 @@ def _inpaint(
         device=torch.device(device),
         rebuild=partial(_inpaint, sigma=sigma, rule=rule, shrink=True),
         first_guess=_filled,
+        notes=(f"{rule.description}.",) if isinstance(rule, FixedMask) else (),
     )
 
 
