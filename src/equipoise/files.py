@@ -18,7 +18,7 @@ SAID = 300
 def decoding(
     file: str | Path,
     what: str,
-    error: type[InputError] = InputError,
+    error: type[EquipoiseError] = InputError,
     remedy: str = "copy or save it again",
 ) -> Iterator[None]:
     """Read what others may have written: every exception in the block becomes a plain error.
@@ -33,7 +33,7 @@ def decoding(
         remedy: what to do, to follow the reason.
 
     Raises:
-        InputError: or the given kind of it, with file and reason.
+        EquipoiseError: of that kind, with file and reason.
     """
     try:
         yield
@@ -52,7 +52,7 @@ def said(error: Exception) -> str:
         return "it asks for more memory than there is"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    text = " ".join(str(error).split()).encode("ascii", "backslashreplace").decode()
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(error).split()))
     text = text.rstrip(".") or type(error).__name__
     return text if len(text) <= SAID else text[:SAID] + " ..."
 

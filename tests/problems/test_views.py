@@ -28,7 +28,9 @@ def test_texts_mean_equally_spaced_directions(
     assert views.degrees().tolist() == pytest.approx(degrees, abs=1e-13)
 
 
-@pytest.mark.parametrize("text", ["", "many", "30:", "30:120", "30:0-", "1.5", "-3", "30;0-9"])
+@pytest.mark.parametrize(
+    "text", ["", "many", "30:", "30:120", "30:0-", "1.5", "-3", "30;0-9", "9" * 5000]
+)
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"60:0-120"):
         views_from_text(text)
@@ -41,6 +43,8 @@ def test_other_texts_are_refused(text: str) -> None:
         ("30:90-90", "upwards"),
         ("30:120-0", "upwards"),
         ("30:0-181", "at most 180"),
+        ("100001", "up to 100000 directions"),
+        ("999999999:0-90", "up to 100000 directions"),
     ],
 )
 def test_impossible_directions_are_refused(text: str, said: str) -> None:

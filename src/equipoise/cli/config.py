@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from equipoise.cli.yaml_text import from_yaml
 from equipoise.errors import InputError, UnknownNameError, UsageError
+from equipoise.files import decoding
 
 #: Options that make no sense inside the file.
 _NOT_IN_FILES = ("help", "config")
@@ -25,22 +28,24 @@ def read_config(path: Path) -> dict[str, Any]:
         InputError: if it cannot be read or is not YAML.
         UsageError: if its top level is no mapping.
     """
-    import yaml
-
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"Cannot read the configuration '{path}': {reason}.") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"'{path}' is not valid YAML: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise UsageError(
-            f"'{path}' must map option names to values, one per line, for example 'steps: 300'."
-        )
-    return {str(key): value for key, value in content.items()}
+    with _decoding(path):
+        content = from_yaml(text)
+        if content is None:
+            return {}
+        if not isinstance(content, dict):
+            raise UsageError(
+                f"'{path}' must map option names to values, one per line, for example 'steps: 300'."
+            )
+        return {str(key): value for key, value in content.items()}
+
+
+def _decoding(path: Path) -> AbstractContextManager[None]:
+    return decoding(path, "configuration", remedy="write option names and values in YAML")
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     from equipoise.cli.failures import plain_errors
 
     if path is not None and not context.resilient_parsing:
-        with plain_errors(debug=False):
+        with plain_errors(debug=False), _decoding(path):
             context.default_map = as_defaults(read_config(path), _options(context))
     return path
 
@@ -97,7 +102,7 @@ def _options(context: typer.Context) -> dict[str, Option]:
 
 def _as_scalar(key: str, value: Any) -> str | bool:
     if isinstance(value, (list, dict)):
-        raise UsageError(f"The configuration's '{key}' takes one value, got {value!r}.")
+        raise UsageError(f"The configuration's '{key}' takes one value, got several.")
     return value if isinstance(value, bool) else str(value)
 
 

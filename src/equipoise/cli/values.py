@@ -12,7 +12,9 @@ from typing import Any
 
 import typer
 
+from equipoise.cli.yaml_text import from_yaml
 from equipoise.errors import UsageError
+from equipoise.files import said
 from equipoise.settings.setting import flag
 
 _DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(s|sec|m|min|h)?\s*", re.IGNORECASE)
@@ -51,17 +53,15 @@ def arguments(pairs: Iterable[str] | None) -> dict[str, Any]:
     Raises:
         UsageError: if an entry is not of the form ``name=value``.
     """
-    import yaml
-
     found: dict[str, Any] = {}
     for pair in pairs or ():
         name, sign, value = pair.partition("=")
         if not sign or not name.strip():
             raise UsageError(f"'{pair}' is not of the form name=value, for example filters=32.")
         try:
-            found[name.strip().replace("-", "_")] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UsageError(f"The value in '{pair}' cannot be read: {error}") from error
+            found[name.strip().replace("-", "_")] = from_yaml(value)
+        except Exception as error:  # the parser raises more than its own errors
+            raise UsageError(f"The value in '{pair}' cannot be read: {said(error)}.") from error
     return found
 
 

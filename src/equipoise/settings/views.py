@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 #: Parallel projections repeat, mirrored, after half a turn.
 HALF_TURN = 180.0
 
+#: Most directions; checked before memory is taken.
+MOST_VIEWS = 100_000
+
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
-_TEXT = re.compile(rf"\s*(\d+)\s*(?::\s*({_NUMBER})\s*-\s*({_NUMBER})\s*)?")
+_TEXT = re.compile(rf"\s*(\d{{1,9}})\s*(?::\s*({_NUMBER})\s*-\s*({_NUMBER})\s*)?")
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,13 @@ class Views:
     The last direction stops one step short of ``stop``, so that 0 to 180 sees no direction twice.
 
     Args:
-        count: number of directions, at least 1.
+        count: number of directions, 1 to :data:`MOST_VIEWS`.
         start: first direction in degrees.
         stop: end of the range in degrees, above ``start`` and at most half a turn from it.
 
     Raises:
-        InputError: if there is no direction, or the range is empty or wider than half a turn.
+        InputError: if there is no direction or more than :data:`MOST_VIEWS`, or the range is empty
+            or wider than half a turn.
     """
 
     count: int
@@ -41,6 +45,8 @@ class Views:
     def __post_init__(self) -> None:
         if self.count < 1:
             raise InputError(f"Tomography needs at least one direction, got {self.count}.")
+        if self.count > MOST_VIEWS:
+            raise InputError(f"Tomography takes up to {MOST_VIEWS} directions, got {self.count}.")
         if not (math.isfinite(self.start) and math.isfinite(self.stop)):
             raise InputError(f"Directions are finite degrees, got {self.start} to {self.stop}.")
         if not 0.0 < self.stop - self.start <= HALF_TURN:
