@@ -86,15 +86,26 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     from equipoise.cli.failures import plain_errors
 
     if path is not None and not context.resilient_parsing:
-        with plain_errors(debug=False), _decoding(path):
-            context.default_map = as_defaults(read_config(path), _options(context))
+        with plain_errors(debug=False):
+            context.default_map = defaults_of(path, long_options(context.command))
     return path
 
 
-def _options(context: typer.Context) -> dict[str, Option]:
-    """The long options of a command that may stand in the file."""
+def defaults_of(path: Path, options: Mapping[str, Option]) -> dict[str, Any]:
+    """What a YAML file says, as defaults of a command.
+
+    Raises:
+        InputError: if it cannot be read or is not YAML.
+        UsageError: if it says what no option of the command is.
+    """
+    with _decoding(path):
+        return as_defaults(read_config(path), options)
+
+
+def long_options(command: Any) -> dict[str, Option]:
+    """The long options of a command (of click) that may stand in the file."""
     found = {}
-    for parameter in context.command.params:
+    for parameter in command.params:
         option = Option(str(parameter.name), bool(getattr(parameter, "multiple", False)))
         found.update({name[2:]: option for name in parameter.opts if name.startswith("--")})
     return {name: option for name, option in found.items() if name not in _NOT_IN_FILES}
