@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from equipoise.errors import InputError, OutputError, UsageError, WeightsError
-from equipoise.files import atomic_write, decoding
+from equipoise.errors import OutputError
+from equipoise.files import atomic_write
 
 
 def test_new_content_replaces_the_old(tmp_path: Path) -> None:
@@ -97,33 +97,3 @@ def test_folder_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"directory"):
         atomic_write(tmp_path / "a", "x")
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
-
-
-@pytest.mark.parametrize(
-    ("raised", "said"),
-    [
-        (KeyError("shape"), "'shape'"),
-        (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
-        (MemoryError(), "more memory than there is"),
-        (AssertionError(), "AssertionError"),
-        (ValueError("two\nlines with a \udc80\x1b[0m."), r"two lines with a \\udc80.*0m; save"),
-        (RuntimeError("x" * 5000), r"x{300} \.\.\."),
-        (Warning("odd"), "odd"),
-    ],
-)
-def test_whatever_a_decoder_raises_is_one_plain_error(raised: Exception, said: str) -> None:
-    with (
-        pytest.raises(WeightsError, match=rf"^The thing 'a\.x' cannot be read.*{said}") as caught,
-        decoding("a.x", "thing", WeightsError, "save it again"),
-    ):
-        raise raised
-    assert str(caught.value).endswith("; save it again.")
-    assert str(caught.value).isprintable()
-    assert caught.value.__cause__ is raised
-
-
-@pytest.mark.parametrize("raised", [UsageError("mine"), InputError("mine"), KeyboardInterrupt()])
-def test_errors_of_our_own_and_interruptions_pass(raised: BaseException) -> None:
-    with pytest.raises(type(raised)) as caught, decoding("a.x", "thing"):
-        raise raised
-    assert caught.value is raised

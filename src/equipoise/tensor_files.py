@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from equipoise.decoding import decoding
 from equipoise.errors import WeightsError
-from equipoise.files import atomic_write, decoding
+from equipoise.files import atomic_write
 
 SUFFIX = ".safetensors"
 #: Stands for the checksum while it is computed.

@@ -11,8 +11,8 @@ from typing import Any
 import typer
 
 from equipoise.cli.yaml_text import from_yaml
+from equipoise.decoding import decoding
 from equipoise.errors import InputError, UnknownNameError, UsageError
-from equipoise.files import decoding
 
 #: Options that make no sense inside the file.
 _NOT_IN_FILES = ("help", "config")

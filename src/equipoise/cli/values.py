@@ -13,8 +13,8 @@ from typing import Any
 import typer
 
 from equipoise.cli.yaml_text import from_yaml
+from equipoise.decoding import said
 from equipoise.errors import UsageError
-from equipoise.files import said
 from equipoise.settings.setting import flag
 
 _DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(s|sec|m|min|h)?\s*", re.IGNORECASE)

@@ -19,7 +19,7 @@ def from_yaml(text: str) -> Any:
     Raises:
         InputError: if there are aliases, or more than :data:`DEEPEST` levels.
         Exception: whatever the parser raises on what is no YAML; for
-            :func:`~equipoise.files.decoding`.
+            :func:`~equipoise.decoding.decoding`.
     """
     import yaml  # not for commands without it
 

@@ -15,8 +15,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from torch import Tensor
 
+from equipoise.decoding import decoding
 from equipoise.errors import InputError
-from equipoise.files import decoding
 from equipoise.images.decoded import (
     EXACT,
     ORIENTATION_TAG,

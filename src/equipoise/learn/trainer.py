@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from equipoise.decoding import decoding
 from equipoise.errors import ConvergenceError, UsageError, WeightsError
-from equipoise.files import decoding
 from equipoise.learn.bank import PatchBank, shortage
 from equipoise.learn.checkpoint import (
     CHECKPOINT,

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from equipoise.decoding import decoding
 from equipoise.errors import InputError
-from equipoise.files import decoding
 from equipoise.problems.datasplit import DataSplit
 
 #: First bytes of an idx file: two zeros and the code of unsigned bytes.

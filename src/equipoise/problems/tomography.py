@@ -26,6 +26,8 @@ from equipoise.settings.views import Views, views_from_text
 
 #: Height and width of images.
 Size = tuple[int, int]
+#: Most pixels of all directions together, of which memory holds four numbers each.
+MOST_PIXELS = 2**32
 #: Relative width of the bracket of the norm at which the power iteration ends.
 NORM_ACCURACY = 1e-6
 #: Most steps of the power iteration; a few directions converge slowest.
@@ -263,6 +265,12 @@ class _Apply(torch.autograd.Function):
 
 
 def _rays(size: Size, views: Views, dtype: torch.dtype, device: str | torch.device) -> Tomography:
+    side = math.ceil(math.sqrt(2.0) * max(size))
+    if views.count * side**2 > MOST_PIXELS:  # checked before memory is taken
+        raise InputError(
+            f"{views.description} of {size[0]} x {size[1]} pixels are more than memory holds: take "
+            "fewer directions or smaller images."
+        )
     return Tomography(
         angles=views.degrees().to(device),
         img_width=max(size),

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equipoise.decoding import decoding, said
 from equipoise.errors import UsageError, WeightsError
-from equipoise.files import decoding, said
 from equipoise.regularizers.base import Regularizer
 from equipoise.regularizers.catalogue import build
 from equipoise.tensor_files import SUFFIX, Kind, TensorFile, read_tensors, write_tensors
