@@ -55,7 +55,6 @@ class Count:
         crashes: of the process, and where -> how many.
         hangs: where -> how many.
         slowest: seconds of the slowest that ended.
-        seconds: of all.
     """
 
     read: int = 0
@@ -65,7 +64,6 @@ class Count:
     crashes: Counter[str] = field(default_factory=Counter)
     hangs: Counter[str] = field(default_factory=Counter)
     slowest: float = 0.0
-    seconds: float = 0.0
 
     @property
     def mutants(self) -> int:
@@ -105,7 +103,7 @@ def outcome(kind: str, file: Path) -> tuple[str, str]:
 
 
 def _serve(pipe: Connection, seed: int, log: Path) -> None:
-    """Read the mutants that the other process names, until it closes the pipe."""
+    """Read the mutants that the other process asks for, until it closes the pipe."""
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -118,13 +116,14 @@ def _serve(pipe: Connection, seed: int, log: Path) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         with contextlib.suppress(EOFError):
             while True:
-                kind, index = pipe.recv()
-                name, content = mutant(kind, seed, index)
-                file = Path(folder) / name
-                file.write_bytes(content)
-                began = time.perf_counter()
-                found = outcome(kind, file)
-                pipe.send((*found, time.perf_counter() - began))
+                kind, start, stop = pipe.recv()
+                for index in range(start, stop):
+                    name, content = mutant(kind, seed, index)
+                    file = Path(folder) / name
+                    file.write_bytes(content)
+                    began = time.perf_counter()
+                    found = outcome(kind, file)
+                    pipe.send((*found, time.perf_counter() - began))
 
 
 class Reader:
@@ -151,30 +150,37 @@ class Reader:
         there.close()
         self.served = 0
 
-    def ask(self, kind: str, index: int, count: Count) -> None:
-        """Have one mutant read, and count what became of it."""
+    def ask(self, kind: str, start: int, stop: int, count: Count) -> None:
+        """Have mutants read, and count what became of each."""
         if self.served >= RENEWED:
-            self.end()
-            self._start()
-        self.served += 1
-        began = time.perf_counter()
-        self.pipe.send((kind, index))
+            self._renew()
+        self.served += stop - start
+        self.pipe.send((kind, start, stop))
+        for index in range(start, stop):
+            told = self._told(count)
+            if told is not None:
+                self._add(count, *told, index)
+            else:
+                self._renew()
+                if index + 1 < stop:
+                    self.pipe.send((kind, index + 1, stop))
+
+    def _told(self, count: Count) -> tuple[str, str, float] | None:
+        """What became of one mutant; None if the process has to be replaced."""
         try:
-            if not self.pipe.poll(SECONDS):
-                os.kill(self.process.pid, signal.SIGUSR1)  # says where it is
-                time.sleep(0.2)
-                self.end()
-                count.hangs[self._where()] += 1
-                self._start()
-                return
-            found, where, seconds = self.pipe.recv()
+            if self.pipe.poll(SECONDS):
+                told: tuple[str, str, float] = self.pipe.recv()
+                return told
+            os.kill(self.process.pid, signal.SIGUSR1)  # says where it is
+            time.sleep(0.2)
+            self.end()
+            count.hangs[self._where()] += 1
         except (EOFError, ConnectionError):
             self.end()
             count.crashes[self._where()] += 1
-            self._start()
-            return
-        finally:
-            count.seconds += time.perf_counter() - began
+        return None
+
+    def _add(self, count: Count, found: str, where: str, seconds: float, index: int) -> None:
         count.slowest = max(count.slowest, seconds)
         if found == "read":
             count.read += 1
@@ -184,6 +190,10 @@ class Reader:
         else:
             count.plain += 1
             count.memory += found == "memory"
+
+    def _renew(self) -> None:
+        self.end()
+        self._start()
 
     def end(self) -> None:
         """End the process."""
@@ -224,8 +234,7 @@ def fuzz(
         try:
             for start in range(0, mutants, ROUND):
                 for kind in kinds:
-                    for index in range(start, min(start + ROUND, mutants)):
-                        reader.ask(kind, index, counts[kind])
+                    reader.ask(kind, start, min(start + ROUND, mutants), counts[kind])
                 yield counts
                 if seconds is not None and time.perf_counter() - began > seconds:
                     return

@@ -7,6 +7,7 @@ import struct
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,7 +21,7 @@ import typer.main
 from benchmarks.fuzz_contents import changed_json, changed_png, changed_yaml
 from benchmarks.fuzz_mutations import sealed, with_checksums
 from equipoise.cli.app import app
-from equipoise.cli.config import defaults_of, long_options
+from equipoise.cli.config import Option, defaults_of, long_options
 from equipoise.images import read_image
 from equipoise.learn.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from equipoise.problems import kernel_from_text, mask_from_text, read_idx
@@ -174,9 +175,14 @@ def _yaml(folder: Path) -> None:
     )
 
 
-def _read_yaml(file: Path) -> object:
+@cache
+def _compare_options() -> dict[str, Option]:
     group: Any = typer.main.get_command(app)
-    return defaults_of(file, long_options(group.commands["compare"]))
+    return long_options(group.commands["compare"])
+
+
+def _read_yaml(file: Path) -> object:
+    return defaults_of(file, _compare_options())
 
 
 def _mask(folder: Path) -> None:
