@@ -284,9 +284,11 @@ def main(words: list[str]) -> int:
     began = time.perf_counter()
     for counts in fuzz(kinds, given.mutants, given.seed, given.seconds):
         done = sum(count.mutants for count in counts.values())
-        lost = sum(len(count.other) for count in counts.values())
-        say = f"{time.perf_counter() - began:8.1f} s  {done:,} mutants, {lost} kinds of failure"
-        print(say, file=sys.stderr, flush=True)
+        lines = failures(counts)
+        say = (
+            f"{time.perf_counter() - began:8.1f} s  {done:,} mutants, {len(lines)} kinds of failure"
+        )
+        print("\n  ".join([say, *lines]), file=sys.stderr, flush=True)
     print(table(counts))
     for line in failures(counts):
         print(line)

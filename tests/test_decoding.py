@@ -14,6 +14,10 @@ from equipoise.errors import InputError, UsageError, WeightsError
         (KeyError("shape"), "'shape'"),
         (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
         (MemoryError(), "more memory than there is"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: 9"),
+            "more memory than there is",
+        ),
         (AssertionError(), "AssertionError"),
         (ValueError("two\nlines with a \udc80\x1b[0m."), r"two lines with a \\udc80.*0m; save"),
         (RuntimeError("x" * 5000), r"x{300} \.\.\."),

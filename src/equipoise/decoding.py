@@ -46,7 +46,7 @@ def decoding(
 
 def said(error: Exception) -> str:
     """What an exception says, in one short printable piece."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # PyTorch's words
         return "it asks for more memory than there is"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"

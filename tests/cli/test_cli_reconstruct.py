@@ -311,6 +311,43 @@ def test_known_pixels_must_be_said(run: Run, tmp_path: Path, gray: Path) -> None
     assert "mask" in result.stderr
 
 
+def test_nan_of_a_file_is_inpainted(run: Run, tmp_path: Path) -> None:
+    weights = save_weights(tmp_path / "w.safetensors", "inpaint", mask="0.5")
+    holes = np.zeros((20, 20), bool)
+    holes[4:9, 3:12] = True
+    known = tmp_path / "known.png"
+    PIL.Image.fromarray((~holes).astype(np.uint8) * 255).save(known)
+    filled, marked = GRAY[0].numpy().copy(), GRAY[0].numpy().copy()
+    filled[holes], marked[holes] = 0, np.nan
+    np.save(tmp_path / "zero.npy", filled)
+    np.save(tmp_path / "nan.npy", marked)
+    words = ("--weights", weights, "--overwrite")
+    assert run("reconstruct", tmp_path / "zero.npy", *words, "--mask", known).exit_code == 0
+    expected = np.load(tmp_path / "zero_restored.npy")
+    for mask in ("nan", known):
+        result = run("reconstruct", tmp_path / "nan.npy", *words, "--mask", mask)
+        assert result.exit_code == 0, result.stderr
+        assert "88.75 % of the pixels are known" in result.stdout
+        np.testing.assert_array_equal(np.load(tmp_path / "nan_restored.npy"), expected)
+    marked[0, 0] = np.nan
+    np.save(tmp_path / "nan.npy", marked)
+    for code, said, given in (
+        (3, "--mask nan", ("nan.npy", "--mask", known)),
+        (3, "--mask nan", ("nan.npy", "--mask", known, "--simulate")),
+        (3, "no NaN", ("zero.npy", "--mask", "nan")),
+        (2, "for reconstruct only", ("zero.npy", "--mask", "nan", "--simulate")),
+        (3, "--mask nan", ("nan.npy", "--task", "denoise")),
+    ):
+        result = run("reconstruct", tmp_path / given[0], *words, *given[1:])
+        assert (result.exit_code, said in result.stderr) == (code, True), result.stderr
+
+
+def test_help_says_what_masks_and_kernels_are(run: Run) -> None:
+    printed = " ".join(run("reconstruct", "--help").stdout.replace("│", " ").split())
+    assert "white pixels are known, those of one other colour missing" in printed
+    assert "a convolution, centre at (h // 2, w // 2) as in scipy.ndimage" in printed
+
+
 def test_no_convergence_is_code_4_and_the_image_is_there(
     run: Run, weights: Path, gray: Path
 ) -> None:

@@ -92,6 +92,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         picture(folder / f"{name}.png", pattern(20))
     picture(folder / "known.png", np.indices((20, 20)).sum(0) % 2)
     tifffile.imwrite(folder / "scan.tif", pattern(20).astype(np.float32))
+    marked = np.where(np.eye(20) > 0, np.nan, pattern(20)).astype(np.float32)
+    tifffile.imwrite(folder / "field.tif", marked)
     save_weights(folder / "tied.safetensors", "denoise")
     save_weights(folder / "holes.safetensors", "inpaint")
     text = code("docs/command-line.md", "python", "def tomography")

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import PIL.Image
 import pytest
 import torch
 
 from equipoise.errors import InputError, UnknownNameError, UsageError
-from equipoise.problems import FixedMask, RandomPixels, RandomRows, inpaint, mask_from_text
+from equipoise.problems import (
+    FixedMask,
+    RandomPixels,
+    RandomRows,
+    inpaint,
+    kernels,
+    mask_from_text,
+)
 from equipoise.problems.photographs import photograph_file
 
 
@@ -153,7 +162,7 @@ def test_pictures_that_are_not_clearly_masks_are_refused(tmp_path, picture, word
         ("rows:half", UsageError, "Cannot read the mask"),
         ("0", InputError, "must be in"),
         ("1.5", InputError, "must be in"),
-        ("nan", InputError, "must be in"),
+        ("nan", UsageError, "NaN of measured files"),
         ("rows:0", InputError, "must be in"),
         ("missing.png", InputError, "no image file"),
     ],
@@ -161,3 +170,19 @@ def test_pictures_that_are_not_clearly_masks_are_refused(tmp_path, picture, word
 def test_unreadable_masks_are_refused(text, error, words):
     with pytest.raises(error, match=words):
         mask_from_text(text)
+
+
+def test_what_looking_at_a_picture_raises_is_a_plain_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PIL.Image.fromarray(painted(0)).save(tmp_path / "m.png")
+
+    def full(*arguments: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch.Tensor, "unique", full)
+    with pytest.raises(InputError, match=r"m\.png.*more memory than there is"):
+        mask_from_text(str(tmp_path / "m.png"))
+    monkeypatch.setattr(kernels, "to_gray", full)
+    with pytest.raises(InputError, match=r"m\.png.*more memory than there is"):
+        kernels.kernel_from_text(str(tmp_path / "m.png"))

@@ -83,7 +83,13 @@ def reconstruct(
             "--noise is for --simulate; for measured images change --alpha, the strength."
         )
 
-    from equipoise.cli.restoring import Restorer, known_padding, plan_jobs, require_known_mask
+    from equipoise.cli.restoring import (
+        Restorer,
+        known_padding,
+        may_miss,
+        plan_jobs,
+        require_known_mask,
+    )
     from equipoise.cli.tasks import choose_task
     from equipoise.problems.pose import choose_device
     from equipoise.problems.records import recorded_task
@@ -95,7 +101,7 @@ def reconstruct(
     regularizer, record = load_regularizer(weights, where)
     restored = choose_task(recorded_task(record), problem)
     require_known_mask(restored, simulate)
-    jobs = plan_jobs(images, out, simulate)
+    jobs = plan_jobs(images, out, simulate, may_miss(restored, simulate))
     refuse_existing([path for job in jobs for path in job.outputs], overwrite)
     limits = SolveOptions(tolerance=chosen.tolerance, max_evaluations=chosen.max_evaluations)
     restorer = Restorer(

@@ -212,8 +212,8 @@ def _missing(file: Path, values: Any, allowed: bool) -> Tensor | None:
     bad = infinite + (0 if allowed else int(lost.sum()))
     if bad:
         advice = (
-            " If NaN marks missing pixels, inpaint: read_image(file, missing=True).missing says "
-            "where they are."
+            " Where NaN marks missing pixels, inpaint: equipoise reconstruct --task inpaint --mask "
+            "nan, or read_image(file, missing=True)."
         )
         raise InputError(
             f"'{file}' has {bad} values that are NaN or infinite.{advice if bad > infinite else ''}"

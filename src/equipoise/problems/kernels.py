@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from equipoise.decoding import decoding
 from equipoise.errors import InputError, UnknownNameError, UsageError
 from equipoise.images import read_image, to_gray
 from equipoise.problems.mask_pictures import require_opaque
@@ -161,11 +162,12 @@ def kernel_from_text(text: str) -> Kernel:
             of range.
     """
     if is_kernel_file(text):
-        image, name = read_image(text), Path(text).name
-        require_opaque(image, name)
-        values = to_gray(image.pixels)[0]
-        _refuse_bright_border(values, name)
-        return kernel_from_tensor(values, f"the kernel of '{name}'")
+        with decoding(text, "kernel"):
+            image, name = read_image(text), Path(text).name
+            require_opaque(image, name)
+            values = to_gray(image.pixels)[0]
+            _refuse_bright_border(values, name)
+            return kernel_from_tensor(values, f"the kernel of '{name}'")
     return named_kernel(text)
 
 

@@ -10,9 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from equipoise.decoding import decoding
 from equipoise.errors import InputError, UnknownNameError, UsageError
 from equipoise.images import read_image
 from equipoise.problems.mask_pictures import known_pixels
+
+#: Word for the mask that a measured file itself says: NaN is missing.
+NAN = "nan"
 
 
 class Mask(Protocol):
@@ -147,8 +151,24 @@ def mask_from_text(text: str, seed: int = 0) -> Mask:
     """
     if is_mask_file(text):
         name = Path(text).name
-        return FixedMask(known_pixels(read_image(text), name), f"the mask '{name}'")
+        with decoding(text, "mask"):
+            return FixedMask(known_pixels(read_image(text), name), f"the mask '{name}'")
     return named_mask(text, seed)
+
+
+def mask_of_nan(missing: Tensor | None, name: str) -> FixedMask:
+    """Make the mask of a file whose NaN are missing pixels.
+
+    Args:
+        missing: :attr:`equipoise.images.Image.missing`, shape (1, H, W), or None.
+        name: of the file.
+
+    Raises:
+        InputError: if no pixel is missing.
+    """
+    if missing is None:
+        raise InputError(f"'{name}' has no NaN, so that --mask nan leaves nothing to inpaint.")
+    return FixedMask((~missing[0]).to(torch.float64), f"the NaN of '{name}'")
 
 
 def is_mask_file(text: str) -> bool:
@@ -161,9 +181,11 @@ def named_mask(text: str, seed: int = 0) -> Mask:
 
     Raises:
         UnknownNameError: for another name before the colon.
-        UsageError: if the share is unreadable.
+        UsageError: if the share is unreadable, or the text means the NaN of a measured file.
         InputError: if the share is out of (0, 1].
     """
+    if text == NAN:
+        raise UsageError("The mask 'nan' is the NaN of measured files, for reconstruct only.")
     share = _share(text)
     if share is not None:
         return RandomPixels(share, seed)
