@@ -102,8 +102,9 @@ def outcome(kind: str, file: Path) -> tuple[str, str]:
     return "read", ""
 
 
-def _serve(pipe: Connection, seed: int, log: Path) -> None:
-    """Read the mutants that the other process asks for, until it closes the pipe."""
+def _serve(pipe: Connection, other_end: Connection, seed: int, log: Path) -> None:
+    """Read the mutants that the other process asks for, until it closes the pipe or ends."""
+    other_end.close()  # a copy of ours would keep the pipe open when the other process is killed
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -142,7 +143,7 @@ class Reader:
         context = multiprocessing.get_context("fork")
         self.pipe, there = context.Pipe()
         self.process: Any = context.Process(
-            target=_serve, args=(there, self.seed, self.log), daemon=True
+            target=_serve, args=(there, self.pipe, self.seed, self.log), daemon=True
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Python 3.12 on: threads are not copied

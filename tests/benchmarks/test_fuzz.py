@@ -67,6 +67,13 @@ def test_each_end_is_counted_for_what_it_is(monkeypatch: pytest.MonkeyPatch) -> 
     assert "| odd | 20 |" in fuzz.table(counts)
 
 
+def test_a_process_ends_with_the_one_that_asks(tmp_path: Path) -> None:
+    reader = fuzz.Reader(0, tmp_path)
+    reader.pipe.close()  # as when the process that asks is killed
+    reader.process.join(20)
+    assert reader.process.exitcode == 0
+
+
 def test_a_seed_decides_the_mutants() -> None:
     for kind in KINDS:
         mutants = [fuzz.mutant(kind, 3, index) for index in range(20)]
