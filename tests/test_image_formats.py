@@ -335,6 +335,14 @@ def test_the_content_says_the_format_not_the_name(tmp_path):
         read_image(tmp_path / "a.png")
 
 
+def test_of_several_pictures_in_a_jpeg_the_first_is_the_photograph(tmp_path):
+    first, second = (PIL.Image.fromarray(numbers((16, 16))) for _ in range(2))
+    first.save(tmp_path / "a.mpo", save_all=True, append_images=[second], quality=95)
+    (tmp_path / "a.mpo").rename(tmp_path / "a.jpg")
+    first.save(tmp_path / "b.jpg", quality=95)
+    assert torch.equal(read_image(tmp_path / "a.jpg").pixels, read_image(tmp_path / "b.jpg").pixels)
+
+
 # ---- resolution and colour profile ---------------------------------------------------------------
 
 

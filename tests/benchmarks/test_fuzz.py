@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from benchmarks import fuzz
 from benchmarks.fuzz_contents import changed_json, changed_png
 from benchmarks.fuzz_files import KINDS, Kind, valid
 from benchmarks.fuzz_mutations import sealed, with_checksums
+from documents import read
 from equipoise.errors import InputError
 
 
@@ -28,7 +30,7 @@ def make(folder: Path) -> None:
     (folder / "a.txt").write_bytes(bytes(range(64)) * 4)
 
 
-def read(file: Path) -> None:
+def misread(file: Path) -> None:
     """Fail in every way, as the damaged content has it."""
     content = file.read_bytes()
     if content == bytes(range(64)) * 4:
@@ -47,7 +49,7 @@ def read(file: Path) -> None:
 
 
 def test_each_end_is_counted_for_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fuzz.KINDS, "odd", Kind(make, read))
+    monkeypatch.setitem(fuzz.KINDS, "odd", Kind(make, misread))
     monkeypatch.setattr(fuzz, "SECONDS", 0.3)
     ways = []
     for index in range(20):
@@ -58,12 +60,12 @@ def test_each_end_is_counted_for_what_it_is(monkeypatch: pytest.MonkeyPatch) -> 
     assert set(ways) == set(range(6))
     assert count.read == ways.count(5)
     assert (count.plain, count.memory) == (ways.count(0) + ways.count(1), ways.count(1))
-    assert count.other == {"KeyError in test_fuzz.py:read": (ways.count(2), ways.index(2))}
-    assert count.crashes == {"test_fuzz.py (read)": ways.count(3)}
-    assert count.hangs == {"test_fuzz.py (read)": ways.count(4)}
+    assert count.other == {"KeyError in test_fuzz.py:misread": (ways.count(2), ways.index(2))}
+    assert count.crashes == {"test_fuzz.py (misread)": ways.count(3)}
+    assert count.hangs == {"test_fuzz.py (misread)": ways.count(4)}
     assert count.mutants == 20
     lines = fuzz.failures(counts)
-    assert f"odd: {ways.count(2)} times KeyError in test_fuzz.py:read" in lines[0]
+    assert f"odd: {ways.count(2)} times KeyError in test_fuzz.py:misread" in lines[0]
     assert "| odd | 20 |" in fuzz.table(counts)
 
 
@@ -120,3 +122,15 @@ def test_the_command_says_what_it_counted(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit):
         fuzz.main(["--kinds", "nyp"])
     assert "unknown kinds nyp" in capsys.readouterr().err
+
+
+def test_the_document_shows_a_run_without_other_errors() -> None:
+    text = read("docs/command-line.md")
+    (shown,) = re.findall(r"<!-- fuzz:begin -->\n(.*?)<!-- fuzz:end -->", text, re.S)
+    head, _, *rows = [line for line in shown.splitlines() if line.startswith("|")]
+    assert head == fuzz.table({}).splitlines()[0]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert [row[0] for row in cells] == list(KINDS)
+    for row in cells:
+        assert int(row[1].replace(",", "")) >= 10_000
+        assert row[5] == "0"

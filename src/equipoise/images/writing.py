@@ -87,19 +87,22 @@ def _quantise(image: Image, bits: int | None) -> Pixels:
     """Numbers of shape (H, W, C) as the file will store them, of fewer bits than their type's."""
     if image.pixels.dim() != 3:
         raise InputError(f"An image has shape (C, H, W), got {tuple(image.pixels.shape)}.")
-    values = _with_alpha(image).detach().cpu().double().numpy().transpose(1, 2, 0)
+    values = _with_alpha(image).detach().cpu().double().numpy()
     depth = image.depth
-    if depth.integer and np.isfinite(values).all():
+    bad = int((~np.isfinite(values)).sum())
+    if bad == 0 and depth.integer:
         kind = np.iinfo(depth.value)
         white = 2**bits - 1 if bits else depth.maximum
-        least, most = max(kind.min, -EXACT), min(kind.max, EXACT)
-        values = np.clip(np.rint(values * (white or 1)), least, white or most)
-    with np.errstate(over="ignore"):  # what becomes infinite is refused
-        stored = values.astype(depth.value) if np.isfinite(values).all() else values
-    bad = int((~np.isfinite(stored)).sum())
+        values = values * (white or 1)
+        least, most = max(kind.min, -EXACT), white or min(kind.max, EXACT)
+        values = np.clip(np.rint(values, out=values), least, most, out=values)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+        stored = values.astype(depth.value)
+    if bad == 0 and not depth.integer:
+        bad = int((~np.isfinite(stored)).sum())
     if bad:
         raise InputError(f"The image has {bad} values that are NaN or infinite; nothing written.")
-    return np.ascontiguousarray(stored)
+    return np.ascontiguousarray(stored.transpose(1, 2, 0))
 
 
 def _with_alpha(image: Image) -> Tensor:
@@ -113,11 +116,11 @@ def _with_alpha(image: Image) -> Tensor:
 
 
 def _png(values: Pixels) -> bytes:
+    single = np.ascontiguousarray(values[:, :, 0]) if values.shape[2] == 1 else values
     if values.dtype == np.uint16:
         import imagecodecs  # as in reading.py
 
-        return bytes(imagecodecs.png_encode(values))
+        return bytes(imagecodecs.png_encode(single))
     content = io.BytesIO()
-    single = values[:, :, 0] if values.shape[2] == 1 else values
     PIL.Image.fromarray(single).save(content, "PNG")
     return content.getvalue()
