@@ -17,11 +17,12 @@ import PIL.Image
 import tifffile
 import torch
 import typer.main
+from typer.core import TyperOption
 
 from benchmarks.fuzz_contents import changed_json, changed_png, changed_yaml
 from benchmarks.fuzz_mutations import sealed, with_checksums
 from equipoise.cli.app import app
-from equipoise.cli.config import Option, defaults_of, long_options
+from equipoise.cli.config import defaults_of, long_options
 from equipoise.images import read_image
 from equipoise.learn.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from equipoise.problems import kernel_from_text, mask_from_text, read_idx
@@ -176,7 +177,7 @@ def _yaml(folder: Path) -> None:
 
 
 @cache
-def _compare_options() -> dict[str, Option]:
+def _compare_options() -> dict[str, TyperOption]:
     group: Any = typer.main.get_command(app)
     return long_options(group.commands["compare"])
 

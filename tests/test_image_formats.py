@@ -131,7 +131,8 @@ def test_samples_of_10_to_14_bits_have_their_own_white_and_are_written_with_it(
         rowsperstrip=5,
     )
     image = read_image(tmp_path / "a.tif")
-    assert (image.bits, float(image.pixels[0, 0, 0])) == (bits, 1.0)
+    assert (image.white, float(image.pixels[0, 0, 0])) == (2**bits - 1, 1.0)
+    np.testing.assert_allclose(image.numbers.numpy(), planes(values, 1), atol=1e-3)
     np.testing.assert_allclose(image.pixels.numpy(), planes(values, 2**bits - 1), atol=1e-7)
     write_image(tmp_path / "b.tif", image)
     with tifffile.TiffFile(tmp_path / "b.tif") as tiff:

@@ -9,7 +9,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from equipoise.metrics import mean_psnr, pooled_psnr, psnr, ssim
+from equipoise.metrics import bound_per_pixel, mean_psnr, pooled_psnr, psnr, ssim
 
 
 def pair(size: int = 16) -> tuple[Tensor, Tensor]:
@@ -41,17 +41,32 @@ def test_ssim_agrees_with_scikit_image_and_stays_in_its_range() -> None:
     truth[..., 5:15, 8:24], truth[..., 12:28, 3:12] = 0.9, 0.2
     generator = torch.Generator().manual_seed(0)
     noisy = truth + 0.1 * torch.randn(truth.shape, generator=generator, dtype=torch.float64)
-    # scikit-image's own mean leaves a border out; here the whole image counts.
-    _, everywhere = structural_similarity(
+    expected = structural_similarity(
         truth[0, 0].numpy(),
         noisy[0, 0].numpy(),
         data_range=1.0,
         gaussian_weights=True,
         sigma=1.5,
         use_sample_covariance=False,
-        full=True,
     )
     found = float(ssim(noisy, truth))
-    assert found == pytest.approx(everywhere.mean(), abs=2e-3)
-    assert float(ssim(truth, truth)) == pytest.approx(1.0, abs=1e-6)
+    assert found == pytest.approx(expected, abs=1e-7)
+    assert float(ssim(truth, truth)) == pytest.approx(1.0, abs=1e-12)
     assert -1.0 <= float(ssim(1.0 - truth, truth)) < found < 1.0
+
+
+def test_a_flat_image_is_like_itself_in_float32_too() -> None:
+    flat = torch.full((1, 1, 16, 16), 0.7)
+    assert float(ssim(flat, flat)) == 1.0
+
+
+def test_no_ssim_where_the_window_does_not_fit() -> None:
+    assert math.isnan(float(ssim(torch.ones(1, 1, 10, 40), torch.ones(1, 1, 10, 40))))
+
+
+def test_a_bound_of_the_distance_is_said_per_pixel() -> None:
+    x = torch.zeros(1, 3, 10, 10)
+    assert bound_per_pixel(None, x) is None
+    assert bound_per_pixel(torch.tensor([1.2]), x) == pytest.approx(1.2 / 300**0.5)
+    assert bound_per_pixel(torch.tensor([1e6]), x) is None
+    assert bound_per_pixel(torch.tensor([torch.nan]), x) is None

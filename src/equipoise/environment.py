@@ -34,10 +34,12 @@ def environment(device: torch.device) -> dict[str, str]:
     """The versions, the system, the device that computed, and the number of threads."""
     import torch  # here, because the program's version is asked for without it
 
+    from equipoise.threads import threads_in_words
+
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     return {
         **versions(),
         "system": f"{platform.system()} {platform.machine()}",
         "device": hardware,
-        "threads": str(torch.get_num_threads()),
+        "threads": threads_in_words(),
     }

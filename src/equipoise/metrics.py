@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+#: Side of the window of the structural similarity.
+SSIM_WINDOW = 11
+
 
 def psnr(x: Tensor, truth: Tensor) -> Tensor:
     """``-10 log10 mean (x - truth)^2`` per sample: range 1, no clipping, no quantisation.
@@ -29,20 +32,46 @@ def pooled_psnr(x: Tensor, truth: Tensor) -> float:
     return float(psnr(x.reshape(1, -1), truth.reshape(1, -1)))
 
 
+def bound_per_pixel(bound: Tensor | None, x: Tensor) -> float | None:
+    """A bound of ``||x - z||`` as one of the root mean square of the pixels of ``x - z``.
+
+    Args:
+        bound: of the distance, shape (1,), or None.
+        x: one image, shape (1, C, ...), with values in [0, 1].
+
+    Returns:
+        None also where the bound is at least 1, from black to white: any picture is that near.
+    """
+    found = None if bound is None else float(bound) / x.numel() ** 0.5
+    return None if found is None or not found < 1.0 else found
+
+
 def ssim(x: Tensor, truth: Tensor) -> Tensor:
-    """Structural similarity with range 1 (torchmetrics): mean over whole images and the batch, the
-    Gaussian window reflected at the border.
+    """Structural similarity with range 1, the mean over the batch.
+
+    That of Wang, Bovik, Sheikh and Simoncelli (2004): a Gaussian window of 11 pixels and deviation
+    1.5, in float64, only where it lies within the image, as their implementation and
+    ``skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5,
+    use_sample_covariance=False, data_range=1)`` have it.
 
     Args:
         x: images, shape (B, C, H, W).
         truth: the same shape.
 
     Returns:
-        A scalar that can be differentiated.
+        A scalar that can be differentiated, in the precision of x; NaN for images with a side of
+        less than 11 pixels.
     """
+    if min(x.shape[2:]) < SSIM_WINDOW:
+        return torch.full((), torch.nan, dtype=x.dtype, device=x.device)
     # Imported here: it brings matplotlib and scipy, which takes longer than many a solve.
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    value = structural_similarity_index_measure(x, truth, data_range=1.0)
+    both = x.double(), truth.double()
+    _, everywhere = structural_similarity_index_measure(
+        *both, data_range=1.0, return_full_image=True
+    )
+    border = SSIM_WINDOW // 2  # there the images were reflected
+    value = everywhere[..., border:-border, border:-border].mean()
     assert isinstance(value, Tensor)
-    return value
+    return value.to(x.dtype)

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from equipoise.bounds import Kind, estimated, proved
 from equipoise.certify import Section, Statement
-from equipoise.certify.existence import alpha_limit, existence_section
+from equipoise.certify.existence import existence_section
 from equipoise.certify.hypotheses import Hypotheses
 from equipoise.equation import Equation
 from equipoise.regularizers import Regularizer, build
@@ -88,7 +88,7 @@ def test_modulus_of_the_equation_is_attained() -> None:
 )
 def test_advice_on_alpha_works(physics: str, field: str, seed: int, excess: float) -> None:
     instance = Instance(physics, field, seed)
-    limit = alpha_limit(Hypotheses(instance.equation))
+    limit = Hypotheses(instance.equation).alpha_limit
     assert limit.kind is Kind.PROVED
     assert 0 < limit.value < math.inf
     bad = answers(instance.with_alpha(limit.value * excess))

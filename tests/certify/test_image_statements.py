@@ -150,8 +150,8 @@ def test_monotone_fields_have_a_rate_in_the_bregman_distance_alone() -> None:
 def test_weak_monotonicity_says_by_how_much_and_what_mends_it() -> None:
     z = normal(1, *IMAGE, seed=1)
     found = all_of(Equation(scaled_identity(1.0), z, scalar(-0.5), 3.0), z, z, 0.1)
-    assert "= -0.5 is not positive" in found["distance_upper"].words
-    assert "alpha < 2" in found["distance_upper"].advice
+    assert "m > 0 fails by 0.5" in found["distance_upper"].words
+    assert "alpha <= 1.99" in found["distance_upper"].advice
     assert "not monotone: mu = -0.5" in found["rate_bregman"].words
     assert "mu = -0.5 (PROVED) is not positive" in found["error_upper_bound"].words
 

@@ -99,9 +99,7 @@ def test_pairs_of_data(
 def test_weakly_monotone_fields_below_the_limit(
     physics: str, field: str, seed: int, share: float
 ) -> None:
-    from equipoise.certify.existence import alpha_limit
-
-    limit = alpha_limit(Hypotheses(Instance(physics, field, seed).equation)).value
+    limit = Hypotheses(Instance(physics, field, seed).equation).alpha_limit.value
     instance = Instance(physics, field, seed, min(share * limit, 20.0))
     found = answers(instance.equation)
     assert all(found[name].holds for name in NAMES)

@@ -65,7 +65,7 @@ def test_failed_solves_of_monotone_fields_exit_with_their_code(run: Run, tmp_pat
         (("rate",), "rates"),
         (("rates", "--physics", "inpant"), "inpaint"),
         (("rates", "--regularizer", "contractiv"), "contractive"),
-        (("rates", "--noise-levels", "0.1,low"), "numbers"),
+        (("rates", "--noise-levels", "0.1,low"), "--noise-levels: Input should be a valid number"),
         (("rates", "--noise-levels", "3"), "between 0 and 1"),
         (("rates", "--mask", "0.5"), "--weights"),
         (("rates", "--regularizer", "weights"), "--weights"),

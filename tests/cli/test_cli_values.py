@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from programs import Run
 
-from equipoise.cli.config import Option, as_defaults, read_config
+from equipoise.cli.config import as_defaults, read_config
 from equipoise.cli.tasks import choose_task, compared_tasks
 from equipoise.cli.values import arguments, duration, names
 from equipoise.errors import InputError, UnknownNameError, UsageError, WeightsError
 from equipoise.problems.records import recorded_task, task_record
+from equipoise.regularizers import build
 from equipoise.settings.task import Task
 
-OPTIONS = {
-    "steps": Option("steps", False),
-    "mask-fraction": Option("mask_fraction", False),
-    "simulate": Option("simulate", False),
-    "set": Option("set_", True),
-    "methods": Option("methods", True),
+OPTIONS: dict[str, Any] = {
+    "steps": SimpleNamespace(name="steps", multiple=False),
+    "mask-fraction": SimpleNamespace(name="mask_fraction", multiple=False),
+    "simulate": SimpleNamespace(name="simulate", multiple=False),
+    "set": SimpleNamespace(name="set_", multiple=True),
+    "methods": SimpleNamespace(name="methods", multiple=True),
 }
 
 
@@ -51,6 +54,19 @@ def test_constructor_arguments_are_yaml() -> None:
     assert found == {"filters": 32, "activation": "relu", "kernel_size": [3, 5], "bias": False}
     with pytest.raises(UsageError, match="cannot be read"):
         arguments(["filters=[1"])
+
+
+def test_several_numbers_need_no_brackets() -> None:
+    given = ["filters=4,8,60", "weights=[1, 2]", "parts=[{name: tv}, {name: crr}]", "a='x,y'"]
+    assert arguments(given) == {
+        "filters": [4, 8, 60],
+        "weights": [1, 2],
+        "parts": [{"name": "tv"}, {"name": "crr"}],
+        "a": "x,y",
+    }
+    with pytest.raises(UsageError, match=r"'sum' needs parts=\[\{name: tv\}, \{name: crr\}\]"):
+        build("sum")
+    assert type(build("sum", **arguments(["parts=[{name: tv}, {name: crr}]"]))).__name__ == "Sum"
 
 
 def test_file_entries_become_defaults() -> None:

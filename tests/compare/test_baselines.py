@@ -12,7 +12,6 @@ from deepinv.physics import Denoising
 from scenery import noisy
 from torch import Tensor
 
-from equipoise.compare.baselines import as_double, tune_baseline
 from equipoise.compare.methods import specs
 from equipoise.compare.run import BASELINE_TOLERANCE
 from equipoise.equation import Equation
@@ -44,8 +43,8 @@ def test_tikhonov_is_tuned_to_the_optimum_of_its_closed_form(sigma: float) -> No
     # Strengths far below and far above 1: the search goes where it must.
     validation = noisy(sigma, side=12)
     grid = [10.0 ** (k / 20) for k in range(-120, 60)]
-    found = tune_baseline(
-        baseline("tikhonov"), validation, tolerance=BASELINE_TOLERANCE, max_evaluations=3000
+    found = validation.tune(
+        baseline("tikhonov"), tolerance=BASELINE_TOLERANCE, max_evaluations=3000
     )
     assert found.psnr == pytest.approx(closed_form(validation, found.alpha), abs=2e-3)
     assert found.psnr > max(closed_form(validation, alpha) for alpha in grid) - 0.02
@@ -54,9 +53,7 @@ def test_tikhonov_is_tuned_to_the_optimum_of_its_closed_form(sigma: float) -> No
 
 def test_total_variation_is_tuned_to_within_a_fiftieth_of_a_decibel() -> None:
     validation, regularizer = noisy(0.1, side=16), baseline("tv")
-    found = tune_baseline(
-        regularizer, validation, tolerance=BASELINE_TOLERANCE, max_evaluations=3000
-    )
+    found = validation.tune(regularizer, tolerance=BASELINE_TOLERANCE, max_evaluations=3000)
     x, best = validation.x, -math.inf
     for k in range(-40, 41, 4):
         equation = Equation(
@@ -75,7 +72,7 @@ def test_very_strong_regularisation_does_not_end_the_search() -> None:
     # On small images total variation at 1 and below gives the same constant.
     validation = noisy(0.02, side=12)
     regularizer = baseline("tv")
-    found = tune_baseline(regularizer, validation, tolerance=1e-5, max_evaluations=3000)
+    found = validation.tune(regularizer, tolerance=1e-5, max_evaluations=3000)
     assert found.alpha < 0.05
     assert found.psnr > float(psnr(validation.y, validation.truth).mean())
 
@@ -146,7 +143,7 @@ def test_values_and_fields_agree_with_deepinv_where_nothing_is_flat() -> None:
 def test_float64_validation_has_the_same_measurements_and_operator(problem: object) -> None:
     images = [noisy(dtype=torch.float32).truth[0]]
     single = make_validation(problem, images, size=20, seed=0, tolerance=1e-4)
-    double = as_double(single)
+    double = single.double()
     assert torch.equal(double.y, single.y.double())
     assert torch.equal(double.truth, single.truth.double())
     assert double.x.dtype is torch.float64

@@ -19,9 +19,8 @@ from typer.testing import CliRunner
 from equipoise.cli.app import app
 from equipoise.compare import CompareSettings, Comparison, RunSummary, run_comparison
 from equipoise.compare import run as run_module
-from equipoise.compare.baselines import tune_baseline
-from equipoise.errors import ConvergenceError, EquipoiseError, InputError
-from equipoise.learn import Progress
+from equipoise.errors import ConvergenceError, EquipoiseError, InputError, UsageError
+from equipoise.learn import Progress, Validation
 from equipoise.settings.task import Task
 
 #: What an entry of ``runs`` in summary.json must have.
@@ -304,9 +303,10 @@ def test_a_strength_at_the_limit_of_its_search_is_marked_and_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def limited(*args: Any, **options: Any) -> Any:
-        return replace(tune_baseline(*args, **options), at_limit=at_limit)
+        return replace(usual(*args, **options), at_limit=at_limit)
 
-    monkeypatch.setattr(run_module, "tune_baseline", limited)
+    usual = Validation.tune
+    monkeypatch.setattr(Validation, "tune", limited)
     for at_limit in (False, True):
         (task,) = run_comparison(tiny(data=str(folder), methods=("tikhonov",))).tasks
         assert task.runs[0].summary.alpha_at_limit == at_limit
@@ -411,3 +411,34 @@ def test_a_command_leaves_out_defaults(
 ) -> None:
     assert asked("equipoise compare")[1] == "equipoise compare"
     assert asked("equipoise compare --seed 2")[1] == "equipoise compare --seed 2"
+
+
+def test_odd_images_are_left_out_and_named_before_training(tmp_path: Path) -> None:
+    """One test image of 8 x 8, a black one, a small validation image, colour."""
+    for part, names in (
+        ("train", {"a": 36, "b": 36, "small": 12}),
+        ("val", {"v": 36, "w": 9}),
+        ("test", {"good": 36, "tiny": 8, "black": 36}),
+    ):
+        (tmp_path / part).mkdir()
+        for k, (name, side) in enumerate(names.items()):
+            values = np.rint(255 * scene(36, k)[0, :side, :side].numpy() * (name != "black"))
+            shown = PIL.Image.fromarray(values.astype(np.uint8))
+            shown.convert("RGB" if name == "a" else "L").save(tmp_path / part / f"{name}.png")
+    settings = tiny(data=str(tmp_path), methods=("tikhonov",), regularizers=None)
+    (task,) = run_comparison(settings).tasks
+    assert list(task.truths) == ["good"]
+    words = " ".join(task.notes)
+    for said in ("small.png", "w.png", "black, tiny", "1 of the images are in colour"):
+        assert said in words, said
+    changed = settings.model_copy(update={"tasks": (Task(name="denoise", noise=0.0),)})
+    with pytest.raises(UsageError, match="without noise"):
+        run_comparison(changed)
+
+
+def test_every_task_is_posed_before_one_is_learned(folder: Path) -> None:
+    watch = Witness()
+    tasks = Task(name="denoise"), Task(name="deblur", kernel="motion:99")
+    with pytest.raises(InputError, match="larger than the image"):
+        run_comparison(tiny(tasks=tasks, data=str(folder)), observer=watch)
+    assert watch.told == []

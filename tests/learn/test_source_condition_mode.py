@@ -169,8 +169,9 @@ def test_the_margin_costs_nothing_where_it_holds(task: str) -> None:
     for factor, missing in ((2.0, 0.0), (1.0, 0.0), (0.25, 0.75)):
         terms = source.terms(multiple(factor), x, e)
         assert terms.slope.tolist() == pytest.approx([factor] * 4, rel=1e-12)
-        loss = float(source.of(terms).detach()) - float(terms.source.mean().detach())
-        assert loss == pytest.approx(0.3 * missing**2, abs=1e-14)
+        loss = terms.loss(source.settings.margin_weight, source.settings.margin)
+        margin = float((loss - terms.source.mean()).detach())
+        assert margin == pytest.approx(0.3 * missing**2, abs=1e-14)
 
 
 def test_directions_of_no_length_ask_for_nothing() -> None:
@@ -181,7 +182,8 @@ def test_directions_of_no_length_ask_for_nothing() -> None:
     terms = source.terms(multiple(0.5), x, e)
     assert terms.slope[1:].tolist() == [math.inf] * 3
     field = multiple(0.5)
-    source.of(source.terms(field, x, e)).backward()
+    terms = source.terms(field, x, e)
+    terms.loss(source.settings.margin_weight, source.settings.margin).backward()
     assert field.matrix.grad is not None
     assert torch.isfinite(field.matrix.grad).all()
 

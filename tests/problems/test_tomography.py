@@ -12,6 +12,7 @@ from skimage.transform import radon
 
 from equipoise.errors import AdjointError, InputError, UsageError
 from equipoise.problems import (
+    Detector,
     ParallelBeam,
     Views,
     adjoint_defect,
@@ -21,7 +22,7 @@ from equipoise.problems import (
     tomography,
 )
 from equipoise.problems.problem import fitted_adjoint
-from equipoise.problems.tomography import NORM_ACCURACY, image_side, ray_norm
+from equipoise.problems.tomography import NORM_ACCURACY, ray_norm
 
 SHAPES = [(1, 9, 9), (2, 8, 11), (1, 13, 6)]
 ANGLES = ["7", "6:0-100", "1", "3:-20-20"]
@@ -225,11 +226,59 @@ def test_the_description_says_what_is_measured() -> None:
     )
 
 
-def test_detectors_tell_the_side() -> None:
-    for side in range(1, 200):
-        detectors = ParallelBeam((side, side), Views(1)).rays.radon.all_grids.shape[-2]
-        assert image_side(detectors) == side
-    assert [n for n in range(1, 15) if image_side(n) is None] == [1, 4, 7, 11, 14]
+@pytest.mark.parametrize("side", [21, 32, 45, 64])
+@pytest.mark.parametrize("circle", [True, False])
+def test_a_detector_measures_what_scikit_image_does(side: int, circle: bool) -> None:
+    """Whatever the parity of the number of detectors, which moves the axis of deepinv."""
+    rows, columns = np.mgrid[:side, :side] - (side - 1) / 2
+    blob = np.exp(-((rows - 3) ** 2 + (columns + 2) ** 2) / 4)
+    blob *= rows**2 + columns**2 < (side / 2 - 2) ** 2  # nothing beyond the circle
+    expected = radon(blob, np.arange(0, 180, 15.0), circle=circle)
+    physics = ParallelBeam((side, side), Views(12), Detector(len(expected)), dtype=torch.float64)
+    found = physics.A(torch.from_numpy(blob)[None, None])[0, 0].numpy()
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() < 2e-3 * expected.max()
+
+
+@pytest.mark.parametrize("side", [12, 13, 16])
+def test_an_axis_between_two_detectors_is_deepinvs(side: int) -> None:
+    x = normal(1, 1, side, side)
+    usual = ParallelBeam((side, side), Views(5), dtype=torch.float64).A(x)
+    count = usual.shape[2]
+    detector = Detector(count, (count - 1) / 2)
+    same = ParallelBeam((side, side), Views(5), detector, dtype=torch.float64).A(x)
+    assert torch.equal(same, usual)
+
+
+@pytest.mark.parametrize("detector", [Detector(9), Detector(4, 0.5), Detector(40), Detector(1)])
+def test_any_detector_has_its_adjoint(detector: Detector) -> None:
+    problem = tomography((2, 8, 11), "5", detector=detector, dtype=torch.float64)
+    assert problem.measured_shape == (2, detector.count, 5)
+    assert adjoint_defect(problem.physics, (2, 8, 11), torch.float64) < 1e-14
+    assert problem.for_shape((1, 6, 6)).measured_shape == (1, detector.count, 5)
+
+
+def test_detectors_and_axes_that_cannot_be() -> None:
+    for wrong in ({"count": 0}, {"count": 5, "axis": 5.0}, {"count": 5, "axis": 1.3}):
+        with pytest.raises(InputError, match="detector"):
+            Detector(**wrong)
+
+
+def test_a_whole_turn_measures_each_ray_twice() -> None:
+    x = normal(1, 1, 11, 11)
+    detector = Detector(17)
+    turn = ParallelBeam((11, 11), Views(8, 0, 360), detector, dtype=torch.float64).A(x)
+    assert torch.allclose(turn[..., 4:], turn[..., :4].flip(2), atol=1e-12)
+    half = ParallelBeam((11, 11), Views(4), detector, dtype=torch.float64)
+    both = ParallelBeam((11, 11), Views(8, 0, 360), detector, dtype=torch.float64)
+    assert torch.allclose(both.filtered(turn), half.filtered(turn[..., :4]), atol=1e-12)
+
+
+def test_listed_directions_are_measured_in_their_order() -> None:
+    x = normal(1, 1, 9, 9)
+    listed = ParallelBeam((9, 9), Views.of([90.0, 0.0, 45.0]), dtype=torch.float64).A(x)
+    equal = ParallelBeam((9, 9), Views(4), dtype=torch.float64).A(x)
+    assert torch.allclose(listed, equal[..., [2, 0, 1]], atol=1e-12)
 
 
 @pytest.mark.parametrize(

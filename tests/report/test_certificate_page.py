@@ -96,7 +96,7 @@ def test_figures_say_their_numbers() -> None:
 
 def test_the_table_says_the_same() -> None:
     console = Console(width=160, record=True, file=io.StringIO())
-    print_certificate(build_certificate(), console)
+    print_certificate(build_certificate(), 576, console)
     text = console.export_text()
     for each in build_certificate():
         assert each.title in text

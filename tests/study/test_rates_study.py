@@ -14,12 +14,12 @@ from equipoise.solve import solve
 from equipoise.study import StudySettings, run_study
 from equipoise.study.cases import Case, cases
 from equipoise.study.gap import gap_bound
-from equipoise.study.rates import LEVELS, QUANTITIES, RULES, Rule, measure, run_case
+from equipoise.study.rates import LEVELS, QUANTITIES, RULES, measure, run_case
 from equipoise.study.records import CaseRecord
 from equipoise.study.regimes import spectrum_of
 from equipoise.study.settings import StudySettings as Settings
 from equipoise.study.solving import equation_of
-from equipoise.study.truths import draw_noise, source_truth
+from equipoise.study.truths import Rule, draw_noise, source_truth
 from equipoise.vectors import norm
 
 

@@ -59,9 +59,9 @@ def test_a_draw_with_a_missing_point_is_left_out() -> None:
 
 def test_student_interval_is_that_of_the_textbook() -> None:
     values = torch.tensor([1.0, 2.0, 4.0, math.inf, math.nan], dtype=torch.float64)
-    found = t_interval(values, 0.9)
+    found = t_interval(values)
     mean, spread = 7 / 3, torch.tensor([1.0, 2.0, 4.0]).std().item()
-    half = t.ppf(0.95, 2) * spread / math.sqrt(3)
+    half = t.ppf(0.975, 2) * spread / math.sqrt(3)
     assert (found.value, found.low, found.high) == pytest.approx((mean, mean - half, mean + half))
     assert found.draws == 3
 

@@ -37,6 +37,10 @@ class Topic:
             self.name, self.title, bound.value, bound.kind, met, True, self.source, words
         )
 
+    def states(self, bound: Bound | None, words: str, missing: tuple[str, str]) -> Statement:
+        """State a number, or why there is none and what would mend that."""
+        return self.fails(*missing) if bound is None else self.says(bound, words)
+
     def fails(self, words: str, advice: str) -> Statement:
         """State that a hypothesis is not met, by how much, and what would mend it.
 
@@ -47,6 +51,10 @@ class Topic:
         return Statement(
             self.name, self.title, None, kind, self.assumes, False, source, words, advice
         )
+
+
+#: What helps where R declares no constant.
+DECLARE = "Use a field from the catalogue, or declare traits() that can be proved."
 
 
 def text(value: float) -> str:

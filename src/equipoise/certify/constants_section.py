@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from equipoise.bounds import Bound, estimated, proved
-from equipoise.certify.claims import Topic, text
+from equipoise.certify.claims import DECLARE, Topic, text
 from equipoise.certify.constants import FieldConstants, PhysicsConstants
 from equipoise.certify.statement import Section, Statement
 from equipoise.fields import Traits
@@ -35,11 +35,14 @@ _MODULUS_UPPER = Topic(
 _DEFECT = Topic(
     "symmetry_defect", "Symmetry defect of the Jacobian of R", "one image", "theory, section 9"
 )
-#: Where R declares no constant.
-_UNKNOWN = (
-    "R declares no such constant: nothing is assumed of it beyond its values.",
-    "Use a field from the catalogue, or declare traits() that can be proved.",
+#: Where A has no decomposition.
+_UNBOUNDED = (
+    "Without a decomposition of A its norm is not bounded from above: Lanczos' method approaches "
+    "it from below.",
+    "Use a decomposable physics (denoising, masks, circular blur, single-coil MRI).",
 )
+#: Where R declares no constant.
+_UNKNOWN = "R declares no such constant: nothing is assumed of it beyond its values.", DECLARE
 
 
 def constants_section(physics: PhysicsConstants, field: FieldConstants, traits: Traits) -> Section:
@@ -50,43 +53,22 @@ def constants_section(physics: PhysicsConstants, field: FieldConstants, traits: 
         field: what is known of R.
         traits: what R declares.
     """
-    return Section(
-        "Constants",
-        (
-            *_norm(physics),
-            *_least(physics),
-            *_kernel(physics),
-            *_field(field),
-            _defect(field, traits),
-        ),
+    least = "s_-, the smallest singular value of A, is at least this"
+    known = physics.least.below
+    least += ": A loses nothing." if known and known.value > 0 else "; 0 is always safe."
+    statements = (
+        _of_physics(_NORM_LOWER, physics.norm.below, "||A|| is at least this."),
+        _of_physics(_NORM_UPPER, physics.norm.above, "||A|| is at most this."),
+        _of_physics(_LEAST_LOWER, physics.least.below, least),
+        _of_physics(_LEAST_UPPER, physics.least.above, "s_- is at most this."),
+        _kernel(physics),
+        *_field(field),
+        _defect(field, traits),
     )
+    return Section("Constants", statements)
 
 
-def _norm(physics: PhysicsConstants) -> list[Statement]:
-    found = [_of_physics(_NORM_LOWER, physics.norm.below, "||A|| is at least this.")]
-    if physics.norm.above is not None:
-        upper = _of_physics(_NORM_UPPER, physics.norm.above, "||A|| is at most this.")
-        return [*found, upper]
-    words = (
-        "Without a decomposition of A its norm is not bounded from above: Lanczos' method "
-        "approaches it from below."
-    )
-    advice = "Use a decomposable physics (denoising, masks, circular blur, single-coil MRI)."
-    return [*found, _NORM_UPPER.fails(words, advice)]
-
-
-def _least(physics: PhysicsConstants) -> list[Statement]:
-    below, above = physics.least.below, physics.least.above
-    words = "s_-, the smallest singular value of A, is at least this; 0 is always safe."
-    if below is not None and below.value > 0:
-        words = "s_-, the smallest singular value of A, is at least this: A loses nothing."
-    return [
-        _of_physics(_LEAST_LOWER, below, words),
-        _of_physics(_LEAST_UPPER, above, "s_- is at most this."),
-    ]
-
-
-def _kernel(physics: PhysicsConstants) -> list[Statement]:
+def _kernel(physics: PhysicsConstants) -> Statement:
     below, above = physics.kernel.below, physics.kernel.above
     assert below is not None
     size = f"{physics.measurements} measurements of {physics.unknowns} unknowns"
@@ -97,12 +79,13 @@ def _kernel(physics: PhysicsConstants) -> list[Statement]:
             words = f"The kernel of A is trivial ({size}): A loses nothing."
     elif above is not None and above.value == below.value:
         words = f"The kernel of A has exactly this many dimensions ({size}): A loses them."
-    return [_of_physics(_KERNEL, below, words)]
+    return _of_physics(_KERNEL, below, words)
 
 
 def _of_physics(topic: Topic, bound: Bound | None, words: str) -> Statement:
     """State what a decomposition gave, or what else the bound says of itself."""
-    assert bound is not None
+    if bound is None:  # the norm from above, without a decomposition
+        return topic.fails(*_UNBOUNDED)
     return topic.says(bound, words, "" if bound.why == "decomposition" else bound.why)
 
 
@@ -117,12 +100,11 @@ def _field(field: FieldConstants) -> list[Statement]:
     if most.value < 0:
         below += " R is not monotone there."
     bounded = "||R(x) - R(z)|| is at most this times ||x - z||, for all images of all sizes."
+    monotone = "" if least is None else _modulus_words(least.value)
     return [
-        _LIPSCHITZ_UPPER.fails(*_UNKNOWN) if high is None else _LIPSCHITZ_UPPER.says(high, bounded),
+        _LIPSCHITZ_UPPER.states(high, bounded, _UNKNOWN),
         _LIPSCHITZ_LOWER.says(low, reached, measured),
-        _MODULUS_LOWER.fails(*_UNKNOWN)
-        if least is None
-        else _MODULUS_LOWER.says(least, _modulus_words(least.value)),
+        _MODULUS_LOWER.states(least, monotone, _UNKNOWN),
         _MODULUS_UPPER.says(most, below, measured),
     ]
 

@@ -22,8 +22,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from equipoise.bounds import Bound, Kind, inflate, proved
-from equipoise.certify.claims import Topic, text
+from equipoise.bounds import Bound, proved
+from equipoise.certify.claims import Topic
 from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.statement import Section, Statement
 
@@ -53,10 +53,6 @@ _ALPHA_LIMIT = Topic(
     "s_- > 0 or mu > 0",
     "theory, Prop 1(iii)",
 )
-_PARAMETRISATION = (
-    "a field that is strongly monotone by construction, such as 'contractive' (R = Id - N with "
-    "Lip(N) <= q < 1)"
-)
 
 
 def existence_section(known: Hypotheses) -> Section:
@@ -77,47 +73,6 @@ def existence_section(known: Hypotheses) -> Section:
     )
 
 
-def alpha_limit(known: Hypotheses) -> Bound:
-    """The alpha below which m > 0 is known: ``s_-^2 / -mu``, rounded down.
-
-    Infinite where every alpha will do, 0 where none is known to.
-    """
-    if known.mu is None:
-        return Bound(0.0, Kind.ESTIMATED, "no constant of R is known")
-    kind = known.kind
-    why = known.low.why if known.mu.proved else known.mu.why
-    if known.mu.value > 0 or (known.mu.value == 0 and known.low.value > 0):
-        return Bound(math.inf, kind, why)
-    if known.low.value <= 0:
-        return Bound(0.0, kind, why)
-    return Bound(known.low.value / inflate(-known.mu.value), kind, why)
-
-
-def failing(known: Hypotheses) -> tuple[str, str]:
-    """Why m > 0 is not known, and what would mend it; both empty where it is."""
-    if known.strong:
-        return "", ""
-    if known.mu is None or known.pull is None:
-        words = "No modulus and no Lipschitz constant of R is known, so m cannot be bounded."
-        return words, f"Use {_PARAMETRISATION}, or declare traits() that can be proved."
-    low, pull, limit = known.low.value, known.pull.value, alpha_limit(known).value
-    if known.mu.value == 0:
-        words = "R is monotone, but not strongly (mu = 0), and s_- > 0 is not known: m = 0."
-        mended = "Add a multiple of Tikhonov's regulariser (R + c * Tikhonov())"
-        return words, f"{mended}, or use {_PARAMETRISATION}."
-    words = (
-        f"R is only known to be monotone up to {text(-known.mu.value)}: "
-        f"alpha times that is {text(-pull)}, but s_-^2 is only known to be at least {text(low)}; "
-        f"m > 0 fails by {text(-(low + pull))}."
-    )
-    if limit > 0:
-        return words, f"Take alpha <= {limit:.8g}, which makes m > 0, or {_PARAMETRISATION}."
-    return words, (
-        f"No alpha helps, because s_- > 0 is not known for this physics. Use {_PARAMETRISATION}, "
-        f"or add {text(-known.mu.value)} times x, or more, to R."
-    )
-
-
 def _one(bound: Bound | None) -> Bound:
     """One equilibrium, or one value, of the standing of the constant that decides."""
     assert bound is not None
@@ -125,10 +80,8 @@ def _one(bound: Bound | None) -> Bound:
 
 
 def _strong_monotonicity(known: Hypotheses) -> Statement:
-    if known.m is None or not known.strong:
-        return _STRONG_MONOTONICITY.fails(*failing(known))
     words = "<E(x) - E(z), x - z> >= m ||x - z||^2 for all images x and z."
-    return _STRONG_MONOTONICITY.says(known.m, words)
+    return _STRONG_MONOTONICITY.states(known.m if known.strong else None, words, known.failing)
 
 
 def _existence(known: Hypotheses) -> Statement:
@@ -145,27 +98,27 @@ def _existence(known: Hypotheses) -> Statement:
     if known.traits.bounded and known.low.value > 0:
         words = one + "A^T A x outgrows the bounded field R far away."
         return _EXISTENCE.says(_one(known.low), words, "R bounded and s_- > 0")
-    words, advice = failing(known)
+    words, advice = known.failing
     return _EXISTENCE.fails(f"Existence is not known. {words}", advice)
 
 
 def _uniqueness(known: Hypotheses) -> Statement:
     if known.strong:
         return _UNIQUENESS.says(_one(known.m), "There is at most one equilibrium for every y.")
-    words, advice = failing(known)
+    words, advice = known.failing
     return _UNIQUENESS.fails(f"Uniqueness is not known. {words}", advice)
 
 
 def _unique_data(known: Hypotheses) -> Statement:
     if not (known.monotone or known.strong):
-        return _UNIQUE_DATA.fails(*failing(known))
+        return _UNIQUE_DATA.fails(*known.failing)
     words = "A x is the same for all equilibria of one y: they differ in the kernel of A alone."
     return _UNIQUE_DATA.says(_one(known.mu if known.monotone else known.m), words)
 
 
 def _alpha_limit(known: Hypotheses) -> Statement:
-    limit = alpha_limit(known)
+    limit = known.alpha_limit
     if limit.value <= 0:
-        return _ALPHA_LIMIT.fails(*failing(known))
+        return _ALPHA_LIMIT.fails(*known.failing)
     which = "alpha" if limit.value == math.inf else "alpha up to this one"
     return _ALPHA_LIMIT.says(limit, f"There is exactly one equilibrium for every {which}.")

@@ -14,7 +14,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from equipoise.bounds import Bound, Kind
+from equipoise.bounds import Bound, Kind, inflate
+from equipoise.certify.claims import text
 from equipoise.certify.constants import lipschitz_from_traits, modulus_from_traits
 from equipoise.certify.rounding import allowance, length
 from equipoise.checks import require_like
@@ -26,6 +27,10 @@ from equipoise.gram import SpectralCalculus
 
 #: Advice where a positive modulus of R is missing.
 STRONGER = "Use a regulariser with a proved positive modulus, for example a contractive one."
+_PARAMETRISATION = (
+    "a field that is strongly monotone by construction, such as 'contractive' (R = Id - N with "
+    "Lip(N) <= q < 1)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,19 +155,45 @@ class Hypotheses:
         return self.m is not None and self.m.value > 0
 
     @property
-    def failure(self) -> str:
-        """Why :attr:`m` is not positive, in words."""
-        if self.m is None:
-            return "No modulus of R is known."
-        return f"m = s_-^2 + alpha mu = {self.m.value:.3g} is not positive."
+    def alpha_limit(self) -> Bound:
+        """The alpha below which m > 0 is known: ``s_-^2 / -mu``, rounded down.
+
+        Infinite where every alpha will do, 0 where none is known to.
+        """
+        low, mu = self.low, self.mu
+        if mu is None:
+            return Bound(0.0, Kind.ESTIMATED, "no constant of R is known")
+        if mu.value > 0 or (mu.value == 0 and low.value > 0):
+            limit = math.inf
+        else:
+            limit = low.value / inflate(-mu.value) if low.value > 0 else 0.0
+        return Bound(limit, self.kind, low.why if mu.proved else mu.why)
 
     @property
-    def advice(self) -> str:
-        """What would make :attr:`m` positive."""
-        low, mu = self.low.value, self.mu
-        if mu is not None and mu.value < 0 < low:
-            return f"Use alpha < {low / -mu.value:.3g}, or a contractive regulariser."
-        return STRONGER
+    def failing(self) -> tuple[str, str]:
+        """Why ``m > 0`` is not known, and what would mend it; both empty where it is."""
+        mu, pull, low = self.mu, self.pull, self.low.value
+        if self.strong:
+            return "", ""
+        if mu is None or pull is None:
+            words = "No modulus and no Lipschitz constant of R is known, so m cannot be bounded."
+            return words, f"Use {_PARAMETRISATION}, or declare traits() that can be proved."
+        if mu.value == 0:
+            words = "R is monotone, but not strongly (mu = 0), and s_- > 0 is not known: m = 0."
+            mended = "Add a multiple of Tikhonov's regulariser (R + c * Tikhonov())"
+            return words, f"{mended}, or use {_PARAMETRISATION}."
+        words = (
+            f"R is only known to be monotone up to {text(-mu.value)}: alpha times that is "
+            f"{text(-pull.value)}, but s_-^2 is only known to be at least {text(low)}; "
+            f"m > 0 fails by {text(-(low + pull.value))}."
+        )
+        if low > 0:
+            limit = f"Take alpha <= {self.alpha_limit.value:.8g}, which makes m > 0"
+            return words, f"{limit}, or {_PARAMETRISATION}."
+        return words, (
+            f"No alpha helps, because s_- > 0 is not known for this physics. Use "
+            f"{_PARAMETRISATION}, or add {text(-mu.value)} times x, or more, to R."
+        )
 
     @property
     def kind(self) -> Kind:
@@ -176,7 +207,7 @@ class Hypotheses:
             HypothesisError: if it is unknown or not positive.
         """
         if not self.strong:
-            raise HypothesisError(f"{self.failure} {self.advice}")
+            raise HypothesisError(" ".join(self.failing))
         return self.low.value + self.beta
 
     def gain(self) -> Tensor:

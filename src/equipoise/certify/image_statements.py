@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from equipoise.bounds import Bound, Kind
-from equipoise.certify.claims import Topic, text
+from equipoise.certify.claims import DECLARE, Topic, text
 from equipoise.certify.hypotheses import STRONGER, standing
 from equipoise.certify.lower_bound import LowerBound, floor_at, kernel_standing, lower_at
 from equipoise.certify.point import Point
@@ -58,10 +58,7 @@ _UPPER = Topic(
     "theory, Thm 7",
 )
 #: Where no finite Lipschitz constant of R is known.
-_UNBOUNDED = (
-    "No finite Lipschitz constant of R is known.",
-    "Use a field from the catalogue, or declare traits() that can be proved.",
-)
+_UNBOUNDED = "No finite Lipschitz constant of R is known.", DECLARE
 _RATE = Topic(
     "rate_bregman",
     "Constant c of the rate D <= c delta",
@@ -93,7 +90,7 @@ def posterior_statements(x: Point) -> tuple[Statement, Statement]:
     known = x.known
     mu, lipschitz = known.mu, known.lipschitz
     if mu is None or not known.strong:
-        above = _ABOVE.fails(known.failure, known.advice)
+        above = _ABOVE.fails(*known.failing)
     else:
         above = _ABOVE.says(
             Bound(_worst(distance_above(x)), known.kind, mu.why),

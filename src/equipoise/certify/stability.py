@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from equipoise.bounds import Bound, inflate
 from equipoise.certify.claims import Topic
-from equipoise.certify.existence import failing
 from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.statement import Section, Statement
 
@@ -44,32 +43,20 @@ def stability_section(known: Hypotheses) -> Section:
     Args:
         known: the constants of the equation.
     """
-    gamma = norm_constant(known)
-    return Section(
-        "Stability",
-        (
-            _state(
-                _NORM,
-                known,
-                gamma,
-                "A change of the data moves the equilibrium by at most this multiple of it.",
-            ),
-            _state(
-                _DATA,
-                known,
-                data_constant(known),
-                "A change of the data moves A x at equilibria by at most this multiple of it.",
-            ),
-            _bregman(known),
-            _state(
-                _ALPHA,
-                known,
-                gamma,
-                "Going from alpha to alpha' acts like changing the data by (1 - alpha / alpha') "
-                "times the residual A x' - y of the new equilibrium.",
-            ),
-        ),
+    gamma, data, why_not = norm_constant(known), data_constant(known), known.failing
+    image = "A change of the data moves the equilibrium by at most this multiple of it."
+    seen = "A change of the data moves A x at equilibria by at most this multiple of it."
+    strength = (
+        "Going from alpha to alpha' acts like changing the data by (1 - alpha / alpha') times the "
+        "residual A x' - y of the new equilibrium."
     )
+    statements = (
+        _NORM.states(gamma, image, why_not),
+        _DATA.states(data, seen, why_not),
+        _bregman(known),
+        _ALPHA.states(gamma, strength, why_not),
+    )
+    return Section("Stability", statements)
 
 
 def norm_constant(known: Hypotheses) -> Bound | None:
@@ -122,9 +109,4 @@ def _bregman(known: Hypotheses) -> Statement:
     )
     words = f"{what} of the equilibria, times alpha, is at most this multiple of ||y1 - y2||^2."
     topic = _BREGMAN if known.monotone else _SIGNED
-    return _state(topic, known, bregman_constant(known), words)
-
-
-def _state(topic: Topic, known: Hypotheses, bound: Bound | None, words: str) -> Statement:
-    """State a constant, or why there is none."""
-    return topic.fails(*failing(known)) if bound is None else topic.says(bound, words)
+    return topic.states(bregman_constant(known), words, known.failing)

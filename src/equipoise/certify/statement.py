@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from equipoise.bounds import Kind
@@ -39,17 +39,7 @@ class Statement:
 
     def record(self) -> dict[str, Any]:
         """JSON-able form; infinite numbers become the texts ``inf`` and ``-inf``."""
-        return {
-            "name": self.name,
-            "value": jsonable(self.value),
-            "kind": str(self.kind),
-            "assumes": self.assumes,
-            "holds": self.holds,
-            "source": self.source,
-            "title": self.title,
-            "words": self.words,
-            "advice": self.advice,
-        }
+        return asdict(self) | {"value": jsonable(self.value), "kind": str(self.kind)}
 
 
 @dataclass(frozen=True)

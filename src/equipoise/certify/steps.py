@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 
 from equipoise.bounds import Bound, Kind, inflate
-from equipoise.certify.claims import Topic, text
-from equipoise.certify.existence import failing
+from equipoise.certify.claims import DECLARE, Topic, text
 from equipoise.certify.hypotheses import Hypotheses, standing
 from equipoise.certify.statement import Section, Statement
 from equipoise.checks import require_positive
@@ -162,20 +161,19 @@ def _best(known: Hypotheses, gradient: Step | None, resolvent: Step | None) -> S
 
 def _largest_step(known: Hypotheses) -> Statement:
     m, largest = known.m, known.largest
-    if m is not None and largest is not None:
-        kind, why = standing(m, largest), largest.why if m.proved else m.why
-        if known.traits.disc and m.value >= 0 and largest.value > 0:
-            limit = Bound(2.0 / inflate(largest.value), kind, why)
-            words = "x - tau E(x) converges for every positive tau below 2 / L_E"
-            words += (
-                "." if m.value > 0 else " if there is an equilibrium; no rate is proved (m = 0)."
-            )
-            return _LIMIT.says(limit, words, "R monotone or m > 0, (D)")
-        if m.value > 0:
-            limit = Bound(2.0 * m.value / inflate(largest.value**2), kind, why)
-            words = "x - tau E(x) is a contraction for every positive tau below 2 m / L_E^2."
-            return _LIMIT.says(limit, words)
-    return _LIMIT.fails(*_why_not(known))
+    if m is None or largest is None:
+        return _LIMIT.fails(*_why_not(known))
+    kind, why = standing(m, largest), largest.why if m.proved else m.why
+    if known.traits.disc and m.value >= 0 and largest.value > 0:
+        limit = Bound(2.0 / inflate(largest.value), kind, why)
+        end = "." if m.value > 0 else " if there is an equilibrium; no rate is proved (m = 0)."
+        words = f"x - tau E(x) converges for every positive tau below 2 / L_E{end}"
+        return _LIMIT.says(limit, words, "R monotone or m > 0, (D)")
+    if m.value <= 0:
+        return _LIMIT.fails(*_why_not(known))
+    limit = Bound(2.0 * m.value / inflate(largest.value**2), kind, why)
+    words = "x - tau E(x) is a contraction for every positive tau below 2 m / L_E^2."
+    return _LIMIT.says(limit, words)
 
 
 def _describe(known: Hypotheses, step: Step | None, which: str) -> list[Statement]:
@@ -231,13 +229,10 @@ def _estimate(known: Hypotheses) -> str:
 def _why_not(known: Hypotheses) -> tuple[str, str]:
     """Why no contraction is known, and what would mend it."""
     if not known.strong:
-        words, advice = failing(known)
+        words, advice = known.failing
         return f"No contraction is proved. {words}", advice
     if known.lipschitz is None:
-        return (
-            "No Lipschitz constant of R is known.",
-            "Declare one in traits(), or use a field from the catalogue.",
-        )
+        return "No Lipschitz constant of R is known.", DECLARE
     return (
         "The proved constants leave no factor that is distinguishable from 1.",
         "Use a smoother field (smaller L) or a larger alpha mu.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,14 +30,6 @@ def certify(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Also write certificate.html (one page, opens offline) and certificate.json.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Certify one equation: constants, uniqueness, stability, errors, what R cannot reach.
@@ -55,10 +46,11 @@ def certify(
     if "weights" in choice and "arguments" in choice:
         raise UsageError("--set belongs to --regularizer; weights have their own arguments.")
     job = CertifyJob(**given)
-    files = [] if out is None else [out / "certificate.html", out / "certificate.json"]
-    refuse_existing(files, overwrite)
-    if out is not None:
-        make_folder(out)
+    files = []
+    if job.out is not None:
+        files = [job.out / "certificate.html", job.out / "certificate.json"]
+        refuse_existing(files, overwrite)
+        make_folder(job.out)
 
     from equipoise.cli.certifying import certify_job, named_field
     from equipoise.cli.tasks import choose_task
@@ -68,8 +60,9 @@ def certify(
     from equipoise.report.terminal import print_certificate
     from equipoise.strict_json import json_text, write_json
 
-    field = named_field(FieldChoice(**choice), choose_device(job.device), job.seed)
-    found = certify_job(job, field, choose_task(field.task, problem))
+    device = choose_device(job.device)
+    regularizer, words, usual = named_field(FieldChoice(**choice), device, job.seed)
+    found = certify_job(job, regularizer, words, choose_task(usual, problem))
     if files:
         page, data = files
         command = typed_command(context)
@@ -79,7 +72,7 @@ def certify(
         typer.echo(json_text(found.certificate.records()))
     else:
         console = Console()
-        print_certificate(found.certificate, console)
+        print_certificate(found.certificate, found.example.truth.size, console)
         for note in found.example.notes:
             console.print(note, markup=False, soft_wrap=True)
         for file in files:

@@ -14,6 +14,7 @@ from equipoise.compare.evaluate import picture
 from equipoise.equation import Equation
 from equipoise.errors import UsageError
 from equipoise.images import read_image, to_colour
+from equipoise.images.data_range import far_from
 from equipoise.metrics import psnr
 from equipoise.problems.datasplit import centre_crop
 from equipoise.problems.photographs import photograph_file
@@ -21,6 +22,7 @@ from equipoise.problems.pose import pose
 from equipoise.problems.records import recorded_task
 from equipoise.regularizers import Regularizer, build, load_regularizer
 from equipoise.report.pages import Example
+from equipoise.settings.data_range import DataRange
 from equipoise.settings.task import Task
 from equipoise.solve import solve
 from equipoise.status import Solution
@@ -30,21 +32,6 @@ from equipoise.vectors import norm
 EMBEDDED = {1: "camera.png", 3: "astronaut.png"}
 #: Side of its crop.
 EMBEDDED_SIZE = 256
-
-
-@dataclass(frozen=True)
-class NamedField:
-    """A regulariser with what a reader calls it.
-
-    Args:
-        regularizer: the field R.
-        words: name and origin, a phrase.
-        task: the problem that it was trained for, or None.
-    """
-
-    regularizer: Regularizer
-    words: str
-    task: Task | None
 
 
 @dataclass(frozen=True)
@@ -62,13 +49,18 @@ class Certified:
     solution: Solution
 
 
-def named_field(choice: FieldChoice, device: torch.device, seed: int) -> NamedField:
+def named_field(
+    choice: FieldChoice, device: torch.device, seed: int
+) -> tuple[Regularizer, str, Task | None]:
     """Load weights, or build a regulariser of the catalogue.
 
     Args:
         choice: which of them.
         device: where it computes.
         seed: of the initial weights of what is built.
+
+    Returns:
+        The field R, its name and origin in a phrase, and the problem that it was trained for.
 
     Raises:
         UnknownNameError: with the nearest valid name.
@@ -77,30 +69,29 @@ def named_field(choice: FieldChoice, device: torch.device, seed: int) -> NamedFi
     weights, name = choice.weights, choice.regularizer
     if weights is not None:
         regularizer, record = load_regularizer(weights, device)
-        words = f"the regulariser of {weights.name}"
-        return NamedField(regularizer, words, recorded_task(record))
+        return regularizer, f"the regulariser of {weights.name}", recorded_task(record)
     assert name is not None
     found, config = named_regularizer(name, choice.arguments)
     said = "".join(f", {key} = {value}" for key, value in choice.arguments.items())
     torch.manual_seed(seed)
-    return NamedField(build(found, **config).to(device), f"{name}{said}, as built", None)
+    return build(found, **config).to(device), f"{name}{said}, as built", None
 
 
-def certify_job(job: CertifyJob, field: NamedField, task: Task) -> Certified:
+def certify_job(job: CertifyJob, regularizer: Regularizer, words: str, task: Task) -> Certified:
     """Measure the photograph, restore it, and certify equation and restoration.
 
     Args:
         job: photograph, strength, accuracy.
-        field: the regulariser.
+        regularizer: the field R.
+        words: its name and origin, a phrase.
         task: the inverse problem.
 
     Raises:
         InputError: if the photograph cannot be read or does not fit the problem.
         UsageError: if regulariser and problem do not fit together.
     """
-    regularizer = field.regularizer
     like = next(regularizer.parameters(), torch.zeros(()))
-    truth, name = _photograph(job, regularizer.channels)
+    truth, name, odd = _photograph(job, regularizer.channels, task.range)
     truth = truth.to(like)
     shape = tuple(truth.shape[1:])
     problem = pose(task, shape, seed=job.seed, dtype=like.dtype, device=like.device)
@@ -111,13 +102,14 @@ def certify_job(job: CertifyJob, field: NamedField, task: Task) -> Certified:
     found = certify(equation, x=solution.x, truth=truth, probes=job.probes, seed=job.seed)
     channels, height, width = truth.shape[1:]
     subject = (
-        f"{problem.description} R: {field.words}; alpha = {job.alpha:g}; "
+        f"{problem.description} R: {words}; alpha = {job.alpha:g}; "
         f"{width} x {height} pixels{', colour' if channels == 3 else ''}."
     )
     notes = (
         f"{name}: PSNR {float(psnr(start, truth)):.2f} dB at the starting point, "
         f"{float(psnr(solution.x, truth)):.2f} dB restored.",
         solution.summary(),
+        *odd,
         *problem.notes,
     )
     example = Example(
@@ -131,11 +123,15 @@ def certify_job(job: CertifyJob, field: NamedField, task: Task) -> Certified:
     return Certified(Certificate(subject, found.sections), example, solution)
 
 
-def _photograph(job: CertifyJob, channels: int | None) -> tuple[Tensor, str]:
-    """The truth (1, C, H, W) and what it is called."""
+def _photograph(
+    job: CertifyJob, channels: int | None, data_range: DataRange | None
+) -> tuple[Tensor, str, list[str]]:
+    """The truth (1, C, H, W), what it is called, and what is odd about it."""
     file = photograph_file(EMBEDDED[3 if channels == 3 else 1]) if job.truth is None else job.truth
     size = EMBEDDED_SIZE if job.truth is None and job.size is None else job.size
-    pixels = read_image(file).pixels
+    image, chosen = read_image(file), None if job.truth is None else data_range
+    pixels = image.unit_pixels(chosen)
+    warning = far_from(pixels, image.range(chosen))
     pixels = to_colour(pixels) if channels == 3 else pixels
     height, width = pixels.shape[1:]
     if size is not None and size > min(height, width):
@@ -144,4 +140,5 @@ def _photograph(job: CertifyJob, channels: int | None) -> tuple[Tensor, str]:
             "one, or a larger photograph with --truth IMAGE."
         )
     name = f"Embedded photograph {file.stem}" if job.truth is None else file.name
-    return (pixels if size is None else centre_crop(pixels, size))[None], name
+    cut = pixels if size is None else centre_crop(pixels, size)
+    return cut[None], name, [] if warning is None else [warning]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
+from typer.core import TyperOption
 
 from equipoise.cli.yaml_text import from_yaml
 from equipoise.decoding import decoding
@@ -48,20 +48,12 @@ def _decoding(path: Path) -> AbstractContextManager[None]:
     return decoding(path, "configuration", remedy="write option names and values in YAML")
 
 
-@dataclass(frozen=True)
-class Option:
-    """An option of a command: the name of its parameter, and whether it takes a list."""
-
-    parameter: str
-    takes_list: bool
-
-
-def as_defaults(content: Mapping[str, Any], options: Mapping[str, Option]) -> dict[str, Any]:
+def as_defaults(content: Mapping[str, Any], options: Mapping[str, TyperOption]) -> dict[str, Any]:
     """Turn the file's entries into defaults of a command.
 
     Args:
         content: option names, with ``-`` or ``_``, and values.
-        options: option names with ``-`` -> options.
+        options: those of the command by their names with ``-``.
 
     Raises:
         UnknownNameError: for a key that is no option; the message offers the nearest.
@@ -72,12 +64,12 @@ def as_defaults(content: Mapping[str, Any], options: Mapping[str, Option]) -> di
         name = key.lstrip("-").replace("_", "-")
         if name not in options:
             raise UnknownNameError("option in the configuration", key, options)
-        option = options[name]
-        if option.parameter in defaults:
+        parameter = str(options[name].name)
+        if parameter in defaults:
             raise UsageError(f"The configuration sets '{key}' twice.")
         if value is not None:
-            value = _as_list(value) if option.takes_list else _as_scalar(key, value)
-            defaults[option.parameter] = value
+            several = options[name].multiple
+            defaults[parameter] = _as_list(value) if several else _as_scalar(key, value)
     return defaults
 
 
@@ -91,7 +83,7 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
-def defaults_of(path: Path, options: Mapping[str, Option]) -> dict[str, Any]:
+def defaults_of(path: Path, options: Mapping[str, TyperOption]) -> dict[str, Any]:
     """What a YAML file says, as defaults of a command.
 
     Raises:
@@ -102,12 +94,10 @@ def defaults_of(path: Path, options: Mapping[str, Option]) -> dict[str, Any]:
         return as_defaults(read_config(path), options)
 
 
-def long_options(command: Any) -> dict[str, Option]:
+def long_options(command: Any) -> dict[str, TyperOption]:
     """The long options of a command (of click) that may stand in the file."""
-    found = {}
-    for parameter in command.params:
-        option = Option(str(parameter.name), bool(getattr(parameter, "multiple", False)))
-        found.update({name[2:]: option for name in parameter.opts if name.startswith("--")})
+    options = [option for option in command.params if isinstance(option, TyperOption)]
+    found = {flag.removeprefix("--"): option for option in options for flag in option.opts}
     return {name: option for name, option in found.items() if name not in _NOT_IN_FILES}
 
 

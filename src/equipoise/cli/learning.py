@@ -40,12 +40,14 @@ def learn_and_save(job: LearningJob, console: Console) -> TrainingResult:
     settings = suited(name, mode, job.settings)
     device = choose_device(job.device)
     channels = built.channels or 1
-    images = images_of(job.data, colour=channels == 3)
+    images = images_of(job.data, colour=channels == 3, data_range=job.task.range).usable(
+        settings.patch_size, job.validation_crop
+    )
     mask, size = job.task.mask, (settings.patch_size, settings.patch_size)
     if isinstance(mask, FixedMask):  # patches take parts of it
         size = (mask.values.shape[0], mask.values.shape[1])
     problem = pose(job.task, (images.channels, *size), seed=settings.seed, device=device)
-    for note in problem.notes:
+    for note in (*images.notes, *problem.notes):
         console.print(note, markup=False, soft_wrap=True)
     if job.checkpoint.exists():
         console.print(f"Going on from {job.checkpoint}.", markup=False, soft_wrap=True)
@@ -103,11 +105,12 @@ def training_record(
     """What a weights file says about how it came about, JSON-able."""
     log = result.log
     return {
-        "task": task_record(job.task) | {"noise": problem.sigma},
+        "task": task_record(job.task) | {"noise": problem.sigma * job.task.span},
         "problem": problem.description,
         "data": {
             "name": images.name,
             "channels": images.channels,
+            "values": list(images.values),
             "training_images": len(images.train),
             "validation_images": len(images.val),
             "validation_crop": job.validation_crop,

@@ -43,6 +43,16 @@ def _of_every_command(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Processor threads. Default: one for steps of training on small patches, for "
+            "which that is fastest; otherwise all, or those of OMP_NUM_THREADS.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     debug: Annotated[
         bool,
         typer.Option("--debug", help="Show tracebacks of errors.", rich_help_panel=OUTPUT),
@@ -173,8 +183,18 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     parameters.sort(key=_heading)
 
     @functools.wraps(command)
-    def run(context: typer.Context, config: Path | None, debug: bool, **values: Any) -> None:
+    def run(
+        context: typer.Context,
+        config: Path | None,
+        threads: int | None,
+        debug: bool,
+        **values: Any,
+    ) -> None:
         with plain_errors(debug):
+            if threads is not None:
+                from equipoise.threads import choose_threads
+
+                choose_threads(threads)
             given = {name: group.given(context, values) for name, group in groups.items()}
             command(context=context, **values, **given)
 

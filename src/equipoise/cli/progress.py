@@ -1,22 +1,66 @@
-"""Progress bars: how far, loss, PSNR, and what the solvers spend."""
+"""Progress bars on standard error: how far, loss, PSNR, and what the solvers spend."""
 
 from __future__ import annotations
 
 import math
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Column
 
 if TYPE_CHECKING:
     from equipoise.compare.records import RunSummary
     from equipoise.learn import Progress as LearningProgress
+    from equipoise.study import CaseRecord
 
 
-class TrainingBars:
-    """Bars on standard error, one per training run; a context manager.
+class _Bars:
+    """Bars that are drawn while the context lasts.
+
+    Args:
+        columns: what each bar shows.
+        console: where to draw; by default standard error.
+    """
+
+    def __init__(self, *columns: ProgressColumn, console: Console | None = None) -> None:
+        self._bars = Progress(*columns, console=console or Console(stderr=True))
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+
+class StudyBar(_Bars):
+    """A bar that counts the cases of a study; a context manager."""
+
+    def __init__(self) -> None:
+        words = TextColumn("{task.description}", markup=False)
+        super().__init__(words, BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn())
+        self._task = self._bars.add_task("Preparing", total=None)
+
+    def started(self, label: str, total: int) -> None:
+        """Name the case that begins."""
+        self._bars.update(self._task, description=label, total=total)
+
+    def finished(self, record: CaseRecord) -> None:
+        """Count a case that ended."""
+        self._bars.advance(self._task)
+
+
+class TrainingBars(_Bars):
+    """Bars, one per training run; a context manager.
 
     Args:
         budget: seconds of training where time limits it, otherwise None and steps count.
@@ -25,26 +69,14 @@ class TrainingBars:
 
     def __init__(self, budget: float | None = None, console: Console | None = None) -> None:
         self._budget = budget
-        self._bars = Progress(
+        super().__init__(
             TextColumn("{task.description}", markup=False, table_column=_one_line()),
             BarColumn(bar_width=10),
             TextColumn("{task.fields[facts]}", markup=False, table_column=_one_line()),
             TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
-            console=console or Console(stderr=True),
+            console=console,
         )
         self._current: TaskID | None = None
-
-    def __enter__(self) -> TrainingBars:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
 
     def started(self, task: str, label: str, steps: int) -> None:
         """Open the bar of one run."""

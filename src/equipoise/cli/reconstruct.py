@@ -9,11 +9,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from equipoise.cli.jobs import SolvingSettings
+from equipoise.cli.jobs import MeasuredSettings, SolvingSettings
 from equipoise.cli.options import Given, OptionsOf, Overwrite
 from equipoise.cli.outputs import refuse_existing
 from equipoise.cli.tables import require_convergence, restoration_table
-from equipoise.cli.values import is_typed
 from equipoise.errors import UsageError
 from equipoise.settings.setting import OUTPUT, PROBLEM
 from equipoise.settings.task import Task
@@ -50,15 +49,7 @@ def reconstruct(
             rich_help_panel=PROBLEM,
         ),
     ] = False,
-    padding: Annotated[
-        str,
-        typer.Option(
-            metavar="circular|valid",
-            help="deblur: the blur wraps around, or (as in a camera) mixes in what lies outside; "
-            "the restored image is then larger by the kernel's size minus 1.",
-            rich_help_panel=PROBLEM,
-        ),
-    ] = "circular",
+    files: Annotated[Given, OptionsOf(MeasuredSettings)],
     solving: Annotated[Given, OptionsOf(SolvingSettings)],
     out: Annotated[
         Path | None,
@@ -78,41 +69,50 @@ def reconstruct(
 
     Exit code 4 if an image did not converge; it is written all the same.
     """
-    if is_typed(context, "noise") and not simulate:
-        raise UsageError(
-            "--noise is for --simulate; for measured images change --alpha, the strength."
-        )
-
-    from equipoise.cli.restoring import (
-        Restorer,
-        known_padding,
-        may_miss,
-        plan_jobs,
-        require_known_mask,
-    )
+    from equipoise.cli.restoring import Restorer, may_miss, plan_jobs, require_known_mask
     from equipoise.cli.tasks import choose_task
+    from equipoise.problems.plausible import alpha_for_noise
     from equipoise.problems.pose import choose_device
-    from equipoise.problems.records import recorded_task
+    from equipoise.problems.records import learned_noise, learned_values, recorded_task
     from equipoise.reconstructor import EquilibriumReconstructor, SolveOptions
     from equipoise.regularizers import load_regularizer
 
     chosen = SolvingSettings(**solving)
     where = choose_device(chosen.device)
     regularizer, record = load_regularizer(weights, where)
-    restored = choose_task(recorded_task(record), problem)
+    learned = recorded_task(record)
+    restored = choose_task(learned, problem)
+    measured = MeasuredSettings(**files)
+    measured.refuse_idle(restored.name, simulate)
     require_known_mask(restored, simulate)
     jobs = plan_jobs(images, out, simulate, may_miss(restored, simulate))
     refuse_existing([path for job in jobs for path in job.outputs], overwrite)
     limits = SolveOptions(tolerance=chosen.tolerance, max_evaluations=chosen.max_evaluations)
+    known = learned_noise(learned, restored)
+    alpha, console = chosen.alpha, Console()
+    if "noise" in problem and restored.noise and known:
+        alpha = alpha_for_noise(alpha, restored.noise / restored.span, known)
+        console.print(
+            f"R was learned for noise of {known * restored.span:.3g}: alpha is {alpha:.3g}.",
+            markup=False,
+            soft_wrap=True,
+        )
+        known = restored.noise / restored.span
+    elif "noise" in problem and not simulate:
+        raise UsageError(
+            "--noise sets the strength by the noise that the weights were learned for, which these "
+            "do not say for this task: give --alpha."
+        )
     restorer = Restorer(
-        model=EquilibriumReconstructor(regularizer, chosen.alpha, options=limits).to(where),
+        model=EquilibriumReconstructor(regularizer, alpha, options=limits).to(where),
         task=restored,
-        padding=known_padding(padding, restored),
+        measured=measured,
         simulate=simulate,
         seed=chosen.seed,
+        noise=known,
+        values=learned_values(record),
     )
     rows: list[Restored] = []
-    console = Console()
     try:
         with Progress(console=Console(stderr=True)) as bar:
             tracked = bar.track(jobs, description="Restoring")

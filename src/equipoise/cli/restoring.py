@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast, get_args
 
 import torch
 from torch import Tensor
 
-from equipoise.errors import InputError, UnknownNameError, UsageError
+from equipoise.cli.jobs import MeasuredSettings
+from equipoise.errors import InputError, UsageError
 from equipoise.images import Image, lossless_name, read_image, write_image
-from equipoise.metrics import psnr
+from equipoise.images.data_range import far_from
+from equipoise.metrics import bound_per_pixel, psnr
 from equipoise.problems import FixedMask, Problem
 from equipoise.problems.masks import NAN, mask_of_nan
+from equipoise.problems.plausible import estimated_noise, noise_warning, odd_ray_sums
 from equipoise.problems.pose import pose
 from equipoise.problems.problem import Shape
 from equipoise.problems.tasks import Padding
-from equipoise.problems.tomography import image_side
+from equipoise.problems.tomography import Detector, ParallelBeam, diagonal_detector
 from equipoise.reconstructor import EquilibriumReconstructor
-from equipoise.settings.task import Task
+from equipoise.settings.data_range import DataRange
+from equipoise.settings.task import OWN, Task
 from equipoise.status import Status
 
 
@@ -50,7 +53,8 @@ class Restored:
     Args:
         job: files.
         residual: of the equation, relative to its scale.
-        error_bound: proved bound on the distance to the exact equilibrium, or None.
+        error_bound: proved bound on the root mean square of the pixels' distances to the exact
+            equilibrium, on the scale from 0 to 1; None where none below 1 is.
         evaluations: of the equation.
         status: why the solve ended.
         seconds: of the solve.
@@ -77,16 +81,21 @@ class Restorer:
     Args:
         model: the equation's reconstructor with the learned regulariser.
         task: the inverse problem.
-        padding: of the blur.
+        measured: how the files hold measurements.
         simulate: whether images are the truth, to be degraded first.
         seed: of simulated noise and random masks.
+        noise: standard deviation that R was learned for, for images in [0, 1]; None: not known, or
+            said by the user.
+        values: between which numbers the images lay that R was learned from.
     """
 
     model: EquilibriumReconstructor
     task: Task
-    padding: Padding
+    measured: MeasuredSettings
     simulate: bool
     seed: int
+    noise: float | None = None
+    values: tuple[float, float] = (0.0, 1.0)
 
     def restore(self, job: Job, inputs: list[Path]) -> Restored:
         """Read, measure where simulated, solve, write.
@@ -109,36 +118,81 @@ class Restorer:
                 "files (NPY or TIFF) of shape (detectors, directions). To try the weights on a "
                 "clean image, add --simulate."
             )
-        pixels = image.pixels[None].to(self._like())
-        problem = self._problem(tuple(pixels.shape[1:]), job.source)
+        data_range = image.range(self.task.range)
+        numbers = image.numbers[None]
+        problem = self._problem(tuple(numbers.shape[1:]), job.source)
         _refuse_known_nan(image, problem, job.source)
-        if image.alpha is not None and problem.image_shape[1:] != pixels.shape[2:]:
+        if image.alpha is not None and problem.image_shape[1:] != numbers.shape[2:]:
             raise InputError(
                 f"'{job.source}' has an alpha channel, but the restored image has another size: "
-                "save it without alpha, or pose the problem with circular padding."
+                "save it without alpha, or pose the problem with --padding circular."
             )
-        y = pixels
-        if self.simulate:
-            y = problem.measure(pixels, torch.Generator().manual_seed(self.seed))
+        truth, y = self._posed_data(problem, numbers, data_range)
         start = problem.start(y)
         solution = self.model.solve(y, problem.physics, start)
-        write_image(job.restored, _filled(image, solution.x), never=inputs)
+        write_image(job.restored, _filled(image, solution.x, data_range), never=inputs)
         if job.degraded is not None:
-            clipped = self.task.name == "tomography" and image.depth.maximum is not None
-            shown = start if clipped else _viewable(y, start)
-            write_image(job.degraded, _filled(image, shown), never=inputs)
-        bound = solution.error_bound
+            write_image(job.degraded, self._degraded(image, problem, y, start), never=inputs)
         return Restored(
             job=job,
             residual=float(solution.relative_residual[0]),
-            error_bound=None if bound is None else float(bound[0]),
+            error_bound=bound_per_pixel(solution.error_bound, solution.x),
             evaluations=int(solution.evaluations[0]),
             status=solution.statuses[0],
             seconds=solution.seconds,
-            psnr_input=float(psnr(start, pixels)) if self.simulate else None,
-            psnr=float(psnr(solution.x, pixels)) if self.simulate else None,
-            notes=problem.notes,
+            psnr_input=None if truth is None else float(psnr(start, truth)),
+            psnr=None if truth is None else float(psnr(solution.x, truth)),
+            notes=(*self._warnings(problem, truth, y, data_range), *problem.notes),
         )
+
+    def _posed_data(
+        self, problem: Problem, numbers: Tensor, data_range: DataRange
+    ) -> tuple[Tensor | None, Tensor]:
+        """The truth, where it is known, and the measurements, for images in [0, 1]."""
+        if self.simulate:
+            truth = data_range.to_unit(numbers).to(self._like())
+            return truth, problem.measure(truth, torch.Generator().manual_seed(self.seed))
+        black, divisor = self._zero(problem, data_range)
+        return None, data_range.to_unit(numbers / divisor, black).to(self._like())
+
+    def _zero(self, problem: Problem, data_range: DataRange) -> tuple[Tensor, float]:
+        """What a black image gives, and what the measurements in files are divided by."""
+        with torch.no_grad():
+            black = torch.full((1, *problem.image_shape), data_range.black).to(self._like())
+            seen = problem.physics.A(black).double()
+        scaled = self.measured.sinogram == "scaled"
+        tomograph = isinstance(problem.physics, ParallelBeam) and not scaled
+        return seen, problem.physics.scale if tomograph else 1.0
+
+    def _degraded(self, image: Image, problem: Problem, y: Tensor, start: Tensor) -> Image:
+        """The measurement if it is an image that the file can hold, otherwise the starting point.
+
+        Sinograms are written as files that are read hold them.
+        """
+        data_range = image.range(self.task.range)
+        like_an_image = y.dim() == 4 and y.shape[1] == start.shape[1] and not y.is_complex()
+        clipped = self.task.name == "tomography" and image.depth.maximum is not None
+        if clipped or not like_an_image:
+            return _filled(image, start, data_range)
+        black, divisor = self._zero(problem, data_range)
+        numbers = divisor * (black + data_range.width * y.double())
+        return image.with_numbers(numbers[0].cpu())
+
+    def _warnings(
+        self, problem: Problem, truth: Tensor | None, y: Tensor, data_range: DataRange
+    ) -> list[str]:
+        """What is odd about the data."""
+        found: list[str | None] = []
+        if self._sinograms:
+            divisor = self._zero(problem, data_range)[1]
+            found.append(odd_ray_sums(problem, y, divisor * data_range.width))
+        elif truth is not None or self.task.name != OWN:
+            noise = 0.0 if self.simulate else problem.sigma
+            shown = y if truth is None else truth
+            found.append(far_from(shown, data_range, self.values, noise))
+        if truth is None and self.noise is not None and self.task.name in ("denoise", "deblur"):
+            found.append(noise_warning(estimated_noise(y), self.noise, data_range.width))
+        return [warning for warning in found if warning is not None]
 
     def _problem(self, file_shape: Shape, source: Path) -> Problem:
         """The problem whose images (or, for measured files, measurements) have the file's shape.
@@ -148,7 +202,8 @@ class Restorer:
         """
         if self._sinograms:
             return self._tomograph(file_shape, source)
-        problem = self._posed(file_shape)
+        detector = diagonal_detector(file_shape) if self.task.name == "tomography" else None
+        problem = self._posed(file_shape, detector)
         found = problem if self.simulate else problem.for_measured(file_shape)
         if found is None:
             raise InputError(
@@ -168,26 +223,33 @@ class Restorer:
         Raises:
             InputError: if there is none.
         """
-        side = image_side(file_shape[1])
-        if side is not None:
-            problem = self._posed((file_shape[0], side, side))
-            if problem.measured_shape == file_shape:
-                return problem
-        raise InputError(
-            f"'{source}' of shape {file_shape} is no measurement of tomography: its files hold "
-            "(detectors, directions) with the directions of --angles, and as many detectors as the "
-            "square image's side times the root of two, rounded up (182 for 128 pixels)."
+        channels, detectors, directions = file_shape
+        side = self.measured.size or detectors
+        detector = Detector(detectors, self.measured.axis)
+        problem = self._posed((channels, side, side), detector)
+        if problem.measured_shape != file_shape:
+            raise InputError(
+                f"'{source}' holds {directions} directions of {detectors} detectors, but there are "
+                f"{problem.measured_shape[2]} angles: a sinogram is (detectors, directions), and "
+                "--angles says where its columns were measured from."
+            )
+        size = f"{side} x {side} pixels"
+        note = (
+            f"{detectors} detectors, images of {size} (--size for another square around the axis)."
         )
+        return replace(problem, notes=(*problem.notes, note))
 
     def _like(self) -> Tensor:
         """A tensor of the precision and on the device of the weights."""
         return next(self.model.regularizer.parameters(), torch.zeros(()))
 
-    def _posed(self, image_shape: Shape) -> Problem:
+    def _posed(self, image_shape: Shape, detector: Detector | None = None) -> Problem:
+        usual: Padding = "circular" if self.simulate else "valid"
         return pose(
             self.task,
             image_shape,
-            padding=self.padding,
+            padding=self.measured.padding or usual,
+            detector=detector,
             seed=self.seed,
             dtype=self._like().dtype,
             device=self._like().device,
@@ -247,20 +309,6 @@ def require_known_mask(task: Task, simulate: bool) -> None:
     )
 
 
-def known_padding(name: str, task: Task) -> Padding:
-    """The padding of that name.
-
-    Raises:
-        UnknownNameError: if there is none.
-        UsageError: if the task has no padding to choose.
-    """
-    if name not in get_args(Padding):
-        raise UnknownNameError("padding", name, get_args(Padding))
-    if name != "circular" and task.name != "deblur":
-        raise UsageError("--padding belongs to --task deblur.")
-    return cast(Padding, name)
-
-
 def _refuse_known_nan(image: Image, problem: Problem, source: Path) -> None:
     """Refuse NaN in pixels that the mask of inpainting knows.
 
@@ -274,12 +322,6 @@ def _refuse_known_nan(image: Image, problem: Problem, source: Path) -> None:
         )
 
 
-def _filled(image: Image, x: Tensor) -> Image:
+def _filled(image: Image, x: Tensor, data_range: DataRange) -> Image:
     """The file's image with other pixels."""
-    return image.with_pixels(x[0].detach().cpu())
-
-
-def _viewable(y: Tensor, start: Tensor) -> Tensor:
-    """The measurement if it is an image, otherwise the starting point made of it."""
-    like_an_image = y.dim() == 4 and y.shape[1] == start.shape[1] and not y.is_complex()
-    return y if like_an_image else start
+    return image.with_numbers(data_range.from_unit(x[0].detach().cpu().double()))

@@ -62,8 +62,6 @@ def study(
     if any(":" in place for place in given.get("physics", ())):
         allow_working_folder()
     task = _task(context, given, problem)
-    if "noise_levels" in given:
-        given["noise_levels"] = _numbers(given["noise_levels"])
     if name not in STUDIES:
         raise UnknownNameError("study", name, STUDIES)
     settings = StudySettings(task=task, **given)
@@ -73,7 +71,7 @@ def study(
 
 
 def _run(name: str, settings: StudySettings, folder: Path, command: str) -> None:
-    from equipoise.cli.study_bar import StudyBar
+    from equipoise.cli.progress import StudyBar
     from equipoise.files import atomic_write
     from equipoise.report.figures.cases import save_case_figures
     from equipoise.report.pages import study_page
@@ -134,20 +132,6 @@ def _task(context: typer.Context, given: Given, problem: Given) -> Task | None:
     if users and places is not None and OWN not in places:
         return None
     return choose_task(usual, problem)
-
-
-def _numbers(texts: tuple[str, ...]) -> tuple[float, ...]:
-    """Numbers of ``("0.1", "0.01")``.
-
-    Raises:
-        UsageError: if one is no number.
-    """
-    try:
-        return tuple(float(text) for text in texts)
-    except ValueError:
-        raise UsageError(
-            f"--noise-levels takes numbers, for example 0.1,0.01; got {', '.join(texts)}."
-        ) from None
 
 
 def _file_name(text: str) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def restoration_table(rows: list[Restored]) -> Table:
-    """One row per image: residual, error bound where one holds, evaluations, status, seconds.
+    """One row per image: residual, bound of the error, evaluations, status, seconds.
 
     Args:
         rows: what was restored; PSNR before and after appears where the truth is known.
@@ -23,13 +23,13 @@ def restoration_table(rows: list[Restored]) -> Table:
     simulated = any(row.psnr is not None for row in rows)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("Image", overflow="fold")
-    heads = ["Residual", "Error bound", "Eval.", "Status", "Time"]
+    heads = ["Residual", "Error per pixel", "Eval.", "Status", "Time"]
     for head in [*heads, "PSNR (dB)"] if simulated else heads:
         table.add_column(head, justify="right")
     for row in rows:
         cells = [
             f"{row.residual:.1e}",
-            "none holds" if row.error_bound is None else f"{row.error_bound:.1e}",
+            "no bound" if row.error_bound is None else f"≤ {row.error_bound:.1e}",
             str(row.evaluations),
             row.status.name.lower().replace("_", " "),
             f"{row.seconds:.2f} s",

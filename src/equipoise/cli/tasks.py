@@ -8,9 +8,18 @@ from typing import Any
 from equipoise.cli.values import allow_working_folder
 from equipoise.errors import UsageError
 from equipoise.problems import kernel_from_text, mask_from_text
+from equipoise.problems.angles import angles_from_file, is_angles_file
 from equipoise.problems.kernels import is_kernel_file, named_kernel
 from equipoise.problems.masks import is_mask_file, named_mask
-from equipoise.settings.task import OWN, USUAL_TASKS, Content, Task
+from equipoise.settings.data_range import data_range_from_text
+from equipoise.settings.task import (
+    OWN,
+    USUAL_TASKS,
+    Content,
+    Task,
+    belongs,
+    refuse_idle,
+)
 
 #: Options that may name a file: how to tell, and what reads it.
 _FILES: dict[str, tuple[Callable[[str], bool], Callable[[str], Content]]] = {
@@ -38,6 +47,10 @@ def choose_task(usual: Task | None, given: Mapping[str, Any]) -> Task:
     _refuse_both(physics, name not in (None, OWN))
     name = name or (OWN if physics is not None else usual.name if usual else "denoise")
     known = dict(usual) if usual is not None and usual.name == name else {}
+    given = dict(given) | _listed(given)
+    if usual is not None and known and "data_range" in given and usual.noise is not None:
+        span = data_range_from_text(given["data_range"]).width
+        known["noise"] = usual.noise / usual.span * span  # the same noise in other numbers
     chosen = Task(**{**known, **given, "name": name})
     if known:
         _refuse_outside(known, given)
@@ -57,16 +70,23 @@ def compared_tasks(names: tuple[str, ...] | None, given: Mapping[str, Any]) -> t
         pydantic.ValidationError: if there is no such task.
     """
     _refuse_both(given.get("physics"), names not in (None, (OWN,)))
+    given = dict(given) | _listed(given)
     groups = [USUAL_TASKS if name == "all" else (name,) for name in names or ("all",)]
     chosen = (OWN,) if "physics" in given else tuple(name for group in groups for name in group)
-    Task.refuse_idle(given, chosen)
+    refuse_idle(Task, given, chosen)
 
     def of(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in fields.items() if Task.belongs(key, name)}
+        return {key: value for key, value in fields.items() if belongs(Task, key, name)}
 
     tasks = [Task(name=name, **of(name, given)) for name in dict.fromkeys(chosen)]
     contents = _contents(given)
     return tuple(task.model_copy(update=of(task.name, contents)) for task in tasks)
+
+
+def _listed(given: Mapping[str, Any]) -> dict[str, str]:
+    """The directions that a file lists, as the text that a task holds."""
+    name = str(given.get("angles", ""))
+    return {"angles": angles_from_file(name)} if is_angles_file(name) else {}
 
 
 def _refuse_both(physics: str | None, named: bool) -> None:

@@ -18,6 +18,8 @@ from equipoise.errors import UsageError
 from equipoise.settings.setting import flag
 
 _DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(s|sec|m|min|h)?\s*", re.IGNORECASE)
+#: Several values without brackets.
+_LIST = re.compile(r"[^\[\]{}\"',]+(,[^\[\]{}\"',]+)+")
 _SECONDS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 #: Steps of a run that is limited by time.
@@ -48,7 +50,8 @@ def duration(text: str | None) -> float | None:
 
 
 def arguments(pairs: Iterable[str] | None) -> dict[str, Any]:
-    """Constructor arguments from ``["filters=32", "activation=relu"]``; values are YAML.
+    """Constructor arguments from ``["filters=32", "activation=relu"]``; values are YAML, and
+    ``filters=4,8,60`` a list.
 
     Raises:
         UsageError: if an entry is not of the form ``name=value``.
@@ -59,7 +62,8 @@ def arguments(pairs: Iterable[str] | None) -> dict[str, Any]:
         if not sign or not name.strip():
             raise UsageError(f"'{pair}' is not of the form name=value, for example filters=32.")
         try:
-            found[name.strip().replace("-", "_")] = from_yaml(value)
+            listed = _LIST.fullmatch(value) is not None
+            found[name.strip().replace("-", "_")] = from_yaml(f"[{value}]" if listed else value)
         except Exception as error:  # the parser raises more than its own errors
             raise UsageError(f"The value in '{pair}' cannot be read: {said(error)}.") from error
     return found

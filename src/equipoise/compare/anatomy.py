@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from equipoise.compare.records import Array
 from equipoise.regularizers import Regularizer, Scaled
-from equipoise.regularizers.operators import ConvolutionChain, Weights
+from equipoise.regularizers.operators import ConvolutionChain, Weights, collapsed
 from equipoise.regularizers.two_layer import AnalysisRegularizer, UntiedRegularizer
 
 #: Points at which a profile is drawn, and the responses over which it is drawn.
@@ -44,11 +43,8 @@ def anatomy(regularizer: Regularizer) -> Anatomy:
     with torch.no_grad():
         if isinstance(inner, AnalysisRegularizer):
             weights = inner.constants()
-            return Anatomy(
-                _filters(inner.operator, weights),
-                None,
-                _profiles(regularizer, inner, weights),
-            )
+            profiles = _profiles(regularizer, inner, weights)
+            return Anatomy(_filters(inner.operator, weights), None, profiles)
         if isinstance(inner, UntiedRegularizer):
             analysis, synthesis = inner.sides()
             return Anatomy(
@@ -63,19 +59,8 @@ def _filters(operator: torch.nn.Module, weights: Weights) -> Array | None:
     """The filters from image to features, means over the image's channels, or None."""
     if not isinstance(operator, ConvolutionChain) or weights[0].dim() != 4:
         return None
-    shown: Array = _collapsed(weights).mean(1).double().cpu().numpy()
+    shown: Array = collapsed(weights).mean(1).double().cpu().numpy()
     return shown
-
-
-def _collapsed(weights: Weights) -> Tensor:
-    """The filters (features, channels, h, w) that a chain of correlations amounts to."""
-    response = weights[0]
-    for layer in weights[1:]:
-        pad = layer.shape[-1] - 1
-        response = torch.nn.functional.conv2d(
-            response.transpose(0, 1), layer.flip(-1, -2), padding=pad
-        ).transpose(0, 1)
-    return response
 
 
 def _profiles(
@@ -87,7 +72,7 @@ def _profiles(
     a, s = (outer.strength, outer.scale) if isinstance(outer, Scaled) else (1.0, 1.0)
     if len(weights) > 1 and weights[0].dim() != 4:
         return None
-    gains = _collapsed(weights).flatten(1).norm(dim=1)
+    gains = collapsed(weights).flatten(1).norm(dim=1)
     features = len(gains)
     t = torch.linspace(-REACH, REACH, POINTS, dtype=torch.float64).to(weights[0])
     responses = s * gains[:, None] * t[None]

@@ -13,10 +13,12 @@ from equipoise.certify import Certificate, Uniqueness, certify, symmetry_defect,
 from equipoise.compare.records import Array, ImageScore
 from equipoise.conversion import in_double
 from equipoise.equation import Equation
+from equipoise.errors import InputError
 from equipoise.metrics import psnr, ssim
 from equipoise.problems import Problem
 from equipoise.regularizers import Regularizer
 from equipoise.solve import solve
+from equipoise.status import Solution
 
 #: Side of the crop on which the symmetry defect is measured.
 DEFECT_CROP = 128
@@ -76,23 +78,39 @@ class Evaluation:
     statements: Certificate
 
 
-def measure_tests(problem: Problem, images: dict[str, Tensor], seed: int) -> list[TestImage]:
+def measure_tests(
+    problem: Problem, images: dict[str, Tensor], seed: int
+) -> tuple[list[TestImage], list[str]]:
     """Measure every test photograph once, each with noise of its own.
+
+    Left out are those that the problem cannot be posed for.
 
     Args:
         problem: the problem at any size.
         images: name -> (C, H, W).
         seed: seed of the noise.
+
+    Returns:
+        The measured photographs, and a sentence on each that is left out.
+
+    Raises:
+        InputError: if none is left.
     """
-    tests = []
+    tests, notes = [], []
     for number, (name, image) in enumerate(images.items()):
         truth = image[None].to(device=problem.device, dtype=problem.dtype)
-        local = problem.for_shape(tuple(image.shape))
+        try:
+            local = problem.for_shape(tuple(image.shape))
+        except InputError as error:
+            notes.append(f"Left out, test image {name}: {error}")
+            continue
         generator = torch.Generator().manual_seed(100_003 * (seed + 1) + number)
         y = local.measure(truth, generator)
         with torch.no_grad():
             tests.append(TestImage(name, local, truth, y, local.physics.A_adjoint(y)))
-    return tests
+    if not tests:
+        raise InputError(" ".join(notes))
+    return tests, notes
 
 
 def evaluate(
@@ -113,9 +131,7 @@ def evaluate(
         max_evaluations: limit of evaluations of every solve.
     """
     scores, pictures, spent, seconds = [], {}, 0.0, 0.0
-    trace: tuple[Array, Array] | None = None
-    defect, certificate = (0.0, 0.0), Uniqueness(None, "")
-    statements = Certificate("", ())
+    first: tuple[Equation, Solution] | None = None
     for test in tests:
         equation = Equation(test.problem.physics, test.y, regularizer, alpha)
         started = time.perf_counter()
@@ -124,9 +140,10 @@ def evaluate(
             test.problem.start(test.y),
             tolerance=tolerance,
             max_evaluations=max_evaluations,
-            history=trace is None,
+            history=first is None,
         )
         seconds += time.perf_counter() - started
+        first = first or (equation, solution)
         spent += float(solution.evaluations)
         pictures[test.name] = picture(solution.x)
         bound = solution.error_bound
@@ -143,23 +160,22 @@ def evaluate(
                 status=solution.statuses[0].name,
             )
         )
-        if trace is None:
-            assert solution.history is not None
-            assert solution.history_evaluations is not None
-            trace = (
-                solution.history_evaluations[:, 0].double().cpu().numpy(),
-                solution.history[:, 0].double().cpu().numpy(),
-            )
-            found = symmetry_defect(regularizer, solution.x[..., :DEFECT_CROP, :DEFECT_CROP])
-            defect = (found.value, found.standard_error)
-            certificate = uniqueness(equation)
-            statements = certify(
-                equation, x=solution.x, truth=test.truth, probes=CERTIFICATE_PROBES
-            )
-    assert trace is not None
-    count = len(tests)
+    assert first is not None
+    equation, solution = first
+    assert solution.history is not None
+    assert solution.history_evaluations is not None
+    rows = solution.history_evaluations, solution.history
+    evaluations, residuals = (row[:, 0].double().cpu().numpy() for row in rows)
+    defect = symmetry_defect(regularizer, solution.x[..., :DEFECT_CROP, :DEFECT_CROP])
     return Evaluation(
-        scores, pictures, seconds / count, spent / count, trace, defect, certificate, statements
+        scores,
+        pictures,
+        seconds=seconds / len(tests),
+        evaluations=spent / len(tests),
+        trace=(evaluations, residuals),
+        defect=(defect.value, defect.standard_error),
+        certificate=uniqueness(equation),
+        statements=certify(equation, x=solution.x, truth=tests[0].truth, probes=CERTIFICATE_PROBES),
     )
 
 

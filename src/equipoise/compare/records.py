@@ -14,22 +14,22 @@ from equipoise.compare.methods import Method
 Array = NDArray[np.floating]
 
 
-class Interval(BaseModel):
-    """A confidence interval of a mean over test photographs (bootstrap, 95 %)."""
-
+class _Record(BaseModel):
     model_config = ConfigDict(frozen=True)
+
+
+class Interval(_Record):
+    """A confidence interval of a mean over test photographs (bootstrap, 95 %)."""
 
     low: float
     high: float
 
 
-class ImageScore(BaseModel):
+class ImageScore(_Record):
     """How one test photograph was restored.
 
     PSNR has range 1, no clipping and no quantisation; the residual is relative to its scale.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     psnr: float
@@ -42,15 +42,13 @@ class ImageScore(BaseModel):
     status: str
 
 
-class RunSummary(BaseModel):
+class RunSummary(_Record):
     """One method on one task, as it stands in ``summary.json``.
 
     ``alpha_at_limit`` says that the search for alpha ended at its limit. ``certificates`` are the
     statements of ``equipoise certify`` for the first test photograph, each in the form of
     :meth:`equipoise.certify.Statement.record`.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     task: str
     method: Method

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from equipoise.compare.anatomy import anatomy
-from equipoise.compare.baselines import as_double, tune_baseline
 from equipoise.compare.bootstrap import bootstrap_interval
 from equipoise.compare.evaluate import Evaluation, TestImage, evaluate, measure_tests, picture
 from equipoise.compare.methods import MethodSpec, specs
@@ -22,10 +23,11 @@ from equipoise.compare.records import (
 )
 from equipoise.compare.settings import CompareSettings
 from equipoise.environment import environment
-from equipoise.errors import ConvergenceError
+from equipoise.errors import ConvergenceError, UsageError
 from equipoise.learn import Progress, TrainingResult, TrainSettings, learn, make_validation
 from equipoise.learn.rates import suited
 from equipoise.learn.recipe import VALIDATION_SEED
+from equipoise.metrics import SSIM_WINDOW
 from equipoise.modes import learning_verb
 from equipoise.problems import DataSplit, Problem
 from equipoise.problems.pose import choose_device, images_of, pose
@@ -50,17 +52,25 @@ class Observer(Protocol):
         """A run is scored."""
 
 
-class Silence:
+class _Silence:
     """An observer that shows nothing."""
 
-    def started(self, task: str, label: str, steps: int) -> None:
-        """Ignore."""
+    def _ignore(self, *_: Any, **__: Any) -> None:
+        """Nothing."""
 
-    def advanced(self, progress: Progress) -> None:
-        """Ignore."""
+    started = advanced = finished = _ignore
 
-    def finished(self, summary: RunSummary) -> None:
-        """Ignore."""
+
+@dataclass(frozen=True)
+class _Posed:
+    """One task, measured: what every method is tried on."""
+
+    name: str
+    problem: Problem
+    images: DataSplit
+    tests: list[TestImage]
+    settings: CompareSettings
+    notes: list[str]
 
 
 @learning_verb
@@ -90,10 +100,11 @@ def run_comparison(
         EquipoiseError: for input that cannot be used; the message says what to do.
     """
     started = time.perf_counter()
-    watch = Silence() if observer is None else observer
+    watch = _Silence() if observer is None else observer
     device = choose_device(settings.device)
-    images = images_of(settings.data, crop=settings.crop)
-    tasks = [_run_task(task, settings, images, device, watch) for task in settings.tasks]
+    load = cache(partial(images_of, settings.data, crop=settings.crop))
+    posed = [_pose(task, settings, load(data_range=task.range), device) for task in settings.tasks]
+    tasks = [_run_task(task, watch) for task in posed]  # after all could be posed
     return Comparison(
         tasks=tasks,
         settings=settings.model_dump(mode="json"),
@@ -103,31 +114,41 @@ def run_comparison(
     )
 
 
-def _run_task(
-    task: Task, settings: CompareSettings, images: DataSplit, device: torch.device, watch: Observer
-) -> TaskResult:
+def _pose(task: Task, settings: CompareSettings, images: DataSplit, device: torch.device) -> _Posed:
+    """Pose and measure, and refuse or leave out what cannot be learned from or scored.
+
+    Raises:
+        UsageError: for denoising without noise, where the measurement is the truth.
+    """
+    images = images.usable(settings.patch_size, settings.validation_crop, SSIM_WINDOW)
     shape = (images.channels, settings.crop, settings.crop)
     problem = pose(task, shape, seed=settings.seed, device=device)
+    if problem.name == "denoise" and problem.sigma == 0:
+        raise UsageError("Denoising without noise has nothing to restore: give a --noise above 0.")
     methods = specs(settings.methods, settings.regularizers)
     if task.name == OWN and any(spec.mode is None for spec in methods):
         problem.with_dtype(torch.float64)  # refused now, if at all, and not after other methods
-    tests = measure_tests(problem, images.test, settings.seed)
-    runs, notes, failures = [], list(problem.notes), []
-    for spec in methods:
+    tests, left_out = measure_tests(problem, images.test, settings.seed)
+    notes = [*images.notes, *left_out, *problem.notes]
+    return _Posed(task.name, problem, images, tests, settings, notes)
+
+
+def _run_task(posed: _Posed, watch: Observer) -> TaskResult:
+    settings, problem, tests = posed.settings, posed.problem, posed.tests
+    runs, notes, failures = [], list(posed.notes), []
+    for spec in specs(settings.methods, settings.regularizers):
         if spec.mode is None:
-            watch.started(task.name, spec.label, 0)
-            result, note = _baseline(spec, task.name, problem, settings, images, tests)
+            watch.started(posed.name, spec.label, 0)
+            result, note = _baseline(spec, posed)
             notes.append(note)
             watch.finished(result.summary)
             runs.append(result)
             continue
         for seed in range(settings.seed, settings.seed + settings.seeds):
             training = _training(spec, spec.mode, settings, seed)
-            watch.started(task.name, spec.label, training.total_steps)
+            watch.started(posed.name, spec.label, training.total_steps)
             try:
-                result = _learned(
-                    spec, task.name, problem, settings, training, images, tests, watch
-                )
+                result = _learned(spec, posed, training, watch)
             except ConvergenceError as error:  # the other methods' results are not lost
                 failures.append(f"{spec.label}, seed {seed}: no result. {error}")
                 continue
@@ -136,7 +157,7 @@ def _run_task(
     if not runs:
         raise ConvergenceError(" ".join(failures))
     return TaskResult(
-        task=task.name,
+        task=posed.name,
         description=problem.description,
         truths={test.name: picture(test.truth) for test in tests},
         inputs={test.name: picture(test.degraded) for test in tests},
@@ -146,45 +167,33 @@ def _run_task(
     )
 
 
-def _baseline(
-    spec: MethodSpec,
-    task: str,
-    problem: Problem,
-    settings: CompareSettings,
-    images: DataSplit,
-    tests: list[TestImage],
-) -> tuple[RunResult, str]:
-    started = time.perf_counter()
+def _baseline(spec: MethodSpec, posed: _Posed) -> tuple[RunResult, str]:
+    started, settings = time.perf_counter(), posed.settings
     validation = make_validation(
-        problem,
-        images.val,
+        posed.problem,
+        posed.images.val,
         size=settings.validation_crop,
         seed=settings.seed + VALIDATION_SEED,
         tolerance=BASELINE_TOLERANCE,
     )
     regularizer = build(spec.regularizer, **spec.config)
-    limit = settings.max_evaluations
-    tuned = tune_baseline(
-        regularizer, as_double(validation), tolerance=BASELINE_TOLERANCE, max_evaluations=limit
-    )
+    tolerance, limit = BASELINE_TOLERANCE, settings.max_evaluations
+    tuned = validation.double().tune(regularizer, tolerance=tolerance, max_evaluations=limit)
     seconds = time.perf_counter() - started
-    found = evaluate(
-        regularizer,
-        tuned.alpha,
-        [test.double() for test in tests],
-        tolerance=BASELINE_TOLERANCE,
-        max_evaluations=limit,
-    )
+    tests = [test.double() for test in posed.tests]
+    found = evaluate(regularizer, tuned.alpha, tests, tolerance=tolerance, max_evaluations=limit)
     summary = _summary(
         spec,
-        task,
+        posed.name,
         regularizer,
         found,
         alpha=tuned.alpha,
         alpha_at_limit=tuned.at_limit,
-        seconds=seconds,
-        tolerance=BASELINE_TOLERANCE,
+        train_seconds=seconds,
+        tolerance=tolerance,
         seed=settings.seed,
+        steps=0,
+        adjoint_evaluations=0.0,
     )
     note = (
         f"{spec.label}: strength {tuned.alpha:.4g} tuned on the validation photographs in "
@@ -204,21 +213,15 @@ def _training(spec: MethodSpec, mode: Mode, settings: CompareSettings, seed: int
 
 
 def _learned(
-    spec: MethodSpec,
-    task: str,
-    problem: Problem,
-    settings: CompareSettings,
-    training: TrainSettings,
-    images: DataSplit,
-    tests: list[TestImage],
-    watch: Observer,
+    spec: MethodSpec, posed: _Posed, training: TrainSettings, watch: Observer
 ) -> RunResult:
+    settings = posed.settings
     result = learn(
         spec.regularizer,
         spec.config,
-        problem,
-        images.train,
-        images.val,
+        posed.problem,
+        posed.images.train,
+        posed.images.val,
         training,
         validation_crop=settings.validation_crop,
         tolerance=settings.tolerance,
@@ -227,21 +230,21 @@ def _learned(
     found = evaluate(
         result.regularizer,
         1.0,
-        tests,
+        posed.tests,
         tolerance=settings.tolerance,
         max_evaluations=settings.max_evaluations,
     )
     summary = _summary(
         spec,
-        task,
+        posed.name,
         result.regularizer,
         found,
         alpha=1.0,
-        seconds=result.seconds,
+        train_seconds=result.seconds,
         tolerance=settings.tolerance,
         seed=training.seed,
         steps=result.steps,
-        adjoint=result.mean("adjoint"),
+        adjoint_evaluations=result.mean("adjoint"),
     )
     parts = anatomy(result.regularizer)
     return RunResult(
@@ -256,19 +259,9 @@ def _learned(
 
 
 def _summary(
-    spec: MethodSpec,
-    task: str,
-    regularizer: Regularizer,
-    found: Evaluation,
-    *,
-    alpha: float,
-    seconds: float,
-    tolerance: float,
-    seed: int,
-    alpha_at_limit: bool = False,
-    steps: int = 0,
-    adjoint: float = 0.0,
+    spec: MethodSpec, task: str, regularizer: Regularizer, found: Evaluation, **own: Any
 ) -> RunSummary:
+    """What was found beside what is the run's own."""
     values = np.array([score.psnr for score in found.scores])
     similar = np.array([score.ssim for score in found.scores])
     good = [score.status == "CONVERGED" for score in found.scores]
@@ -284,21 +277,15 @@ def _summary(
         ssim_mean=float(similar.mean()),
         ssim_interval=bootstrap_interval(similar),
         ssim_input=float(np.mean([score.ssim_input for score in found.scores])),
-        train_seconds=seconds,
         reconstruct_seconds=found.seconds,
         forward_evaluations=found.evaluations,
-        adjoint_evaluations=adjoint,
         converged_fraction=sum(good) / len(good),
         symmetry_defect=found.defect[0],
         symmetry_defect_error=found.defect[1],
-        alpha=alpha,
-        alpha_at_limit=alpha_at_limit,
         certificate=found.certificate.sentence,
-        tolerance=tolerance,
-        steps=steps,
-        seed=seed,
         images=found.scores,
         certificates=found.statements.records(),
+        **own,
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from equipoise.errors import InputError
+from equipoise.settings.data_range import DataRange
 
 #: Luminance weights of linear R, G, B (ITU-R BT.709), as scikit-image uses them.
 LUMINANCE = (0.2125, 0.7154, 0.0721)
@@ -81,24 +82,48 @@ class Image:
         depth: number type of the file.
         axes: order of axes in a NumPy file, ``"HW"``, ``"HWC"``, ``"CHW"``, or ``"complex"`` where
             the two channels are real and imaginary part.
-        bits: of a sample of a TIFF, where they are fewer than its number type has (10, 12, 14).
+        white: what the file stores for 1 where its number type does not say: 4095 for 12 bits.
         extra: what a TIFF says of samples beyond gray or colour (ExtraSamples): 0 is a band,
             1 associated alpha, 2 unassociated alpha.
         resolution: pixels in a length, or None.
         profile: ICC colour profile, or None.
         missing: shape (1, H, W), True where the file has NaN, in which place ``pixels`` has 0;
             None if that was not asked for, or no pixel is missing.
+        data_range: what the file says of black and white, in its numbers; None if nothing.
     """
 
     pixels: Tensor
     alpha: Tensor | None = None
     depth: Depth = Depth.UINT8
     axes: str = "HW"
-    bits: int | None = None
+    white: int | None = None
     extra: tuple[int, ...] = ()
     resolution: Resolution | None = None
     profile: bytes | None = None
     missing: Tensor | None = None
+    data_range: DataRange | None = None
+
+    @property
+    def stored_white(self) -> int:
+        """What the file stores for a pixel of 1."""
+        return self.white or self.depth.maximum or 1
+
+    def range(self, chosen: DataRange | None = None) -> DataRange:
+        """What is black and white: as chosen, as the file says, or 0 and what it stores for 1."""
+        return chosen or self.data_range or DataRange(0.0, float(self.stored_white))
+
+    @property
+    def numbers(self) -> Tensor:
+        """The pixels as the file stores them, float64."""
+        return self.pixels.double() * self.stored_white
+
+    def unit_pixels(self, chosen: DataRange | None = None) -> Tensor:
+        """The pixels on the scale from black, 0, to white, 1, see :meth:`range`."""
+        return self.range(chosen).to_unit(self.numbers).to(self.pixels.dtype)
+
+    def with_numbers(self, numbers: Tensor) -> Image:
+        """The image with other pixels, given as the file shall store them, see with_pixels."""
+        return self.with_pixels((numbers / self.stored_white).to(self.pixels.dtype))
 
     def with_pixels(self, pixels: Tensor) -> Image:
         """The same kind of file with other pixels (C, H, W).

@@ -185,13 +185,12 @@ def _scale(file: Path, decoded: Decoded, missing: bool) -> Image:
     if unknown is not None:
         planes.masked_fill_(unknown, 0.0)
     pixels, alpha = _split(planes, decoded.alpha)
-    few = decoded.white is not None and 255 < decoded.white < 65535 and decoded.white & 1
     return Image(
         pixels,
         alpha,
         depth,
         decoded.axes,
-        bits=decoded.white.bit_length() if few and decoded.white else None,
+        white=None if decoded.white == depth.maximum else decoded.white,
         extra=decoded.extra,
         resolution=decoded.resolution,
         profile=decoded.profile,

@@ -73,6 +73,12 @@ def decode_tiff(file: Path) -> Decoded:
     )
 
 
+def bits_of(image: Image) -> int | None:
+    """How many bits a sample has in a TIFF of 16 bits; None for all, and for other whites."""
+    bits = (image.white or 0).bit_length()
+    return bits if image.depth == "uint16" and bits > 8 and image.white == 2**bits - 1 else None
+
+
 def encode_tiff(file: BinaryIO, values: Pixels, image: Image) -> None:
     """Write pixels (H, W, C) with the samples, bits, resolution and profile of an image."""
     import tifffile  # as above
@@ -90,10 +96,11 @@ def encode_tiff(file: BinaryIO, values: Pixels, image: Image) -> None:
         options["resolutionunit"] = image.resolution.unit
     plain = values if samples > 1 else values[:, :, 0]
     data: Pixels | Iterator[bytes] = plain
-    if image.bits is not None:
-        options |= {"shape": plain.shape, "dtype": values.dtype, "bitspersample": image.bits}
+    bits = bits_of(image)
+    if bits is not None:
+        options |= {"shape": plain.shape, "dtype": values.dtype, "bitspersample": bits}
         options["rowsperstrip"] = len(values)
-        data = iter([_packed(values, image.bits)])
+        data = iter([_packed(values, bits)])
     tifffile.imwrite(
         file,
         data,

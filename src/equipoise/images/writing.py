@@ -18,7 +18,7 @@ from equipoise.images.decoded import EXACT, Pixels
 from equipoise.images.image import Depth, Image
 from equipoise.images.numpy_files import arranged
 from equipoise.images.png_chunks import with_chunks
-from equipoise.images.tiff import encode_tiff
+from equipoise.images.tiff import bits_of, encode_tiff
 
 #: Endings of files that are written.
 _WRITTEN = (".png", ".tif", ".tiff", ".npy")
@@ -55,7 +55,7 @@ def write_image(path: str | Path, image: Image, *, never: Iterable[str | Path] =
     suffix = target.suffix.lower()
     if suffix not in _WRITTEN:
         raise UsageError(f"Cannot write '{target}': use .png, .tif or .npy, which lose nothing.")
-    values = _quantise(image, image.bits if suffix in (".tif", ".tiff") else None)
+    values = _quantise(image, bits_of(image) if suffix in (".tif", ".tiff") else None)
     if suffix == ".png" and image.depth not in (Depth.UINT8, Depth.UINT16):
         raise UsageError(f"PNG cannot hold {image.depth} numbers; write '{target.stem}.tif'.")
     if suffix == ".png" and len(image.pixels) not in (1, 3):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -145,15 +145,9 @@ class PatchBank:
         chosen = [self.symmetries[i] for i in turns.tolist()]
         images = torch.tensor([symmetry.image for symmetry in chosen])
         measurements = torch.tensor([symmetry.measurement for symmetry in chosen])
-        return Visit(
-            visit.rows,
-            images,
-            turn(visit.truth, images),
-            turn(visit.y, measurements),
-            turn(visit.x, images),
-            None if visit.q is None else turn(visit.q, images),
-            None if visit.direction is None else turn(visit.direction, images),
-        )
+        named = {name: getattr(visit, name) for name in ("truth", *WARM_STARTS)}
+        turned = {name: turn(image, images) for name, image in named.items() if image is not None}
+        return replace(visit, turned=images, y=turn(visit.y, measurements), **turned)
 
 
 @verb

@@ -18,27 +18,14 @@ USUAL_RATES = {
 }
 OTHER_RATE = 0.05
 
-#: Steps without a lower-level solve are too cheap to be validated as often as the others.
-USUAL_INTERVALS: dict[Mode, int] = {SOURCE: 200}
+#: Steps between two validations in the mode without a lower-level solve, whose steps are too cheap
+#: to be validated as often as the others.
+SOURCE_INTERVAL = 200
 
 
 def usual_learning_rate(name: str) -> float:
-    """Adam's learning rate at the start for a regulariser of the catalogue.
-
-    Args:
-        name: name in the catalogue.
-    """
+    """Adam's learning rate at the start for a regulariser of the catalogue."""
     return USUAL_RATES.get(name, OTHER_RATE)
-
-
-def usual_validation_interval(mode: Mode) -> int:
-    """Steps between two validations of a mode.
-
-    Args:
-        mode: way of learning.
-    """
-    usual: int = TrainSettings.model_fields["validate_every"].default
-    return USUAL_INTERVALS.get(mode, usual)
 
 
 def suited(name: str, mode: Mode, given: Mapping[str, Any]) -> TrainSettings:
@@ -49,9 +36,7 @@ def suited(name: str, mode: Mode, given: Mapping[str, Any]) -> TrainSettings:
         mode: way of learning.
         given: other settings.
     """
-    usual = {
-        "mode": mode,
-        "learning_rate": usual_learning_rate(name),
-        "validate_every": usual_validation_interval(mode),
-    }
+    usual: dict[str, Any] = {"mode": mode, "learning_rate": usual_learning_rate(name)}
+    if mode == SOURCE:
+        usual["validate_every"] = SOURCE_INTERVAL
     return TrainSettings(**{**usual, **given})

@@ -102,10 +102,6 @@ class SourceLoss:
         visit = bank.visit(rows, turns, warm=False)
         return visit.truth, self.directions.draw(visit.truth, visit.x, generator)
 
-    def of(self, terms: SourceTerms) -> Tensor:
-        """The loss of a mini-batch."""
-        return terms.loss(self.settings.margin_weight, self.settings.margin)
-
 
 def usual_beta(sigma: float, squared_norm: float) -> float:
     """``sigma^2``, but at least ``1e-4 ||A||^2``.

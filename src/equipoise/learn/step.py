@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -44,18 +45,19 @@ class StepReport:
         mse: mean squared error over the usable samples, NaN where nothing is reconstructed.
         forward_evaluations: mean over the mini-batch, 0 where nothing was solved.
         adjoint_products: mean over the mini-batch, 0 where nothing was solved.
-        converged: share of samples whose lower-level solve converged.
-        adjoint_converged: share of samples whose adjoint solve converged (1 where truncated).
+        converged: share of samples whose lower-level solve converged, NaN where nothing was solved.
+        adjoint_converged: share of samples whose adjoint solve converged (1 where truncated), NaN
+            likewise.
         usable: share of samples that entered the loss.
     """
 
     loss: float
-    mse: float
-    forward_evaluations: float
-    adjoint_products: float
-    converged: float
-    adjoint_converged: float
-    usable: float
+    mse: float = math.nan
+    forward_evaluations: float = 0.0
+    adjoint_products: float = 0.0
+    converged: float = math.nan
+    adjoint_converged: float = math.nan
+    usable: float = 1.0
 
 
 def check_mode(regularizer: Regularizer, settings: TrainSettings) -> None:
@@ -118,12 +120,7 @@ def accumulate_gradient(
     loss = mse = torch.full((), torch.nan, device=usable.device)
     if share > 0:
         x = attach_gradient(
-            equation,
-            solution.x,
-            method,
-            on_failure="ignore",
-            record=record,
-            start=visit.q,
+            equation, solution.x, method, on_failure="ignore", record=record, start=visit.q
         )
         truth, plain = visit.truth, solution.x
         if share < 1:
@@ -171,17 +168,10 @@ def accumulate_source_gradient(
         step: number of the step, from which the directions are drawn.
         turns: for each patch an index into the bank's symmetries; None turns nothing.
     """
-    loss = source.of(source.terms(regularizer, *source.sample(bank, rows, step, turns)))
+    terms = source.terms(regularizer, *source.sample(bank, rows, step, turns))
+    loss = terms.loss(source.settings.margin_weight, source.settings.margin)
     loss.backward()
-    return StepReport(
-        loss=float(loss.detach()),
-        mse=float("nan"),
-        forward_evaluations=0.0,
-        adjoint_products=0.0,
-        converged=float("nan"),
-        adjoint_converged=float("nan"),
-        usable=1.0,
-    )
+    return StepReport(float(loss.detach()))
 
 
 def _adjoint(equation: Equation, settings: TrainSettings) -> Adjoint:
@@ -199,16 +189,9 @@ def _unrolled(equation: Equation, visit: Visit, settings: TrainSettings) -> Step
     x = unroll(equation, start, settings.unrolled_steps, expand(1.0 / size, start))
     loss = upper_loss(settings.loss)(x, visit.truth)
     loss.backward()
-    found = torch.stack([loss.detach(), (x.detach() - visit.truth).square().mean()]).tolist()
-    return StepReport(
-        loss=found[0],
-        mse=found[1],
-        forward_evaluations=float(settings.unrolled_steps),
-        adjoint_products=float(settings.unrolled_steps),
-        converged=float("nan"),
-        adjoint_converged=float("nan"),
-        usable=1.0,
-    )
+    mse, steps = (x.detach() - visit.truth).square().mean(), float(settings.unrolled_steps)
+    found = torch.stack([loss.detach(), mse]).tolist()
+    return StepReport(found[0], found[1], steps, steps)
 
 
 def _report(

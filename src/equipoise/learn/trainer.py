@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,6 +41,7 @@ from equipoise.modes import learning_verb
 from equipoise.regularizers import Scaled
 from equipoise.regularizers.base import Regularizer
 from equipoise.settings.training import SOURCE, TrainSettings
+from equipoise.threads import threads_for
 
 #: What is said of weights whose strength was searched for in vain.
 STRENGTH_AT_LIMIT = (
@@ -145,6 +147,16 @@ class _Training:
     def advance(self) -> None:
         """Take one optimisation step."""
         started = time.perf_counter()
+        with threads_for(self.phase.settings.batch_size * self.bank.truth[0].numel()):
+            self._take_step()
+        self.step += 1
+        self.seconds += time.perf_counter() - started
+        assert self.report is not None
+        self.log.add(self.report, self.seconds)
+        if not self.phase.last and self.phase.limit_reached(self.step, self.seconds):
+            self.end_pretraining()
+
+    def _take_step(self) -> None:
         settings = self.phase.settings
         self.optimizer.zero_grad(set_to_none=True)
         share = self.phase.share_done(self.step, self.seconds)
@@ -170,11 +182,6 @@ class _Training:
                 group["lr"] = learning_rate_at(self.step - self.phase.first_step, share, settings)
             self.optimizer.step()
             self.restrain()
-        self.step += 1
-        self.seconds += time.perf_counter() - started
-        self.log.add(self.report, self.seconds)
-        if not self.phase.last and self.phase.limit_reached(self.step, self.seconds):
-            self.end_pretraining()
 
     def restrain(self) -> None:
         """Hold an untied pair where uniqueness is proved."""
@@ -329,24 +336,20 @@ class _Training:
             )
 
     def _take(self, saved: Checkpoint) -> None:
-        facts = saved.facts
+        facts: dict[str, Any] = saved.facts
         self.regularizer.load_state_dict(saved.group("weights"))
         self.best = saved.group("best")
         restore_optimizer(self.optimizer, saved.group("optimizer"))
         self.bank.restore(saved.group("bank"))
         self.validation.x.copy_(saved.group("validation")["x"])
-        self.step, self.seconds = int(str(facts["step"])), float(str(facts["seconds"]))
-        self.best_step = int(str(facts["best_step"]))
-        self.best_psnr = float(str(facts["best_psnr"]))
+        self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
+        self.best_step, self.best_psnr = int(facts["best_step"]), float(facts["best_psnr"])
         self.best_at_limit = bool(facts.get("best_at_limit", False))
-        self.alpha = float(str(facts["alpha"]))
+        self.alpha = float(facts["alpha"])
         if not facts["pretraining"]:
-            began = facts["phase_began"]
-            assert isinstance(began, list)
-            self.phase = main_phase(self.settings, int(began[0]), float(began[1]))
-        log = facts["log"]
-        assert isinstance(log, dict)
-        self.log = Log(**log)
+            step, second = facts["phase_began"]
+            self.phase = main_phase(self.settings, int(step), float(second))
+        self.log = Log(**facts["log"])
 
     def _data(self) -> dict[str, Tensor]:
         """Images and measurements, which a checkpoint tells by content."""

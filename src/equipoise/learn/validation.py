@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from equipoise.checks import require_positive
+from equipoise.conversion import in_double
 from equipoise.equation import Equation
+from equipoise.learn.strength import Tuned, tune_alpha
 from equipoise.metrics import psnr
 from equipoise.modes import verb
 from equipoise.problems import Problem, centre_crop
@@ -46,6 +48,29 @@ class Validation:
         good = torch.isfinite(solution.x).flatten(1).all(1) & solution.converged
         self.x[good] = solution.x[good]
         return float(psnr(solution.x, self.truth).mean()), float(good.double().mean())
+
+    def tune(self, regularizer: Regularizer, *, tolerance: float, max_evaluations: int) -> Tuned:
+        """Maximise the mean PSNR over alpha, from 1; see :func:`tune_alpha`."""
+        return tune_alpha(
+            regularizer,
+            self.problem.physics,
+            self.y,
+            self.truth,
+            self.x,
+            tolerance=tolerance,
+            max_evaluations=max_evaluations,
+        )
+
+    def double(self) -> Validation:
+        """The same measurements in float64."""
+        problem = self.problem.with_dtype(torch.float64)
+        return replace(
+            self,
+            problem=problem.for_shape(tuple(self.truth.shape[1:])),
+            truth=self.truth.double(),
+            y=in_double(self.y),
+            x=self.x.double(),
+        )
 
 
 @verb

@@ -29,6 +29,7 @@ from .tasks import deblur as deblur
 from .tasks import denoise as denoise
 from .tasks import from_physics as from_physics
 from .tasks import inpaint as inpaint
+from .tomography import Detector as Detector
 from .tomography import ParallelBeam as ParallelBeam
 from .tomography import Views as Views
 from .tomography import tomography as tomography

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from equipoise.errors import InputError
 from equipoise.images import SUFFIXES, is_image_file, read_image, to_colour, to_gray
+from equipoise.images.data_range import far_from
 from equipoise.problems.datasplit import DataSplit, centre_crop
+from equipoise.settings.data_range import DataRange
 
 #: Shares of a folder without subfolders that are set aside, at least one image each.
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
@@ -20,6 +23,7 @@ def folder_images(
     *,
     colour: bool = False,
     crop: int | None = 256,
+    data_range: DataRange | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> DataSplit:
     """Load a folder of images and divide it.
@@ -32,10 +36,13 @@ def folder_images(
         folder: where the images are; other files are left alone.
         colour: three channels (gray images are repeated) instead of one.
         crop: side of the central square that is cut from validation and test images; None: whole.
+        data_range: which numbers of the files are black and white, 0 and 1 for what computes; None:
+            what they say, otherwise 0 and their type's largest integer, or 0 and 1.
         dtype: torch.float32 or torch.float64.
 
     Returns:
-        The split; test images go by their file names without ending.
+        The split; test images go by their file names without ending. Its notes name files whose
+        numbers are far from that range.
 
     Raises:
         InputError: if the folder is missing, empty or has too few images, or a file is unreadable
@@ -46,6 +53,8 @@ def folder_images(
         raise InputError(f"There is no folder '{root}'.")
     train, val, test = _divide(root)
     convert = to_colour if colour else to_gray
+    odd: list[str] = []
+    coloured: set[Path] = set()
 
     def load(file: Path) -> Tensor:
         image = read_image(file)
@@ -54,20 +63,32 @@ def folder_images(
                 f"'{file}' is partly transparent: flatten it first, "
                 "the colours behind transparency mean nothing."
             )
+        pixels = image.unit_pixels(data_range).to(dtype)
+        warning = far_from(pixels, image.range(data_range))
+        if warning is not None:
+            odd.append(f"{file.name}: {warning}")
+        if len(pixels) == 3 and not colour:
+            coloured.add(file)
         try:
-            return convert(image.pixels.to(dtype))
+            return convert(pixels)
         except InputError as error:
             raise InputError(f"'{file}': {error}") from error
 
     def cut(image: Tensor) -> Tensor:
         return image if crop is None else centre_crop(image, crop)
 
-    return DataSplit(
+    split = DataSplit(
         name=root.resolve().name,
         train=[load(file) for file in train],
         val=[cut(load(file)) for file in val],
         test={name: cut(load(file)) for name, file in _named(test).items()},
     )
+    more = f" So it is with {len(odd)} of the images." if len(odd) > 1 else ""
+    names = tuple(file.name for file in train), tuple(file.name for file in val)
+    notes = [odd[0] + more] if odd else []
+    if coloured:
+        notes.append(f"{len(coloured)} of the images are in colour and are taken in gray.")
+    return replace(split, names=names, notes=tuple(notes))
 
 
 def _divide(root: Path) -> tuple[list[Path], list[Path], list[Path]]:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from equipoise.checks import require_count
 from equipoise.errors import InputError
 
 #: Points per pixel and axis whose mean is the pixel's value: edges are sharp, not jagged.
@@ -71,11 +72,9 @@ def random_ellipses(
     Raises:
         InputError: if the shape is no image's or there is no ellipse.
     """
-    _check_count(count, "ellipse")
     x, y = _points(image_shape)
     image = torch.zeros_like(x)
-    drawn = torch.rand((count, 6), generator=_generator(seed), dtype=torch.float64).tolist()
-    for value, a, b, across, up, turn in drawn:
+    for value, a, b, across, up, turn in _drawn("ellipses", count, 6, seed):
         ellipse = (0.08 + 0.4 * a, 0.08 + 0.4 * b, 1.2 * across - 0.6, 1.2 * up - 0.6, 180 * turn)
         image += (0.6 * value - 0.15) * _inside(x, y, *ellipse)
     return _pixels(image, image_shape, dtype)
@@ -102,11 +101,9 @@ def mosaic(
     Raises:
         InputError: if the shape is no image's or there is no cell.
     """
-    _check_count(count, "cell")
     x, y = _points(image_shape)
-    drawn = torch.rand((count, 3), generator=_generator(seed), dtype=torch.float64).tolist()
     image, nearest = torch.zeros_like(x), torch.full_like(x, math.inf)
-    for value, across, up in drawn:
+    for value, across, up in _drawn("cells", count, 3, seed):
         distance = (x - 2 * across + 1) ** 2 + (y - 2 * up + 1) ** 2
         image = torch.where(distance < nearest, value, image)
         nearest = torch.minimum(nearest, distance)
@@ -161,10 +158,8 @@ def _pixels(image: Tensor, image_shape: tuple[int, ...], dtype: torch.dtype) -> 
     return small.to(dtype).repeat(image_shape[0], 1, 1)
 
 
-def _check_count(count: int, what: str) -> None:
-    if count < 1:
-        raise InputError(f"A phantom needs at least one {what}, got {count}.")
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def _drawn(what: str, count: int, numbers: int, seed: int) -> list[list[float]]:
+    """For each thing that is drawn so many random numbers in [0, 1)."""
+    require_count(f"The number of {what}", count)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand((count, numbers), generator=generator, dtype=torch.float64).tolist()

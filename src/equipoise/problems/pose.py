@@ -15,8 +15,9 @@ from equipoise.problems.masks import FixedMask, named_mask
 from equipoise.problems.photographs import photographs
 from equipoise.problems.problem import Problem, Shape
 from equipoise.problems.tasks import Padding, deblur, denoise, from_physics, inpaint
-from equipoise.problems.tomography import tomography
+from equipoise.problems.tomography import Detector, tomography
 from equipoise.problems.user_physics import load_user_physics
+from equipoise.settings.data_range import DataRange
 from equipoise.settings.task import OWN, Content, Task
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -29,6 +30,7 @@ def pose(
     image_shape: Shape,
     *,
     padding: Padding = "circular",
+    detector: Detector | None = None,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
@@ -36,7 +38,8 @@ def pose(
     """Pose the problem that a task means, for images of one shape.
 
     No image file is opened: texts are names with numbers, what a file holds is given by content.
-    Only the task's ``physics`` runs code.
+    Only the task's ``physics`` runs code. Images of the problem are on the scale from 0 to 1: black
+    and white of the task's data range.
 
     Args:
         task: name and options; its mask is a text or a
@@ -44,6 +47,7 @@ def pose(
             :class:`~equipoise.problems.kernels.Kernel`.
         image_shape: (C, H, W).
         padding: of the blur, circular or valid.
+        detector: of the tomograph; None: one as wide as the images' diagonal.
         seed: seed of a random mask.
         dtype: torch.float32 or torch.float64.
         device: where images and physics are.
@@ -53,7 +57,7 @@ def pose(
         UsageError: if a mask stands in place of a kernel, or the other way.
         InputError: if the options do not fit images of that shape.
     """
-    sigma = {} if task.noise is None else {"sigma": task.noise}
+    sigma = {} if task.noise is None else {"sigma": task.noise / task.span}
     if task.name == "inpaint":
         mask = task.mask or "0.5"
         known = named_mask(mask, seed) if isinstance(mask, str) else _held(mask, FixedMask)
@@ -64,7 +68,15 @@ def pose(
         return deblur(image_shape, blur, **sigma, padding=padding, dtype=dtype, device=device)
     if task.name == "tomography":
         views, unit = task.angles or "30", task.unit_size
-        return tomography(image_shape, views, **sigma, unit_size=unit, dtype=dtype, device=device)
+        return tomography(
+            image_shape,
+            views,
+            **sigma,
+            unit_size=unit,
+            detector=detector,
+            dtype=dtype,
+            device=device,
+        )
     if task.name == OWN:
         assert task.physics is not None, "checked by the task"
         name = task.physics.rpartition(":")[2]
@@ -81,7 +93,13 @@ def _held(content: Content, kind: type[Held]) -> Held:
     return content
 
 
-def images_of(folder: str | None, *, colour: bool = False, crop: int | None = None) -> DataSplit:
+def images_of(
+    folder: str | None,
+    *,
+    colour: bool = False,
+    crop: int | None = None,
+    data_range: DataRange | None = None,
+) -> DataSplit:
     """The user's folder of images, or the photographs that scikit-image ships.
 
     Args:
@@ -89,10 +107,12 @@ def images_of(folder: str | None, *, colour: bool = False, crop: int | None = No
         colour: three channels instead of one.
         crop: side of the central square of test images (and of embedded validation images); None
             leaves the user's images whole and takes 256 for the embedded ones.
+        data_range: black and white of the user's images, see
+            :func:`~equipoise.problems.folders.folder_images`; the embedded ones have their own.
     """
     if folder is None:
         return photographs(colour=colour, crop=crop or 256)
-    return folder_images(Path(folder), colour=colour, crop=crop)
+    return folder_images(Path(folder), colour=colour, crop=crop, data_range=data_range)
 
 
 def choose_device(name: str) -> torch.device:

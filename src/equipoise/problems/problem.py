@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from equipoise.errors import InputError, UsageError
 from equipoise.modes import verb
 from equipoise.portable import portable
+from equipoise.randomness import normal_like
 from equipoise.stacked import JoinedPhysics
 from equipoise.vectors import dot, expand
 
@@ -89,7 +90,7 @@ class Problem:
         self._check_images(x)
         with torch.no_grad():
             clean = self.physics.A(x)
-            n = _normal_like(clean, generator)
+            n = normal_like(clean, generator)
             return clean + self.sigma * observed(self.physics, x[:1], n)
 
     @verb
@@ -198,8 +199,10 @@ class Problem:
             )
 
 
-def check_setting(image_shape: Shape, sigma: float, dtype: torch.dtype) -> None:
-    """Refuse shapes, noise levels and dtypes that no problem can have.
+def problem_for(
+    image_shape: Shape, sigma: float, dtype: torch.dtype, device: str | torch.device
+) -> Callable[..., Problem]:
+    """A :class:`Problem` of which all is said but what its operator is.
 
     Raises:
         InputError: if the noise is negative or not finite, or the shape is no image's.
@@ -213,6 +216,8 @@ def check_setting(image_shape: Shape, sigma: float, dtype: torch.dtype) -> None:
         )
     if dtype not in (torch.float32, torch.float64):
         raise UsageError(f"Problems are built in torch.float32 or torch.float64, not in {dtype}.")
+    shape, place = tuple(image_shape), torch.device(device)
+    return partial(Problem, sigma=sigma, image_shape=shape, dtype=dtype, device=place)
 
 
 def fitted_adjoint(physics: LinearPhysics, y: Tensor) -> Tensor:
@@ -241,12 +246,6 @@ def noise_words(sigma: float) -> str:
     return f"Gaussian noise of standard deviation {sigma:g}" if sigma > 0 else "no noise"
 
 
-def _normal_like(clean: Tensor, generator: torch.Generator) -> Tensor:
-    shape = (*clean.shape, 2) if clean.is_complex() else clean.shape
-    n = torch.randn(shape, generator=generator, dtype=torch.float64)
-    return (torch.view_as_complex(n) if clean.is_complex() else n).to(clean)
-
-
 def observed(physics: LinearPhysics, image: Tensor, noise: Tensor) -> Tensor:
     """Noise with zeros where a masking physics never observes anything; as it is for others.
 
@@ -258,6 +257,4 @@ def observed(physics: LinearPhysics, image: Tensor, noise: Tensor) -> Tensor:
     parts = physics.parts if isinstance(physics, JoinedPhysics) else (physics,)
     if not any(isinstance(part, (Inpainting, MRIMixin)) for part in parts):
         return noise
-    generator = torch.Generator().manual_seed(0)
-    any_image = torch.randn(image.shape, generator=generator, dtype=torch.float64).to(image)
-    return torch.where(physics.A(any_image) != 0, noise, torch.zeros_like(noise))
+    return torch.where(physics.A(normal_like(image, 0)) != 0, noise, torch.zeros_like(noise))

@@ -47,6 +47,30 @@ def recorded_task(record: Mapping[str, Any]) -> Task | None:
         ) from error
 
 
+def learned_noise(learned: Task | None, task: Task) -> float | None:
+    """Standard deviation of the noise that weights were learned for, for images in [0, 1].
+
+    Args:
+        learned: the task of the weights' record.
+        task: the problem that they are used for.
+
+    Returns:
+        None where it is another problem, or the record says nothing.
+    """
+    if learned is None or learned.name != task.name or learned.noise is None:
+        return None
+    return learned.noise / learned.span
+
+
+def learned_values(record: Mapping[str, Any]) -> tuple[float, float]:
+    """Between which numbers the images lay that weights were learned from; 0 and 1 if not said."""
+    data = record.get("data")
+    found = data.get("values") if isinstance(data, dict) else None
+    if isinstance(found, list) and len(found) == 2 and all(isinstance(v, float) for v in found):
+        return found[0], found[1]
+    return 0.0, 1.0
+
+
 def _entry(value: Any) -> Any:
     if isinstance(value, FixedMask):
         return {"origin": value.origin, "values": value.values.to("cpu", torch.uint8)}

@@ -13,6 +13,7 @@ from torch import Tensor
 from equipoise.adjointness import TOLERANCES
 from equipoise.modes import verb
 from equipoise.problems.patches import dihedral
+from equipoise.randomness import normal_like
 from equipoise.vectors import norm
 
 #: Symmetries of the square, numbered as by ``dihedral``: quarter turns, then the same with a flip.
@@ -61,9 +62,7 @@ def symmetries(
     found = [Symmetry(0, 0)]
     if len(image_shape) < 3:
         return tuple(found)
-    generator = torch.Generator().manual_seed(0)
-    image = torch.randn((1, *image_shape), generator=generator, dtype=torch.float64)
-    image = image.to(device=device, dtype=dtype)
+    image = normal_like(torch.empty((1, *image_shape), dtype=dtype, device=device), 0)
     with torch.no_grad():
         y = physics.A(image)
         allowed = TOLERANCES[dtype] * norm(y)

@@ -22,10 +22,10 @@ from equipoise.problems.problem import (
     Problem,
     Rebuild,
     Shape,
-    check_setting,
     fitted_adjoint,
     measurements,
     noise_words,
+    problem_for,
 )
 from equipoise.stacked import with_one_measurement
 
@@ -51,15 +51,11 @@ def denoise(
     Raises:
         InputError: if the shape or the noise level is impossible.
     """
-    check_setting(image_shape, sigma, dtype)
-    return Problem(
+    posed = problem_for(image_shape, sigma, dtype, device)
+    return posed(
         name="denoise",
         physics=Denoising(GaussianNoise(sigma), device=device),
-        sigma=sigma,
-        image_shape=tuple(image_shape),
         description=f"Denoising: the image plus {noise_words(sigma)}.",
-        dtype=dtype,
-        device=torch.device(device),
         rebuild=partial(denoise, sigma=sigma),
         first_guess=measurements,
     )
@@ -125,7 +121,7 @@ def deblur(
         InputError: if the kernel sums to zero, is larger than the image or unreadable.
         UsageError: if the padding is neither circular nor valid.
     """
-    check_setting(image_shape, sigma, dtype)
+    posed = problem_for(image_shape, sigma, dtype, device)
     if len(image_shape) != 3:
         raise InputError(f"Deconvolution takes images (C, H, W), got shape {image_shape}.")
     if padding not in ("circular", "valid"):
@@ -151,15 +147,11 @@ def deblur(
             filter=values, padding="valid", use_fft=True, noise_model=noise, device=device
         )
     border = "wrapping around the border" if padding == "circular" else "without the border"
-    return Problem(
+    return posed(
         name="deblur",
         physics=physics,
-        sigma=sigma,
-        image_shape=tuple(image_shape),
         description=f"Deconvolution: blur by {chosen.description}, {border}, "
         f"and {noise_words(sigma)}.",
-        dtype=dtype,
-        device=torch.device(device),
         rebuild=partial(deblur, kernel=chosen, sigma=sigma, padding=padding),
         first_guess=partial(_continue_border, margin=(h // 2, w // 2))
         if padding == "valid"
@@ -198,7 +190,7 @@ def from_physics(
         InputError: if it is not linear or does not take such images.
         AdjointError: if ``A_adjoint`` is not the adjoint of ``A``.
     """
-    check_setting(image_shape, sigma, dtype)
+    posed = problem_for(image_shape, sigma, dtype, device)
     shape = tuple(image_shape)
     given = physics if isinstance(physics, LinearPhysics) else physics(shape)
     kind = type(given).__name__
@@ -213,14 +205,10 @@ def from_physics(
     if isinstance(physics, LinearPhysics):
         rebuild = partial(_of_one, built, shape, sigma=sigma, name=name)
     title = name or kind
-    return Problem(
+    return posed(
         name=title,
         physics=built,
-        sigma=sigma,
-        image_shape=shape,
         description=f"{title}: a deepinv physics ({kind}) and {noise_words(sigma)}.",
-        dtype=dtype,
-        device=torch.device(device),
         rebuild=rebuild,
         first_guess=fitted_adjoint,
     )
@@ -235,7 +223,7 @@ def _inpaint(
     dtype: torch.dtype,
     device: str | torch.device,
 ) -> Problem:
-    check_setting(image_shape, sigma, dtype)
+    posed = problem_for(image_shape, sigma, dtype, device)
     values = rule.draw(tuple(image_shape[1:]), shrink).to(device=device, dtype=dtype)
     physics = Inpainting(
         img_size=tuple(image_shape),
@@ -243,14 +231,10 @@ def _inpaint(
         noise_model=GaussianNoise(sigma),
         device=device,
     )
-    return Problem(
+    return posed(
         name="inpaint",
         physics=physics,
-        sigma=sigma,
-        image_shape=tuple(image_shape),
         description=f"Inpainting: {rule.description}, with {noise_words(sigma)}.",
-        dtype=dtype,
-        device=torch.device(device),
         rebuild=partial(_inpaint, sigma=sigma, rule=rule, shrink=True),
         first_guess=_filled,
         notes=(f"{rule.description}.",) if isinstance(rule, FixedMask) else (),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
@@ -18,14 +19,47 @@ from equipoise.modes import verb
 from equipoise.problems.problem import (
     Problem,
     Shape,
-    check_setting,
     fitted,
     noise_words,
+    problem_for,
 )
 from equipoise.settings.views import Views, views_from_text
 
 #: Height and width of images.
 Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A row of detectors, one pixel wide each, at the same place for all directions.
+
+    Args:
+        count: how many there are.
+        axis: which of them, counted from 0, the axis of rotation is projected on; halves lie
+            between two. None: the middle one, ``count // 2``, as in scikit-image.
+
+    Raises:
+        InputError: if there is no detector, or the axis is no multiple of a half among them.
+    """
+
+    count: int
+    axis: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise InputError(f"Tomography needs at least one detector, got {self.count}.")
+        if not (0 <= self.place <= self.count - 1 and (2 * self.place).is_integer()):
+            raise InputError(
+                f"The axis of rotation is projected on one of the detectors 0 to {self.count - 1} "
+                f"or halfway between two, got {self.axis}: shift the measurements to such a place."
+            )
+
+    @property
+    def place(self) -> float:
+        """The number of the detector below the axis."""
+        return float(self.count // 2) if self.axis is None else float(self.axis)
+
+
 #: Most pixels of all directions together, of which memory holds four numbers each.
 MOST_PIXELS = 2**32
 #: Relative width of the bracket of the norm at which the power iteration ends.
@@ -41,6 +75,7 @@ def tomography(
     *,
     sigma: float = 0.01,
     unit_size: Size | None = None,
+    detector: Detector | None = None,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
 ) -> Problem:
@@ -59,12 +94,14 @@ def tomography(
         image_shape: (C, H, W); channels are measured one by one. An image that is not square is
             centred in a square of zeros.
         angles: number of directions over 0 to 180 degrees (sparse view); ``"60:0-120"`` for 60
-            over 0 to 120 degrees (limited angle); or :class:`~equipoise.settings.views.Views`.
+            over 0 to 120 degrees (limited angle); ``"0,10,25.5"`` for these; or
+            :class:`~equipoise.settings.views.Views`.
         sigma: standard deviation of the noise on the scaled measurements, at least 0. For 30
             directions and photographs in [0, 1] of 128 to 256 pixels' side the measurements have a
             root mean square of 0.5 to 1, so the default is noise of one to two percent.
         unit_size: (H, W) of the images for which the norm is 1; None takes those of
             ``image_shape``.
+        detector: what measures the rays; None: see :class:`ParallelBeam`.
         dtype: torch.float32 or torch.float64; the scale is that of float64 for both.
         device: where images and physics are.
 
@@ -72,7 +109,7 @@ def tomography(
         InputError: if shape, noise level or directions are impossible.
         UsageError: if the text cannot be read as directions.
     """
-    check_setting(image_shape, sigma, dtype)
+    posed = problem_for(image_shape, sigma, dtype, device)
     if len(image_shape) != 3:
         raise InputError(f"Tomography takes images (C, H, W), got shape {image_shape}.")
     views = as_views(angles)
@@ -80,27 +117,18 @@ def tomography(
     unit = size if unit_size is None else (int(unit_size[0]), int(unit_size[1]))
     if min(unit) < 1:
         raise InputError(f"The size with norm 1 is (H, W) with positive numbers, got {unit}.")
-    physics = ParallelBeam(size, views, scale=ray_norm(views, unit)[0], dtype=dtype, device=device)
+    scale = ray_norm(views, unit)[0]
+    physics = ParallelBeam(size, views, detector, scale=scale, dtype=dtype, device=device)
     physics.set_noise_model(GaussianNoise(sigma).to(device))
-    return Problem(
+    return posed(
         name="tomography",
         physics=physics,
-        sigma=sigma,
-        image_shape=tuple(image_shape),
         description=f"Tomography: parallel rays from {views.description}, scaled to norm 1 for "
         f"{unit[0]} x {unit[1]} pixels, and {noise_words(sigma)}.",
-        dtype=dtype,
-        device=torch.device(device),
-        rebuild=partial(tomography, angles=views, sigma=sigma, unit_size=unit),
+        rebuild=partial(tomography, angles=views, sigma=sigma, unit_size=unit, detector=detector),
         first_guess=back_projected,
         notes=(f"Measurements are sums along rays, in pixels, divided by {physics.scale:.6g}.",),
     )
-
-
-def image_side(detectors: int) -> int | None:
-    """Side of the square images that so many detectors measure; None if there is none."""
-    side = math.floor(detectors / math.sqrt(2.0))
-    return side if side > 0 and math.ceil(math.sqrt(2.0) * side) == detectors else None
 
 
 class ParallelBeam(LinearPhysics):
@@ -111,9 +139,16 @@ class ParallelBeam(LinearPhysics):
     differentiated any number of times. Memory: about 4 d^2 numbers a direction, and d^2 numbers a
     direction for each image that is measured, d the number of detectors.
 
+    Without a detector there are as many as the diagonal of the square around the image, rounded up,
+    and the axis is where deepinv has it: on pixel ``W // 2`` of a square of W pixels where the
+    number of detectors is odd, half a pixel before it where it is even.
+
     Args:
         image_size: (H, W).
         views: directions.
+        detector: what measures the rays, and where the axis is, which then goes through pixel
+            ``(H // 2, W // 2)`` (half a pixel before it where it lies between two detectors). Rays
+            beyond the detectors are not measured, detectors beyond the image see nothing.
         scale: what ray sums are divided by.
         dtype: torch.float32 or torch.float64.
         device: where it is.
@@ -123,6 +158,7 @@ class ParallelBeam(LinearPhysics):
         self,
         image_size: Size,
         views: Views,
+        detector: Detector | None = None,
         *,
         scale: float = 1.0,
         dtype: torch.dtype = torch.float32,
@@ -130,7 +166,19 @@ class ParallelBeam(LinearPhysics):
     ) -> None:
         super().__init__(device=device)
         self.image_size, self.views, self.scale = image_size, views, scale
-        self.rays = _rays(image_size, views, dtype, device)
+        side = max(image_size)
+        if detector is None:
+            rows = _detectors(side)
+            self._measured = slice(0, rows)
+            corner = [(side - size) // 2 for size in image_size]
+        else:
+            side, rows, first = _square_around(side, detector)
+            self._measured = slice(first, first + detector.count)
+            corner = [side // 2 - size // 2 for size in image_size]
+        self._unmeasured = self._measured.start, rows - self._measured.stop
+        (top, left), (h, w) = corner, image_size
+        self._margins = left, side - left - w, top, side - top - h
+        self.rays = _rays(side, views, dtype, device)
         self._adjoint = _Adjoint()
 
     def A(self, x: Tensor, **kwargs: Any) -> Tensor:
@@ -156,17 +204,18 @@ class ParallelBeam(LinearPhysics):
         """
         with torch.no_grad():
             ramped = self.rays.iradon.filter(self.scale * y)
-            turn = torch.pi * (self.views.stop - self.views.start) / 180.0
-            weight = turn / (2 * self.views.count)
+            weight = math.radians(self.views.covered) / (2 * self.views.count)
             return weight * self.scale * self._back_project(ramped)
 
     def _project(self, x: Tensor) -> Tensor:
-        return self.rays.A(F.pad(x, _margins(self.image_size))) / self.scale
+        sums: Tensor = self.rays.A(F.pad(x, self._margins))
+        return sums[..., self._measured, :] / self.scale
 
     def _back_project(self, y: Tensor) -> Tensor:
-        left, _, top, _ = _margins(self.image_size)
+        left, _, top, _ = self._margins
         h, w = self.image_size
-        square: Tensor = self._adjoint(self.rays, y.contiguous())
+        rows = F.pad(y, (0, 0, *self._unmeasured))
+        square: Tensor = self._adjoint(self.rays, rows.contiguous())
         return square[..., top : top + h, left : left + w] / self.scale
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
@@ -264,26 +313,45 @@ class _Apply(torch.autograd.Function):
         return _Apply.apply(g, ctx.back, ctx.there), None, None
 
 
-def _rays(size: Size, views: Views, dtype: torch.dtype, device: str | torch.device) -> Tomography:
-    side = math.ceil(math.sqrt(2.0) * max(size))
-    if views.count * side**2 > MOST_PIXELS:  # checked before memory is taken
+def _detectors(side: int) -> int:
+    """How many of deepinv's detectors see a square of that side."""
+    return math.ceil(math.sqrt(2.0) * side)
+
+
+def diagonal_detector(image_shape: Shape) -> Detector:
+    """The detectors that see the square around an image, with the axis as in scikit-image."""
+    return Detector(_detectors(max(image_shape[1:])))
+
+
+def _square_around(side: int, detector: Detector) -> tuple[int, int, int]:
+    """A square of deepinv's that holds the image and whose detectors hold ours.
+
+    Its number of detectors is odd where the axis is to lie on one of them, otherwise even.
+
+    Returns:
+        Side of the square, number of its detectors, and the first of them that is ours.
+    """
+    while True:
+        rows = _detectors(side)
+        first = (rows - 1) / 2 - detector.place
+        if first.is_integer() and 0 <= first <= rows - detector.count:
+            return side, rows, int(first)
+        side += 1
+
+
+def _rays(side: int, views: Views, dtype: torch.dtype, device: str | torch.device) -> Tomography:
+    count = views.count * _detectors(side) ** 2
+    if count > MOST_PIXELS:  # checked before memory is taken
         raise InputError(
-            f"{views.description} of {size[0]} x {size[1]} pixels are more than memory holds: take "
+            f"{views.description} of {side} x {side} pixels are more than memory holds: take "
             "fewer directions or smaller images."
         )
     return Tomography(
         angles=views.degrees().to(device),
-        img_width=max(size),
+        img_width=side,
         circle=False,
         adjoint_via_backprop=True,
         normalize=False,  # it fails in float64; the scale is ours
         dtype=dtype,
         device=device,
     )
-
-
-def _margins(size: Size) -> tuple[int, int, int, int]:
-    """Zeros left, right, above and below that make the image square."""
-    side = max(size)
-    rows, columns = side - size[0], side - size[1]
-    return columns // 2, columns - columns // 2, rows // 2, rows - rows // 2

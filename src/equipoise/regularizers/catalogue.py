@@ -76,6 +76,10 @@ def _built(key: str, value: Any) -> Any:
     return build(**value)
 
 
+#: What arguments without a default may be.
+_EXAMPLES = {"inner": "{name: tv}", "parts": "[{name: tv}, {name: crr}]"}
+
+
 def _call(name: str, make: Callable[..., Regularizer], config: dict[str, Any]) -> Regularizer:
     """Call a constructor; answer arguments that do not fit with those that do."""
     signature = inspect.signature(make)
@@ -85,6 +89,11 @@ def _call(name: str, make: Callable[..., Regularizer], config: dict[str, Any]) -
             hint = f" Did you mean '{near[0]}'?" if near else ""
             valid = ", ".join(signature.parameters) or "none"
             raise UsageError(f"'{name}' takes no argument '{key}'.{hint} Valid: {valid}.")
+    required = (p for p in signature.parameters.values() if p.default is p.empty)
+    missing = [parameter for parameter in required if parameter.name not in config]
+    if missing:
+        examples = " and ".join(f"{p.name}={_EXAMPLES.get(p.name, '...')}" for p in missing)
+        raise UsageError(f"'{name}' needs {examples}.")
     try:
         return make(**config)
     except TypeError as error:

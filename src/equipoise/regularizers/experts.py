@@ -11,8 +11,9 @@ from equipoise.regularizers.operators import ConvolutionChain
 from equipoise.regularizers.profiles import LogCosh, Profile, SmoothAbs, StudentT
 from equipoise.regularizers.two_layer import AnalysisRegularizer
 
+_FIXED = {"log-cosh": LogCosh, "smooth-abs": SmoothAbs, "student-t": StudentT}
 #: Experts by name; "spline" is a convex linear spline learned for each filter.
-EXPERTS = ("log-cosh", "smooth-abs", "spline", "student-t")
+EXPERTS = (*_FIXED, "spline")
 
 
 class FieldsOfExperts(AnalysisRegularizer):
@@ -76,12 +77,6 @@ def expert_profile(name: str, filters: int) -> Profile:
     Raises:
         UnknownNameError: with the nearest valid name.
     """
-    if name == "student-t":
-        return StudentT()
-    if name == "smooth-abs":
-        return SmoothAbs()
-    if name == "log-cosh":
-        return LogCosh()
-    if name == "spline":
-        return LinearSpline(filters)
-    raise UnknownNameError("expert", name, EXPERTS)
+    if name not in EXPERTS:
+        raise UnknownNameError("expert", name, EXPERTS)
+    return LinearSpline(filters) if name == "spline" else _FIXED[name]()

@@ -242,7 +242,7 @@ def _positive(size: Tensor) -> Tensor:
 
 
 def _autocorrelations(weights: Weights) -> Tensor:
-    filters = _collapsed(weights)
+    filters = collapsed(tuple(layer.double() for layer in weights))
     sizes = [2 * size - 1 for size in filters.shape[2:]]
     waves = transfer(filters, sizes)
     # A correlation multiplies by the conjugate of the transfer function of its filters.
@@ -252,12 +252,13 @@ def _autocorrelations(weights: Weights) -> Tensor:
     return kernels.roll([size // 2 for size in sizes], axes).to(weights[0])
 
 
-def _collapsed(weights: Weights) -> Tensor:
-    """Filters of the one correlation, in float64, that the chain is away from the border."""
-    filters = weights[0].double()
+def collapsed(weights: Weights) -> Tensor:
+    """Filters (features, channels, *sizes) of the one correlation that a chain of correlations is
+    away from the border."""
+    filters = weights[0]
     for layer in weights[1:]:
         reach = [size - 1 for size in layer.shape[2:]]
-        mirror = layer.double().flip(tuple(range(2, layer.dim())))
+        mirror = layer.flip(tuple(range(2, layer.dim())))
         convolve = CONVOLUTIONS[len(reach)]
         filters = convolve(filters.transpose(0, 1), mirror, padding=reach).transpose(0, 1)
     return filters

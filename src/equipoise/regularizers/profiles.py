@@ -111,12 +111,29 @@ def per_channel(parameter: Tensor, t: Tensor) -> Tensor:
     return parameter.reshape(-1, *[1] * (t.dim() - 2))
 
 
-def _range(low: float, high: float) -> tuple[Tensor, Tensor]:
-    return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
+class _Known(Profile):
+    """A profile without learned parameters, whose bounds are numbers."""
+
+    #: Infimum and supremum of ``psi''``.
+    limits: tuple[float, float]
+    #: What is proved of psi far away.
+    far: Tails
+
+    def curvature_range(self) -> tuple[Tensor, Tensor]:
+        """:attr:`limits`."""
+        low, high = (torch.tensor(limit, dtype=torch.float64) for limit in self.limits)
+        return low, high
+
+    def tails(self) -> Tails:
+        """:attr:`far`."""
+        return self.far
 
 
-class Quadratic(Profile):
+class Quadratic(_Known):
     """``psi(t) = t^2 / 2``; the activation is the identity."""
+
+    limits = (1.0, 1.0)
+    far = Tails(attaining=True)  # grows quadratically
 
     def value(self, t: Tensor) -> Tensor:
         """``t^2 / 2``."""
@@ -130,17 +147,12 @@ class Quadratic(Profile):
         """``1``."""
         return torch.ones_like(t)
 
-    def curvature_range(self) -> tuple[Tensor, Tensor]:
-        """``1, 1``."""
-        return _range(1.0, 1.0)
 
-    def tails(self) -> Tails:
-        """Grows quadratically."""
-        return Tails(attaining=True, bounded_slope=False)
-
-
-class LogCosh(Profile):
+class LogCosh(_Known):
     """``psi(t) = log cosh t``; the activation is tanh."""
+
+    limits = (0.0, 1.0)
+    far = Tails(attaining=True, bounded_slope=True)  # grows linearly
 
     def value(self, t: Tensor) -> Tensor:
         """``log cosh t = |t| - log(1 + tanh |t|)``, which neither overflows nor cancels."""
@@ -159,17 +171,12 @@ class LogCosh(Profile):
         slope = t.tanh()
         return t.abs() - slope.abs().log1p(), slope
 
-    def curvature_range(self) -> tuple[Tensor, Tensor]:
-        """``0, 1``."""
-        return _range(0.0, 1.0)
 
-    def tails(self) -> Tails:
-        """Grows linearly."""
-        return Tails(attaining=True, bounded_slope=True)
-
-
-class HalfQuadratic(Profile):
+class HalfQuadratic(_Known):
     """``psi(t) = max(t, 0)^2 / 2``; the activation is ReLU."""
+
+    limits = (0.0, 1.0)
+    far = Tails(attaining=True)  # two quadratic pieces, not below 0
 
     def value(self, t: Tensor) -> Tensor:
         """``max(t, 0)^2 / 2``."""
@@ -183,21 +190,16 @@ class HalfQuadratic(Profile):
         """``1`` for ``t > 0``, else ``0``."""
         return (t > 0).to(t.dtype)
 
-    def curvature_range(self) -> tuple[Tensor, Tensor]:
-        """``0, 1``."""
-        return _range(0.0, 1.0)
 
-    def tails(self) -> Tails:
-        """Two quadratic pieces, not below 0."""
-        return Tails(attaining=True, bounded_slope=False)
-
-
-class DeadZone(Profile):
+class DeadZone(_Known):
     """``psi(t) = max(|t| - threshold, 0)^2 / 2``; the activation is soft shrinkage.
 
     Args:
         threshold: non-negative half width of the zone without a penalty.
     """
+
+    limits = (0.0, 1.0)
+    far = Tails(attaining=True)  # grows quadratically
 
     def __init__(self, threshold: float = 0.5) -> None:
         super().__init__()
@@ -216,17 +218,13 @@ class DeadZone(Profile):
         """``1`` outside the zone, ``0`` inside."""
         return (t.abs() > self.threshold).to(t.dtype)
 
-    def curvature_range(self) -> tuple[Tensor, Tensor]:
-        """``0, 1``."""
-        return _range(0.0, 1.0)
 
-    def tails(self) -> Tails:
-        """Grows quadratically."""
-        return Tails(attaining=True, bounded_slope=False)
-
-
-class StudentT(Profile):
+class StudentT(_Known):
     """``psi(t) = log(1 + t^2 / 2)``, the expert of Roth and Black (2009); not convex."""
+
+    limits = (-0.125, 1.0)  # at t^2 = 6, and at 0
+    #: Grows like a logarithm; the slope is at most ``2^(-1/2)``.
+    far = Tails(attaining=True, bounded_slope=True)
 
     def value(self, t: Tensor) -> Tensor:
         """``log(1 + t^2 / 2)``."""
@@ -241,26 +239,21 @@ class StudentT(Profile):
         half = 0.5 * t.square()
         return (1.0 - half) / (1.0 + half).square()
 
-    def curvature_range(self) -> tuple[Tensor, Tensor]:
-        """``-1/8`` (at ``t^2 = 6``) and ``1`` (at 0)."""
-        return _range(-0.125, 1.0)
 
-    def tails(self) -> Tails:
-        """Grows like a logarithm; the slope is at most ``2^(-1/2)``."""
-        return Tails(attaining=True, bounded_slope=True)
-
-
-class SmoothAbs(Profile):
+class SmoothAbs(_Known):
     """``psi(t) = sqrt(t^2 + eps^2) - eps``.
 
     Args:
         epsilon: positive smoothing.
     """
 
+    far = Tails(attaining=True, bounded_slope=True)  # grows linearly
+
     def __init__(self, epsilon: float = 0.1) -> None:
         super().__init__()
         require_positive("epsilon", epsilon, UsageError)
         self.epsilon = epsilon
+        self.limits = (0.0, 1.0 / epsilon)
 
     def _root(self, t: Tensor) -> Tensor:
         return (t.square() + self.epsilon**2).sqrt()
@@ -282,40 +275,3 @@ class SmoothAbs(Profile):
         root = self._root(t)
         slope = t / root
         return t * t / (root + self.epsilon), slope
-
-    def curvature_range(self) -> tuple[Tensor, Tensor]:
-        """``0, 1 / eps``."""
-        return _range(0.0, 1.0 / self.epsilon)
-
-    def tails(self) -> Tails:
-        """Grows linearly."""
-        return Tails(attaining=True, bounded_slope=True)
-
-
-class Huber(Profile):
-    """``h(t) = t^2 / 2`` for ``|t| <= 1`` and ``|t| - 1/2`` beyond."""
-
-    def value(self, t: Tensor) -> Tensor:
-        """``h(t)``."""
-        return self.value_and_slope(t)[0]
-
-    def slope(self, t: Tensor) -> Tensor:
-        """``t`` clipped to ``[-1, 1]``."""
-        return t.clamp(-1.0, 1.0)
-
-    def curvature(self, t: Tensor) -> Tensor:
-        """``1`` for ``|t| < 1``, else ``0``."""
-        return (t.abs() < 1.0).to(t.dtype)
-
-    def value_and_slope(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """``h = s (t - s / 2)`` with ``s`` the slope."""
-        slope = self.slope(t)
-        return slope * (t - 0.5 * slope), slope
-
-    def curvature_range(self) -> tuple[Tensor, Tensor]:
-        """``0, 1``."""
-        return _range(0.0, 1.0)
-
-    def tails(self) -> Tails:
-        """Grows linearly."""
-        return Tails(attaining=True, bounded_slope=True)

@@ -38,17 +38,19 @@ def task_findings(task: TaskResult) -> list[Finding]:
     if not groups:
         return [Finding("Result", f"On {noun} no method was run.")]
     contests = find_contests(groups)
+    best = _best(noun, groups)
+    found = [Finding("Best", best)] if best else []
     if contests:
         others = (_capital(_outcome(contest)) for contest in contests[1:])
         quality = " ".join([_quality(noun, contests[0]), *others])
-        found = [
+        found += [
             Finding("Result", f"{quality} {_against_baseline(groups, contests)}"),
             Finding("Cost", _cost(contests[0])),
             Finding("Why", f"{_reason(contests)} {_certificates(contests)}"),
         ]
     else:
         text = f"{_no_contest(noun, groups)} {_against_baseline(groups, contests)}"
-        found = [Finding("Result", text)]
+        found.append(Finding("Result", text))
     unconverged = _unconverged(groups)
     return [*found, Finding("Convergence", unconverged)] if unconverged else found
 
@@ -61,8 +63,10 @@ def overall_findings(comparison: Comparison) -> list[Finding]:
         noun = task_noun(task.task)
         groups = group_runs(task)
         contests = find_contests(groups)
-        first = _quality(noun, contests[0]) if contests else task_findings(task)[0].text
-        found.append(Finding(_capital(noun), first))
+        best = _best(noun, groups)
+        if contests:
+            best = f"{best} {_capital(_outcome(contests[0]))}"
+        found.append(Finding(_capital(noun), best or task_findings(task)[0].text))
     return found + certainty(comparison)
 
 
@@ -88,6 +92,19 @@ def _capital(text: str) -> str:
 
 def _quality(noun: str, contest: Contest) -> str:
     return f"On {noun} {_outcome(contest)}"
+
+
+def _best(noun: str, groups: list[Group]) -> str:
+    """Name the method with the highest PSNR and the next one; nothing where there are not two."""
+    scored = [group for group in groups if np.isfinite(group.mean("psnr_mean"))]
+    if len(scored) < 2:
+        return ""
+    first, second = sorted(scored, key=lambda group: -group.mean("psnr_mean"))[:2]
+    a, b = (f"{spoken(g)}, {number(g.mean('psnr_mean'))} dB" for g in (first, second))
+    difference = paired_difference(first, second)
+    shown = difference is not None and difference.verdict == "better"
+    doubt = "" if shown else "; that it is better was not shown"
+    return f"On {noun} the best is {a}, then comes {b}{doubt}."
 
 
 def _outcome(contest: Contest) -> str:

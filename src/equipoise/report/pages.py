@@ -14,6 +14,7 @@ from equipoise.errors import UsageError
 from equipoise.files import atomic_write
 from equipoise.report.figures.style import choose_styles
 from equipoise.report.gallery import gallery
+from equipoise.report.plainly import plain_words
 from equipoise.report.templating import render
 from equipoise.study.records import StudyRecord
 
@@ -88,4 +89,10 @@ def certificate_page(certificate: Certificate, example: Example, command: str) -
         example: the photograph that it was made with.
         command: the command that produces it.
     """
-    return render("certificate.html", certificate=certificate, example=example, command=command)
+    return render(
+        "certificate.html",
+        certificate=certificate,
+        plain=plain_words(certificate, example.truth.size),
+        example=example,
+        command=command,
+    )

@@ -128,13 +128,14 @@ def photographs(groups: list[Group]) -> Table:
         "PSNR, dB": lambda row: number(row[1].psnr),
         "SSIM": lambda row: number(row[1].ssim, 4),
         "Relative residual": lambda row: significant(row[1].residual),
-        "Error bound": lambda row: quantity(row[1].error_bound, 2),
+        "Error per pixel, at most": lambda row: quantity(row[1].error_bound, 2),
         "Evaluations": lambda row: count(row[1].evaluations),
         "Status": lambda row: row[1].status,
     }
     caption = (
-        "Every photograph. Error bound: proved distance to the exact equilibrium, where the"
-        f" equation is strongly monotone; {MISSING} elsewhere."
+        "Every photograph. Error per pixel: proved distance to the exact equilibrium, where the"
+        " equation is strongly monotone, as the root mean square of the pixels (white is 1);"
+        f" {MISSING} where none below 1 is proved."
     )
     return fill(caption, columns, ((g, score) for g in groups for score in g.summary.images))
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from equipoise.certify.statement import Certificate, Statement
 from equipoise.compare.records import Comparison
 from equipoise.report import tables
+from equipoise.report.plainly import plain_words
 from equipoise.report.statements import LEGEND, NOT_MET, remedies, standing
 from equipoise.report.words import meaning_of_intervals, quantity
 from equipoise.study.records import StudyRecord
@@ -49,15 +50,19 @@ def print_study(study: StudyRecord, console: Console) -> None:
     console.print(f"Intervals: {meaning}.", markup=False, highlight=False, soft_wrap=True)
 
 
-def print_certificate(certificate: Certificate, console: Console) -> None:
+def print_certificate(certificate: Certificate, entries: int, console: Console) -> None:
     """Print the statements of a certificate, and what would mend the hypotheses that fail.
 
     Args:
         certificate: what is known of one equation.
+        entries: how many numbers its picture has.
         console: where to print.
     """
     advice = remedies(certificate)
     console.print(Text(certificate.subject))
+    console.print()
+    for sentence in plain_words(certificate, entries):
+        console.print(Text(sentence))
     for section in certificate.sections:
         table = _table(Text(section.title, style="bold"))
         table.add_column("Statement", ratio=3, min_width=18, overflow="fold")

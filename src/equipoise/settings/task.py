@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, field_serializer, field_validator, model
 from pydantic_core.core_schema import FieldSerializationInfo
 
 from equipoise.errors import UnknownNameError, UsageError
+from equipoise.settings.data_range import DataRange, data_range_from_text
 from equipoise.settings.setting import PROBLEM, Settings, Shown, flag, option_name, options_of
 from equipoise.settings.views import views_from_text
 
@@ -64,7 +65,10 @@ class Task(Settings):
     name: Annotated[str, Shown("|".join(TASKS), PROBLEM)] = Field(alias="task")
     """The inverse problem. Default: that of the weights, or denoise."""
     noise: Annotated[float | None, Shown("S", PROBLEM)] = Field(None, ge=0)
-    """Standard deviation of the noise on images in [0, 1]. Default: the task's own."""
+    """Standard deviation of the noise, in the numbers of --data-range. Default: the task's own."""
+    data_range: Annotated[str | None, Shown("WHITE|BLACK:WHITE", PROBLEM)] = None
+    """Which numbers of the files are black and white: 255, 4095 (12 bits in 16), -1000:3000.
+    Default: what the files say, otherwise 0 and their type's largest integer, or 0 and 1."""
     mask: Annotated[
         str | Content | None,
         Of("inpaint"),
@@ -84,8 +88,9 @@ class Task(Settings):
     kernel: Annotated[str | Content | None, Of("deblur"), Shown("IMAGE|NAME:SIZE", PROBLEM)] = None
     """deblur: motion:9, gaussian:1.5, or an image of the kernel: a convolution, centre at
     (h // 2, w // 2) as in scipy.ndimage."""
-    angles: Annotated[str | None, Of("tomography"), Shown("N|N:FROM-TO", PROBLEM)] = None
-    """tomography: 30 directions over 0 to 180 degrees, or 60:0-120 for a limited range.
+    angles: Annotated[str | None, Of("tomography"), Shown("N|N:FROM-TO|FILE", PROBLEM)] = None
+    """tomography: 30 directions over 0 to 180 degrees, 60:0-120 for a limited range, 720:0-360 for
+    a whole turn, a list of degrees (0,10,25.5), or a text file or NumPy array of them.
     Default: 30."""
     physics: Annotated[str | None, Of(OWN), Shown("MODULE:FUNCTION", PROBLEM)] = None
     """Your own operator instead of a task: a function that returns a deepinv linear physics. It is
@@ -105,40 +110,31 @@ class Task(Settings):
             raise UnknownNameError("task", self.name, TASKS)
         if self.name == OWN and self.physics is None:
             raise UsageError("The task physics needs your operator: --physics module:function.")
-        self.refuse_idle([key for key, value in self if value is not None], (self.name,))
+        given = [key for key, value in self if value is not None]
+        refuse_idle(type(self), given, (self.name,))
         if self.angles is not None:
             views_from_text(self.angles)
+        if self.name in USUAL_TASKS and (self.noise or 0.0) > self.span:
+            raise UsageError(
+                f"Noise of {self.noise:g} is more than white minus black, {self.span:g}, which "
+                "leaves nothing to see: --noise is in the numbers of --data-range (for 8 bits add "
+                f"--data-range 255, or write --noise {(self.noise or 0.0) / 255:.3g})."
+            )
         return self
+
+    @property
+    def range(self) -> DataRange | None:
+        """What ``data_range`` says, or None."""
+        return None if self.data_range is None else data_range_from_text(self.data_range)
+
+    @property
+    def span(self) -> float:
+        """White minus black: what ``noise`` is divided by where images are in [0, 1]."""
+        return 1.0 if self.range is None else self.range.width
 
     @field_serializer("mask", "kernel", when_used="json")
     def _described(self, value: str | Content | None, info: FieldSerializationInfo) -> str | None:
         return value.description if isinstance(value, Content) else value
-
-    @classmethod
-    def belongs(cls, field: str, task: str) -> bool:
-        """Whether a field may be set for a task of that name."""
-        owners = [entry for entry in cls.model_fields[field].metadata if isinstance(entry, Of)]
-        return all(owner.task == task for owner in owners)
-
-    @classmethod
-    def refuse_idle(cls, given: Iterable[str], tasks: Iterable[str]) -> None:
-        """Refuse fields that would be without effect.
-
-        Args:
-            given: names of fields that are set.
-            tasks: names of tasks.
-
-        Raises:
-            UsageError: if a field belongs to none of the tasks.
-        """
-        for name in given:
-            if any(cls.belongs(name, task) for task in tasks):
-                continue
-            field = cls.model_fields[name]
-            flags = [flag(option_name(name, field, shown)) for shown in options_of(field)]
-            (owner,) = (entry.task for entry in field.metadata if isinstance(entry, Of))
-            verb = "belongs" if len(flags) < 2 else "belong"
-            raise UsageError(f"{' and '.join(flags or [name])} {verb} to --task {owner}.")
 
     def scaled_for(self, side: int) -> Task:
         """The task with the scale of a tomograph fixed: norm 1 for squares of that side.
@@ -149,3 +145,30 @@ class Task(Settings):
         if self.name != "tomography" or self.unit_size is not None:
             return self
         return self.model_copy(update={"unit_size": (side, side)})
+
+
+def belongs(model: type[Settings], field: str, task: str) -> bool:
+    """Whether a field of a model may be set for a task of that name."""
+    entries = model.model_fields[field].metadata
+    return all(entry.task == task for entry in entries if isinstance(entry, Of))
+
+
+def refuse_idle(model: type[Settings], given: Iterable[str], tasks: Iterable[str]) -> None:
+    """Refuse fields that would be without effect.
+
+    Args:
+        model: the settings.
+        given: names of fields that are set.
+        tasks: names of tasks.
+
+    Raises:
+        UsageError: if a field belongs to none of the tasks.
+    """
+    for name in given:
+        if any(belongs(model, name, task) for task in tasks):
+            continue
+        field = model.model_fields[name]
+        flags = [flag(option_name(name, field, shown)) for shown in options_of(field)]
+        (owner,) = (entry.task for entry in field.metadata if isinstance(entry, Of))
+        verb = "belongs" if len(flags) < 2 else "belong"
+        raise UsageError(f"{' and '.join(flags or [name])} {verb} to --task {owner}.")

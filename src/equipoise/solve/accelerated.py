@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from equipoise.solve.fixed_point import first_step
-from equipoise.solve.solver import Solver, State, fresh_counters
+from equipoise.solve.solver import Solver, TrialState, fresh_trials
 from equipoise.solve.system import System
 from equipoise.solve.trial import flat, inside
 from equipoise.vectors import dot, expand, where
@@ -23,7 +23,7 @@ MAX_REJECTIONS = 40
 
 
 @dataclass
-class AcceleratedState(State):
+class AcceleratedState(TrialState):
     """State of :class:`AcceleratedGradient`: ``x`` is the extrapolated point, ``anchor`` the last
     gradient step's end, ``curvature`` the estimate of the Lipschitz constant."""
 
@@ -31,7 +31,6 @@ class AcceleratedState(State):
     anchor: Tensor
     momentum: Tensor
     curvature: Tensor
-    rejections: Tensor
 
 
 @dataclass(frozen=True)
@@ -51,17 +50,12 @@ class AcceleratedGradient(Solver[AcceleratedState]):
     def start(self, system: System, x: Tensor) -> AcceleratedState:
         """Evaluate at x; the first step has no momentum."""
         f, e = system.potential_and_residual(x)
-        evaluations, failed = fresh_counters(x)
         return AcceleratedState(
-            x=x,
-            e=e,
-            evaluations=evaluations,
-            failed=failed,
+            **fresh_trials(x, e),
             f=f,
             anchor=x,
             momentum=torch.ones_like(f),
             curvature=torch.full_like(f, 1.0 / first_step(system)),
-            rejections=torch.zeros_like(evaluations),
         )
 
     def step(self, system: System, state: AcceleratedState) -> AcceleratedState:

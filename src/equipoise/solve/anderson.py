@@ -12,7 +12,7 @@ from torch import Tensor
 from equipoise.checks import require_count
 from equipoise.errors import UsageError
 from equipoise.solve.fixed_point import first_step
-from equipoise.solve.solver import Solver, State, fresh_counters
+from equipoise.solve.solver import Solver, TrialState, fresh_trials
 from equipoise.solve.system import System
 from equipoise.solve.trial import inside
 from equipoise.vectors import expand, norm, where
@@ -33,7 +33,7 @@ RIDGE_UNITS = 20
 
 
 @dataclass
-class AndersonState(State):
+class AndersonState(TrialState):
     """State of :class:`Anderson`.
 
     ``g`` is the (preconditioned) residual, ``size`` its norm; ``s`` and ``y`` are differences of x
@@ -57,7 +57,6 @@ class AndersonState(State):
     s: Tensor
     y: Tensor
     damping: Tensor
-    rejections: Tensor
     slot: int
     inverse: Callable[[Tensor], Tensor] | None
 
@@ -98,15 +97,12 @@ class Anderson(Solver[AndersonState]):
         e = system.residual(x)
         g = e if inverse is None else inverse(e)
         size = norm(g)
-        evaluations, failed = fresh_counters(x)
+        new = fresh_trials(x, e)
         pairs = torch.zeros(len(x), self.memory, x[0].numel(), dtype=g.dtype, device=g.device)
         first = first_step(system) if inverse is None else 1.0
-        zero = torch.zeros_like(evaluations)
+        zero = torch.zeros_like(new["evaluations"])
         return AndersonState(
-            x=x,
-            e=e,
-            evaluations=evaluations,
-            failed=failed,
+            **new,
             g=g,
             size=size,
             base_x=x,
@@ -121,7 +117,6 @@ class Anderson(Solver[AndersonState]):
             s=pairs,
             y=pairs.clone(),
             damping=torch.full_like(size, first),
-            rejections=zero,
             slot=0,
             inverse=inverse,
         )

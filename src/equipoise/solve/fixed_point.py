@@ -11,7 +11,7 @@ from torch import Tensor
 
 from equipoise.checks import require_positive
 from equipoise.errors import UsageError
-from equipoise.solve.solver import Solver, State, fresh_counters
+from equipoise.solve.solver import Solver, TrialState, fresh_trials
 from equipoise.solve.system import System
 from equipoise.solve.trial import flat, inside
 from equipoise.vectors import dot, expand, norm, where
@@ -27,12 +27,11 @@ MAX_REJECTIONS = 40
 
 
 @dataclass
-class FixedPointState(State):
+class FixedPointState(TrialState):
     """State of :class:`FixedPoint`; ``f`` is the potential (zero where it is not used)."""
 
     f: Tensor
     step_size: Tensor
-    rejections: Tensor
     searched: bool
 
 
@@ -67,17 +66,9 @@ class FixedPoint(Solver[FixedPointState]):
         given = self.step_size if self.step_size is not None else certified_step(system)
         searched = given is None
         f, e = _evaluate(system, x, searched)
-        evaluations, failed = fresh_counters(x)
         first = first_step(system) if given is None else given
         return FixedPointState(
-            x=x,
-            e=e,
-            evaluations=evaluations,
-            failed=failed,
-            f=f,
-            step_size=torch.full_like(f, first),
-            rejections=torch.zeros_like(evaluations),
-            searched=searched,
+            **fresh_trials(x, e), f=f, step_size=torch.full_like(f, first), searched=searched
         )
 
     def step(self, system: System, state: FixedPointState) -> FixedPointState:

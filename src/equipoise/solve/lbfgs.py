@@ -12,7 +12,7 @@ from equipoise.checks import require_count
 from equipoise.errors import UsageError
 from equipoise.solve.refreshing import InitialInverse
 from equipoise.solve.secant import SecantPairs
-from equipoise.solve.solver import Solver, State, fresh_counters
+from equipoise.solve.solver import Solver, TrialState, fresh_trials
 from equipoise.solve.system import System
 from equipoise.solve.trial import flat, inside
 from equipoise.vectors import dot, expand, where
@@ -26,14 +26,13 @@ MAX_REJECTIONS = 16
 
 
 @dataclass
-class LBFGSState(State):
+class LBFGSState(TrialState):
     """State of :class:`LBFGS`; ``initial`` is the inverse Hessian that the pairs correct."""
 
     f: Tensor
     direction: Tensor
     slope: Tensor
     step_size: Tensor
-    rejections: Tensor
     steepest: Tensor
     pairs: SecantPairs
     initial: InitialInverse
@@ -76,19 +75,14 @@ class LBFGS(Solver[LBFGSState]):
         initial = InitialInverse.at(
             system, x, e, preconditioned=self.preconditioned, warm=self.warm
         )
-        evaluations, failed = fresh_counters(x)
         direction = -e if initial.P is None else -initial.P(e)
         return LBFGSState(
-            x=x,
-            e=e,
-            evaluations=evaluations,
-            failed=failed,
+            **fresh_trials(x, e),
             f=f,
             direction=direction,
             slope=dot(direction, e),
             step_size=torch.ones_like(f),
-            rejections=torch.zeros_like(evaluations),
-            steepest=torch.ones_like(failed),
+            steepest=torch.ones(len(x), dtype=torch.bool, device=x.device),
             pairs=SecantPairs.empty(e, self.memory),
             initial=initial,
         )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from equipoise.solve.fixed_point import first_step
-from equipoise.solve.solver import Solver, State, fresh_counters
+from equipoise.solve.solver import Solver, TrialState, fresh_trials
 from equipoise.solve.system import System
 from equipoise.solve.trial import ROUNDING_UNITS, inside
 from equipoise.vectors import dot, expand, where
@@ -25,7 +25,7 @@ MAX_REJECTIONS = 150
 
 
 @dataclass
-class NonmonotoneState(State):
+class NonmonotoneState(TrialState):
     """State of :class:`NonmonotoneAcceleratedGradient`; letters as in the paper.
 
     ``y`` is the extrapolated point with potential ``fy`` and gradient ``ey``; ``z``, ``fz``,
@@ -47,7 +47,6 @@ class NonmonotoneState(State):
     c: Tensor
     curvature: Tensor
     phase: Tensor
-    rejections: Tensor
 
 
 @dataclass(frozen=True)
@@ -67,13 +66,9 @@ class NonmonotoneAcceleratedGradient(Solver[NonmonotoneState]):
     def start(self, system: System, x: Tensor) -> NonmonotoneState:
         """Evaluate at x, which is also the first extrapolated point."""
         f, e = system.potential_and_residual(x)
-        evaluations, failed = fresh_counters(x)
         ones = torch.ones_like(f)
         return NonmonotoneState(
-            x=x,
-            e=e,
-            evaluations=evaluations,
-            failed=failed,
+            **fresh_trials(x, e),
             f=f,
             y=x,
             fy=f,
@@ -87,8 +82,7 @@ class NonmonotoneAcceleratedGradient(Solver[NonmonotoneState]):
             q=ones,
             c=f,
             curvature=torch.full_like(f, 1.0 / first_step(system)),
-            phase=torch.full_like(evaluations, ACCELERATED),
-            rejections=torch.zeros_like(evaluations),
+            phase=torch.full((len(x),), ACCELERATED, device=x.device),
         )
 
     def step(self, system: System, state: NonmonotoneState) -> NonmonotoneState:

@@ -34,6 +34,17 @@ class State:
     failed: Tensor
 
 
+@dataclass
+class TrialState(State):
+    """The state of an algorithm that tries points.
+
+    Args:
+        rejections: trial points refused in a row, integer (B,).
+    """
+
+    rejections: Tensor
+
+
 @runtime_checkable
 class Selectable(Protocol):
     """A part of a state that is no tensor but has samples all the same."""
@@ -93,10 +104,15 @@ def select_state(state: S, keep: Tensor) -> S:
     return dataclasses.replace(state, **cut)
 
 
-def fresh_counters(x: Tensor, spent: int = 1) -> tuple[Tensor, Tensor]:
-    """Counters of a new state: evaluations (all ``spent``) and failed (all false)."""
-    batch = len(x)
-    return (
-        torch.full((batch,), spent, dtype=torch.int64, device=x.device),
-        torch.zeros(batch, dtype=torch.bool, device=x.device),
-    )
+def fresh_trials(x: Tensor, e: Tensor) -> dict[str, Tensor]:
+    """The fields of a new :class:`TrialState`."""
+    evaluations, failed = fresh_counters(x)
+    rejections = torch.zeros_like(evaluations)
+    counters = {"evaluations": evaluations, "failed": failed, "rejections": rejections}
+    return {"x": x, "e": e, **counters}
+
+
+def fresh_counters(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Counters of a new state: evaluations (all 1) and failed (all false)."""
+    evaluations = torch.ones(len(x), dtype=torch.int64, device=x.device)
+    return evaluations, torch.zeros_like(evaluations, dtype=torch.bool)

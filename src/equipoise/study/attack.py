@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -55,7 +56,6 @@ class Attack:
         base: ``x(y)``, shape (1, C, ...).
         history: best measured ratio after each step, shape (steps, K).
         status: of the solves, :class:`Status` codes, the base first, then (steps * K,).
-        adjoint_status: of the backward solves, likewise.
         starts: where each restart began: random, singular, given.
     """
 
@@ -69,7 +69,6 @@ class Attack:
     base: Tensor
     history: Tensor
     status: Tensor
-    adjoint_status: Tensor
     starts: tuple[str, ...]
 
     @property
@@ -138,8 +137,8 @@ def attack(
     if len(equation.y) != 1:
         raise InputError(f"Attack the equation of one sample at a time, got {len(equation.y)}.")
     require_positive("radius", radius)
-    options = {"tolerance": tolerance, "max_evaluations": max_evaluations}
-    base = solve(equation, x0, solver, **options)  # type: ignore[arg-type]
+    exactly = partial(solve, solver=solver, tolerance=tolerance, max_evaluations=max_evaluations)
+    base = exactly(equation, x0)
     metric = _metric(equation, base.x, quantity)
     directions, starts = _starts(equation, base.x, metric, restarts, linear_steps, seed)
     shares = torch.tensor([SPHERES[i % len(SPHERES)] for i in range(len(starts))])
@@ -150,8 +149,7 @@ def attack(
         starts += ["given"] * len(given)
     run = _Ascent(equation, base, quantity, directions, radii)
     for _ in range(steps):
-        solution = solve(run.candidate_equation(), run.warm, solver, **options)  # type: ignore[arg-type]
-        run.judge(solution)
+        run.judge(exactly(run.candidate_equation(), run.x))
         if run.finished:
             break
     return Attack(
@@ -165,7 +163,6 @@ def attack(
         base=base.x,
         history=torch.stack(run.history),
         status=torch.cat([base.status, *run.statuses]),
-        adjoint_status=torch.cat(run.adjoint_statuses),
         starts=tuple(starts),
     )
 
@@ -211,7 +208,7 @@ class _Ascent:
         count = len(unit)
         self.unit = self.candidate = unit
         self.gradient = torch.zeros_like(unit)
-        self.x = self.warm = base.x.expand(count, *base.x.shape[1:]).clone()
+        self.x = base.x.expand(count, *base.x.shape[1:]).clone()
         self.measured = torch.zeros_like(radii)
         self.reached = torch.zeros_like(radii)
         self.best = torch.full_like(radii, -torch.inf)
@@ -219,7 +216,6 @@ class _Ascent:
         self.open = torch.ones_like(radii, dtype=torch.bool)
         self.history: list[Tensor] = []
         self.statuses: list[Tensor] = []
-        self.adjoint_statuses: list[Tensor] = []
         known = Hypotheses(equation)
         strong = known.strong and known.kind is Kind.PROVED
         self.proved = strong if quantity == "norm" else equation.traits.monotone
@@ -257,7 +253,6 @@ class _Ascent:
         mixed = torch.lerp(self.unit, slope, expand(self.step, slope).to(slope.dtype))
         length = norm(mixed)
         self.candidate = where(length > 0, mixed / expand(length, mixed), self.unit)
-        self.warm = self.x
 
     def _value_and_gradient(self, equation: Equation, x: Tensor) -> tuple[Tensor, Tensor]:
         """The quantity of each restart and its gradient in y, through the equilibrium."""
@@ -265,10 +260,7 @@ class _Ascent:
             live = x.detach().requires_grad_()
             value = self._value(live)
             slope = torch.autograd.grad(value.sum(), live)[0]
-        near = Sensitivity(equation, x, SLOPE)
-        gradient = near.pull(slope)
-        self.adjoint_statuses.append(near.status)
-        return value.detach(), gradient
+        return value.detach(), Sensitivity(equation, x, SLOPE).pull(slope)
 
     def _value(self, x: Tensor) -> Tensor:
         d = x - self.base.x
@@ -277,10 +269,8 @@ class _Ascent:
         if self.quantity == "data":
             return norm(self.equation.physics.A(d)) / self.radii
         field = self.equation.regularizer.field
-        return self._alpha() * dot(field(x) - field(self.base.x), d) / self.radii.square()
-
-    def _alpha(self) -> Tensor:
-        return torch.as_tensor(self.equation.alpha).detach().to(self.radii)
+        alpha = torch.as_tensor(self.equation.alpha).detach().to(self.radii)
+        return alpha * dot(field(x) - field(self.base.x), d) / self.radii.square()
 
     def _corrected(self, equation: Equation, x: Tensor, value: Tensor) -> Tensor:
         """The quantity less what residuals and rounding can account for."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
 from equipoise.problems.problem import observed
 from equipoise.regularizers import Regularizer
-from equipoise.study.images import StudyImages, study_images
+from equipoise.status import Status
+from equipoise.study.images import study_images
 from equipoise.study.operators import operator_by_name
+from equipoise.study.records import CaseRecord
 from equipoise.study.regularizers import regularizer_by_name
 from equipoise.study.settings import LOADED, OWN, StudySettings
 
@@ -43,6 +47,18 @@ class Case:
     def label(self) -> str:
         """Both names."""
         return f"{self.physics_name}, {self.regularizer_name}"
+
+    def record(self, statuses: Collection[Status], **found: Any) -> CaseRecord:
+        """What a study found here with solves of these statuses; the other fields of the record."""
+        return CaseRecord(
+            physics=self.physics_name,
+            regularizer=self.regularizer_name,
+            description=self.description,
+            unsolved=sum(status is not Status.CONVERGED for status in statuses),
+            solves=len(statuses),
+            monotone=self.regularizer.traits().monotone,
+            **found,
+        )
 
     def observed(self, noise: Tensor) -> Tensor:
         """Noise with the entries that the physics never sees set to zero.
@@ -80,22 +96,12 @@ def cases(
         for name in settings.regularizers or ((LOADED,) if loaded else regularizers)
     ]
     # A field for grayscale images acts on grayscale ones; one for c channels needs c.
-    colour = any((field.regularizer.channels or 1) == 3 for _, field in fields)
-    images: StudyImages = study_images(settings, colour=colour)
+    colour = any((regularizer.channels or 1) == 3 for _, (regularizer, _) in fields)
+    images = study_images(settings, colour=colour)
     found = []
     for place in chosen:
-        operator = operator_by_name(place, tuple(images.test.shape[1:]), settings)
-        for name, field in fields:
-            found.append(
-                Case(
-                    place,
-                    name,
-                    operator.physics,
-                    field.regularizer,
-                    images.test,
-                    images.names,
-                    images.learning,
-                    f"{operator.description} {field.description}",
-                )
-            )
+        operator, what = operator_by_name(place, tuple(images.test.shape[1:]), settings)
+        for name, (regularizer, words) in fields:
+            shown = (images.test, images.names, images.learning)
+            found.append(Case(place, name, operator, regularizer, *shown, f"{what} {words}"))
     return found

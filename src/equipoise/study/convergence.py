@@ -18,7 +18,7 @@ from equipoise.study.regimes import Spectrum, spectrum_of
 from equipoise.study.settings import StudySettings
 from equipoise.study.slopes import Interval, geometric_mean
 from equipoise.study.solving import equation_of, solve_case, worst_status
-from equipoise.study.truths import SourceTruth, draw_noise, source_truth
+from equipoise.study.truths import Rule, SourceTruth, source_truth
 from equipoise.vectors import norm
 
 #: Noise relative to the clean data, three decades.
@@ -26,16 +26,6 @@ LEVELS = (1e-1, 1e-2, 1e-3, 1e-4)
 #: An error that changes by less than this factor from the last but one level to the last is
 #: said to level off.
 STEADY = 1.15
-
-
-@dataclass(frozen=True)
-class Rule:
-    """``alpha = alpha_1 (delta / delta_1)^power`` and the hypothesis of Thm 4 that it violates."""
-
-    name: str
-    label: str
-    power: float
-    violates: str = ""
 
 
 RULES = (
@@ -82,15 +72,11 @@ def run_case(case: Case, settings: StudySettings) -> CaseRecord:
     spectrum = spectrum_of(equation, levels)
     statuses = [s for path in paths.values() for row in path.statuses for s in row]
     statuses += truth.status
-    return CaseRecord(
-        physics=case.physics_name,
-        regularizer=case.regularizer_name,
-        description=case.description,
+    return case.record(
+        statuses,
         panels=tuple(_panel(name, levels, paths) for name in QUANTITIES),
         numbers=tuple(number for rule in RULES for number in _numbers(rule, paths[rule.name])),
         findings=_findings(equation, spectrum, paths, statuses),
-        unsolved=sum(s is not Status.CONVERGED for s in statuses),
-        solves=len(statuses),
     )
 
 
@@ -108,17 +94,12 @@ def follow(
     """
     generator = torch.Generator().manual_seed(settings.seed + 1)
     draws = len(truth.x)
-    size = float(norm(truth.y).mean())
-    first = float(levels[0]) * size / float(truth.element.w_norm.mean())
     other = normal_like(truth.x, generator)
     start = torch.cat([torch.zeros_like(truth.x), other])
     scale = norm(truth.x)
     values: dict[str, list[Tensor]] = {name: [] for name in QUANTITIES}
     statuses = []
-    for level in levels.tolist():
-        alpha = first * (level / float(levels[0])) ** rule.power
-        eta = draw_noise(case, truth.y, torch.full((draws,), level * size), generator)
-        y = truth.y + eta
+    for alpha, y in rule.data(case, truth, levels, generator):
         found = solve_case(case, torch.cat([y, y]), alpha, settings, start)
         start = found.x
         lost = ~found.converged
@@ -134,21 +115,13 @@ def follow(
 
 def _panel(quantity: str, levels: Tensor, paths: dict[str, Path]) -> Panel:
     title, label = QUANTITIES[quantity]
-    curves = []
+    x, curves = tuple(levels.tolist()), []
     for rule in RULES:
-        rows = paths[rule.name].values[quantity]
-        means = [_summary(quantity, row) for row in rows]
-        curves.append(
-            Series(
-                rule.name,
-                rule.label + (f" ({rule.violates})" if rule.violates else ""),
-                tuple(levels.tolist()),
-                tuple(m.value for m in means),
-                low=tuple(m.low for m in means),
-                high=tuple(m.high for m in means),
-                status=tuple(worst_status(row) for row in paths[rule.name].statuses),
-            )
-        )
+        path = paths[rule.name]
+        means = [_summary(quantity, row) for row in path.values[quantity]]
+        words = rule.label + (f" ({rule.violates})" if rule.violates else "")
+        status = tuple(worst_status(row) for row in path.statuses)
+        curves.append(Series.of_means(rule.name, words, x, means, status))
     return Panel(quantity, title, "relative noise δ / ‖y‖", label, tuple(curves))
 
 

@@ -44,7 +44,8 @@ def study_images(settings: StudySettings, *, colour: bool = False) -> StudyImage
     Raises:
         InputError: if an image is smaller than the study's size.
     """
-    split = images_of(settings.data, colour=colour)
+    data_range = None if settings.task is None else settings.task.range
+    split = images_of(settings.data, colour=colour, data_range=data_range)
     test = {name: _reduced(image, settings.size) for name, image in split.test.items()}
     if settings.data is None:
         photograph = test["camera"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -80,17 +81,13 @@ def run_case(case: Case, settings: StudySettings) -> CaseRecord:
         settings: noise levels, accuracy.
     """
     sweep = sweep_case(case, settings)
-    return CaseRecord(
-        physics=case.physics_name,
-        regularizer=case.regularizer_name,
-        description=case.description,
+    return case.record(
+        [Status(code) for code in sweep.status.flatten().tolist()],
         panels=tuple(_panel(sweep, i, name) for i, name in enumerate(case.image_names)),
         numbers=tuple(
             number for i, name in enumerate(case.image_names) for number in _numbers(sweep, i, name)
         ),
         findings=_findings(case, sweep),
-        unsolved=int((sweep.status != Status.CONVERGED).sum()),
-        solves=sweep.status.numel(),
     )
 
 
@@ -174,49 +171,33 @@ def _panel(sweep: Sweep, image: int, name: str) -> Panel:
         error = sweep.error[:, j, image]
         radius = sweep.radius[:, j, image]
         known = bool(torch.isfinite(radius).all())
-        label = f"measured, noise {100 * level:g} %" if level else "measured, no noise"
         curves.append(
             Series(
                 f"error_{level:g}",
-                label,
+                f"measured, {_noise(level)}",
                 sweep.alphas,
                 tuple(error.tolist()),
                 low=tuple((error - radius).clamp_min(0.0).tolist()) if known else (),
                 high=tuple((error + radius).tolist()) if known else (),
-                status=tuple(Status(int(code)).name for code in sweep.status[:, j, image].tolist()),
+                status=tuple(Status(code).name for code in sweep.status[:, j, image].tolist()),
             )
         )
+    bound = partial(Series, x=sweep.alphas, role="bound")
     if sweep.floor is not None and sweep.refined_at is not None:
         floor = (float(sweep.floor.value[image]),) * len(sweep.alphas)
-        curves.append(
-            Series(
-                "floor",
-                "floor for all alpha and noise, 6(a)",
-                sweep.alphas,
-                floor,
-                role="bound",
-                kind=sweep.floor.kind,
-            )
-        )
-        for j in (len(sweep.levels) - 1, 0):
-            level = sweep.levels[j]
-            words = f"noise {100 * level:g} %" if level else "no noise"
-            curves.append(
-                Series(
-                    f"error_{level:g}_bound",
-                    f"6(b), 6(c), {words}",
-                    sweep.alphas,
-                    tuple(_positive(v) for v in sweep.refined_at[:, j, image].tolist()),
-                    role="bound",
-                    kind=sweep.refined_kind,
-                )
-            )
+        words = "floor for all alpha and noise, 6(a)"
+        curves.append(bound("floor", words, y=floor, kind=sweep.floor.kind))
+        for j in (-1, 0):
+            level, refined = sweep.levels[j], sweep.refined_at[:, j, image]
+            # A bound of 0 says nothing and has no place on a logarithmic axis.
+            shown = tuple(torch.where(refined > 0, refined, math.nan).tolist())
+            words = f"6(b), 6(c), {_noise(level)}"
+            curves.append(bound(f"error_{level:g}_bound", words, y=shown, kind=sweep.refined_kind))
     return Panel(name, f"Error of {name}", "α", "‖x − x†‖ / ‖x†‖", tuple(curves))
 
 
-def _positive(value: float) -> float:
-    """A bound of 0 says nothing and has no place on a logarithmic axis."""
-    return value if value > 0 else math.nan
+def _noise(level: float) -> str:
+    return f"noise {100 * level:g} %" if level else "no noise"
 
 
 def _strength(sweep: Sweep, i: int) -> str:
@@ -230,7 +211,7 @@ def _numbers(sweep: Sweep, image: int, name: str) -> tuple[Number, ...]:
     at = f"At {_strength(sweep, i)}, with noise {100 * sweep.levels[j]:g} %."
     found, radius = math.isfinite(least), float(sweep.radius[i, j, image])
     sure = found and math.isfinite(radius)
-    status = worst_status(Status(int(code)) for code in sweep.status[..., image].flatten().tolist())
+    status = worst_status(Status(code) for code in sweep.status[..., image].flatten().tolist())
     floor = None if sweep.floor is None else float(sweep.floor.value[image])
     kind = Kind.ESTIMATED if sweep.floor is None else sweep.floor.kind
     refined = None if sweep.refined_at is None else float(sweep.refined_at[i, j, image])

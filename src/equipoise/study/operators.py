@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from deepinv.physics import LinearPhysics
 
 from equipoise.errors import UnknownNameError
-from equipoise.problems import Problem, deblur, from_physics, inpaint, load_user_physics
+from equipoise.problems import deblur, from_physics, inpaint, load_user_physics
 from equipoise.problems.kernels import kernel_from_tensor
 from equipoise.problems.pose import pose
 from equipoise.problems.tomography import tomography
@@ -25,16 +23,10 @@ MATRIX_PIXELS = 48 * 48
 BLUR = 1.5
 
 
-@dataclass(frozen=True, eq=False)
-class Operator:
-    """A physics and what to call it."""
-
-    physics: LinearPhysics
-    description: str
-
-
-def operator_by_name(name: str, shape: tuple[int, ...], settings: StudySettings) -> Operator:
-    """Build a physics for images of one shape.
+def operator_by_name(
+    name: str, shape: tuple[int, ...], settings: StudySettings
+) -> tuple[LinearPhysics, str]:
+    """Build a physics for images of one shape, and say what it is in one sentence.
 
     Args:
         name: one of the built-in names, ``own``, or ``module:function``.
@@ -52,35 +44,22 @@ def operator_by_name(name: str, shape: tuple[int, ...], settings: StudySettings)
     elif name == "inpaint":
         problem = inpaint(shape, 0.5, sigma=0.0, seed=settings.seed, dtype=dtype)
     elif name == "blur":
-        return Operator(
-            deblur(shape, kernel_from_tensor(_gaussian(shape)), sigma=0.0, dtype=dtype).physics,
-            f"Deconvolution: circular Gaussian blur of standard deviation {BLUR:g} pixels.",
-        )
+        problem = deblur(shape, kernel_from_tensor(_gaussian(shape)), sigma=0.0, dtype=dtype)
+        words = f"Deconvolution: circular Gaussian blur of standard deviation {BLUR:g} pixels."
+        return problem.physics, words
     elif name in ("sparse-view", "limited-angle"):
-        return _tomograph(name, shape)
+        count = max(3, round(SPARSE * shape[-1]))
+        angles = f"{count}" if name == "sparse-view" else f"{count}:{LIMITED}"
+        problem = tomography(shape, angles, sigma=0.0, dtype=dtype)
     elif ":" in name:
         factory = load_user_physics(name)
         problem = from_physics(factory, shape, name=name.rpartition(":")[2], dtype=dtype)
     else:
         raise UnknownNameError("physics", name, PHYSICS)
-    return _small(problem)
-
-
-def _tomograph(name: str, shape: tuple[int, ...]) -> Operator:
-    """Parallel rays from few directions, or from a limited range."""
-    count = max(3, round(SPARSE * shape[-1]))
-    angles = f"{count}" if name == "sparse-view" else f"{count}:{LIMITED}"
-    problem = tomography(shape, angles, sigma=0.0, dtype=torch.float64)
-    return _small(problem)
-
-
-def _small(problem: Problem) -> Operator:
-    """The problem's physics; a tomograph becomes a matrix where the images are small enough."""
     size = (problem.image_shape[-2], problem.image_shape[-1])
-    small = size[0] * size[1] <= MATRIX_PIXELS
-    if problem.name != "tomography" or not small:
-        return Operator(problem.physics, problem.description)
-    return Operator(MatrixPhysics(problem.physics, size, torch.float64), problem.description)
+    if problem.name == "tomography" and size[0] * size[1] <= MATRIX_PIXELS:
+        return MatrixPhysics(problem.physics, size, dtype), problem.description
+    return problem.physics, problem.description
 
 
 def _gaussian(shape: tuple[int, ...]) -> torch.Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from equipoise.certify import source_element
 from equipoise.status import Solution, Status
 from equipoise.study.cases import Case
-from equipoise.study.records import CaseRecord, Number, Panel, Series
+from equipoise.study.records import CaseRecord, Number, Panel, Role, Series
 from equipoise.study.settings import StudySettings
 from equipoise.study.slopes import geometric_mean
 from equipoise.study.solving import only_solved, solve_case, worst_status
@@ -107,22 +107,14 @@ def run_case(case: Case, settings: StudySettings) -> CaseRecord:
         chosen["learned"].append(_marked(learned, _least(mean.unsqueeze(1))[2]))
         value, limited = a_priori(case, other)
         alpha, start = torch.full_like(test.delta, value), torch.zeros_like(test.truth)
-        apriori = _solved(case, test, alpha, settings, start)
+        apriori = _judge(test, alpha, solve_case(case, test.y, alpha, settings, start))
         chosen["apriori"].append(_marked(apriori, torch.tensor([limited])))
         interval = float(grid[0]), float(grid[-1])
         chosen["discrepancy"].append(discrepancy(case, test, interval, settings))
     statuses = [s for rows in chosen.values() for choice in rows for s in choice.statuses]
     numbers = tuple(n for name in RULES if name != "oracle" for n in _numbers(name, chosen, levels))
-    return CaseRecord(
-        physics=case.physics_name,
-        regularizer=case.regularizer_name,
-        description=case.description,
-        panels=_panels(levels, chosen),
-        numbers=numbers,
-        findings=_findings(case, numbers, chosen),
-        unsolved=sum(s is not Status.CONVERGED for s in statuses),
-        solves=len(statuses),
-    )
+    findings = _findings(case, numbers, chosen)
+    return case.record(statuses, panels=_panels(levels, chosen), numbers=numbers, findings=findings)
 
 
 def a_priori(case: Case, known: Batch) -> tuple[float, bool]:
@@ -177,7 +169,8 @@ def discrepancy(
         start = found.x
         over = norm(case.physics.A(found.x) - batch.y) > TAU * batch.delta
         high, low = torch.where(over, middle, high), torch.where(over, low, middle)
-    choice = _solved(case, batch, (low * high).sqrt(), settings, start)
+    alpha = (low * high).sqrt()
+    choice = _judge(batch, alpha, solve_case(case, batch.y, alpha, settings, start))
     return _marked(choice, (low == interval[0]) | (high == interval[1]))
 
 
@@ -185,12 +178,6 @@ def _batch(case: Case, truth: Tensor, level: float, generator: torch.Generator) 
     clean = case.physics.A(truth)
     delta = level * norm(clean)
     return Batch(truth, clean + draw_noise(case, clean, delta, generator), delta)
-
-
-def _solved(
-    case: Case, batch: Batch, alpha: Tensor, settings: StudySettings, start: Tensor
-) -> Choice:
-    return _judge(batch, alpha, solve_case(case, batch.y, alpha, settings, start))
 
 
 def _judge(batch: Batch, alpha: Tensor, found: Solution) -> Choice:
@@ -234,19 +221,11 @@ def _panels(levels: list[float], chosen: dict[str, list[Choice]]) -> tuple[Panel
         for rule, words in RULES.items():
             values = [c.error if name == "error" else c.alpha for c in chosen[rule]]
             means = [geometric_mean(value) for value in values]
-            curves.append(
-                Series(
-                    rule,
-                    words,
-                    tuple(levels),
-                    tuple(m.value for m in means),
-                    role="reference" if rule == "oracle" else "measured",
-                    low=tuple(m.low for m in means),
-                    high=tuple(m.high for m in means),
-                    status=tuple(worst_status(c.statuses) for c in chosen[rule]),
-                    limited=tuple(bool(c.at_limit.any()) for c in chosen[rule]),
-                )
-            )
+            status = tuple(worst_status(c.statuses) for c in chosen[rule])
+            curve = Series.of_means(rule, words, tuple(levels), means, status)
+            limited = tuple(bool(c.at_limit.any()) for c in chosen[rule])
+            role: Role = "reference" if rule == "oracle" else "measured"
+            curves.append(replace(curve, role=role, limited=limited))
         return Panel(name, title, "relative noise δ / ‖y‖", label, tuple(curves))
 
     return (

@@ -20,21 +20,11 @@ from equipoise.study.regimes import Spectrum, spectrum_of
 from equipoise.study.settings import StudySettings
 from equipoise.study.slopes import Interval, geometric_mean, slope_interval
 from equipoise.study.solving import equation_of, only_solved, solve_case, worst_status
-from equipoise.study.truths import SourceTruth, draw_noise, source_truth
+from equipoise.study.truths import Rule, SourceTruth, source_truth
 from equipoise.vectors import norm
 
 #: Noise relative to the clean data, three decades and a half.
 LEVELS = tuple(10.0 ** (-1.0 - k / 2) for k in range(8))
-
-
-@dataclass(frozen=True)
-class Rule:
-    """``alpha`` as a power of the noise: ``alpha_1 (delta / delta_1)^power`` with the a priori
-    optimum ``alpha_1 = delta_1 / ||w||`` at the largest noise ``delta_1``."""
-
-    name: str
-    label: str
-    power: float
 
 
 RULES = (
@@ -93,15 +83,11 @@ def run_case(case: Case, settings: StudySettings) -> CaseRecord:
     spectrum = spectrum_of(equation, measured[BEST.name].alpha)
     statuses = [s for m in measured.values() for row in m.statuses for s in row]
     numbers = _numbers(levels, measured, spectrum)
-    return CaseRecord(
-        physics=case.physics_name,
-        regularizer=case.regularizer_name,
-        description=case.description,
+    return case.record(
+        [*statuses, *truth.status],
         panels=tuple(_panel(name, levels, measured) for name in QUANTITIES),
         numbers=(_source_number(truth), *_closed_form_number(measured[BEST.name]), *numbers),
         findings=_findings(levels, spectrum, numbers),
-        unsolved=sum(s is not Status.CONVERGED for s in (*statuses, *truth.status)),
-        solves=len(statuses) + len(truth.status),
     )
 
 
@@ -118,24 +104,20 @@ def measure(
         settings: seed and accuracy.
     """
     generator = torch.Generator().manual_seed(settings.seed + 1)
-    size = float(norm(truth.y).mean())
-    first = float(levels[0]) * size / float(truth.element.w_norm.mean())
     values: dict[str, list[Tensor]] = {name: [] for name in QUANTITIES}
     bounds: dict[str, list[Tensor]] = {}
     alphas, statuses, kind, start = [], [], Kind.PROVED, truth.x
     off = None
-    for level in levels.tolist():
-        alpha = first * (level / float(levels[0])) ** rule.power
-        eta = draw_noise(case, truth.y, torch.full((len(truth.y),), level * size), generator)
-        found = solve_case(case, truth.y + eta, alpha, settings, start)
+    for alpha, y in rule.data(case, truth, levels, generator):
+        found = solve_case(case, y, alpha, settings, start)
         start = found.x
-        equation = equation_of(case, truth.y + eta, alpha)
+        equation = equation_of(case, y, alpha)
         for name, value in _errors(equation, found, truth).items():
             values[name].append(value)
         limits, kind = _limits(equation, found, truth)
         for name, value in limits.items():
             bounds.setdefault(name, []).append(value)
-        off = _worse(off, case, equation.y, alpha, found.x)
+        off = _worse(off, case, y, alpha, found.x)
         alphas.append(alpha)
         statuses.append(tuple(found.statuses))
     return Measurement(
@@ -198,17 +180,8 @@ def _panel(quantity: str, levels: Tensor, measured: dict[str, Measurement]) -> P
     for rule in RULES:
         found = measured[rule.name]
         means = [geometric_mean(row) for row in found.values[quantity]]
-        curves.append(
-            Series(
-                rule.name,
-                rule.label,
-                x,
-                tuple(m.value for m in means),
-                low=tuple(m.low for m in means),
-                high=tuple(m.high for m in means),
-                status=tuple(worst_status(row) for row in found.statuses),
-            )
-        )
+        status = tuple(worst_status(row) for row in found.statuses)
+        curves.append(Series.of_means(rule.name, rule.label, x, means, status))
         if quantity in found.bounds:
             tops = tuple(geometric_mean(row).value for row in found.bounds[quantity])
             curves.append(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.bounds import Kind
 from equipoise.strict_json import jsonable
+
+if TYPE_CHECKING:
+    from equipoise.study.slopes import Interval
 
 #: What a curve is: a measurement, a bound from theory, or a line of a given slope.
 Role = Literal["measured", "bound", "reference"]
@@ -49,6 +53,19 @@ class Series:
         for other in (self.y, self.low, self.high, self.status, self.limited):
             if other and len(other) != len(self.x):
                 raise ValueError(f"{self.name}: {len(self.x)} abscissae, {len(other)} values")
+
+    @classmethod
+    def of_means(
+        cls,
+        name: str,
+        label: str,
+        x: tuple[float, ...],
+        means: Sequence[Interval],
+        status: tuple[str, ...],
+    ) -> Series:
+        """A curve of measured means with their intervals."""
+        values, low, high = zip(*((m.value, m.low, m.high) for m in means), strict=True)
+        return cls(name, label, x, values, low=low, high=high, status=status)
 
     @property
     def solved(self) -> tuple[bool, ...]:

@@ -27,13 +27,11 @@ class Spectrum:
 
     Args:
         regime: see :data:`Regime`.
-        smallest: the smallest nonzero singular value of A, or NaN where it is not known.
         kernel: whether A has a kernel; None where it is not known.
         words: the same in one sentence.
     """
 
     regime: Regime
-    smallest: float
     kernel: bool | None
     words: str
 
@@ -44,13 +42,8 @@ class Spectrum:
         ``norm`` follow from them, squared and divided by alpha or by the gap.
         """
         shift = min(1.0, power)
-        if self.regime == "gap":
-            return {"residual": shift, "bregman": 2 * shift, "norm": shift}
-        return {
-            "residual": shift,
-            "bregman": 2 * shift - power,
-            "norm": shift - 0.5 * power,
-        }
+        lost = 0.0 if self.regime == "gap" else power
+        return {"residual": shift, "bregman": 2 * shift - lost, "norm": shift - 0.5 * lost}
 
 
 def spectrum_of(equation: Equation, alphas: torch.Tensor) -> Spectrum:
@@ -63,7 +56,7 @@ def spectrum_of(equation: Equation, alphas: torch.Tensor) -> Spectrum:
     calculus = equation.data.gram.calculus
     if calculus is None:
         words = "The singular values of A are not known, so no case of the theory is claimed."
-        return Spectrum("unknown", math.nan, None, words)
+        return Spectrum("unknown", None, words)
     values = calculus.values
     floor = calculus.rounding
     seen = values[values > floor]
@@ -79,41 +72,34 @@ def spectrum_of(equation: Equation, alphas: torch.Tensor) -> Spectrum:
         f"singular values from {largest:.2g} down to {smallest:.2g} {nature}; "
         f"sqrt(alpha mu) runs from {high:.2g} to {low:.2g}" + ("" if known else " if mu were 1")
     )
-    if not known:
-        return Spectrum(
-            "between",
-            smallest,
-            kernel,
-            f"R is not known to be strongly monotone ({facts}): theory bounds the Bregman distance "
-            "and the data residual if R is monotone, never the norm.",
-        )
-    if smallest > high:
-        return Spectrum(
-            "gap",
-            smallest,
-            kernel,
-            f"Gap case: {facts}, below all nonzero ones. Norm and data error then go with delta, "
-            "the Bregman distance with delta squared.",
-        )
     share = _count_near(seen, low) / max(1, _count_near(seen, high))
     reaches = smallest * MARGIN < low and largest > MARGIN * low
-    if reaches and 1.0 / EVEN <= share <= EVEN:
-        return Spectrum(
-            "across",
-            smallest,
-            kernel,
+    regime: Regime = "between"
+    if not known:
+        words = (
+            f"R is not known to be strongly monotone ({facts}): theory bounds the Bregman distance "
+            "and the data residual if R is monotone, never the norm."
+        )
+    elif smallest > high:
+        regime = "gap"
+        words = (
+            f"Gap case: {facts}, below all nonzero ones. Norm and data error then go with delta, "
+            "the Bregman distance with delta squared."
+        )
+    elif reaches and 1.0 / EVEN <= share <= EVEN:
+        regime = "across"
+        words = (
             f"Spectrum reaching across: {facts}, with about as many singular values near the one "
             "as near the other. Here theory's exponents are sharp: 1/2 in norm for "
-            "alpha = c delta, 1 in the Bregman distance.",
+            "alpha = c delta, 1 in the Bregman distance."
         )
-    thin = f"{share:.2g} times as many singular values lie near the smallest as near the largest"
-    return Spectrum(
-        "between",
-        smallest,
-        kernel,
-        f"Between the cases: {facts}; {thin}. Theory's exponents are what is guaranteed; "
-        "measured ones may be larger.",
-    )
+    else:
+        words = (
+            f"Between the cases: {facts}; {share:.2g} times as many singular values lie near the "
+            "smallest as near the largest. Theory's exponents are what is guaranteed; measured "
+            "ones may be larger."
+        )
+    return Spectrum(regime, kernel, words)
 
 
 def _count_near(values: torch.Tensor, place: float) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,39 +18,29 @@ CONTRACTION = 0.9
 RIDGE_SCALE = 10.0
 #: Gain of the unconstrained network: above 1, so that R = Id - N is not monotone.
 GAIN = 3.0
+#: Its features.
+WIDTH = 8
 #: How far the second layer of that network is from the adjoint of the first.
 UNTIED = 0.3
-
-
-@dataclass(frozen=True, eq=False)
-class Field:
-    """A regulariser and what to call it."""
-
-    regularizer: Regularizer
-    description: str
 
 
 class UnconstrainedNetwork(nn.Module):
     """``N(x) = K2^T tanh(g K1 x)``: bounded, so that R = Id - N is coercive, but no contraction.
 
     Hypothesis (C) of the theory holds, hence equilibria exist; nothing makes them unique. K2 is
-    near K1, which gives R several stable zeros, and different from it: R is no gradient.
-
-    Args:
-        gain: g, about the Lipschitz constant of N.
-        width: features.
+    near K1, which gives R several stable zeros, and different from it: R is no gradient. g is about
+    the Lipschitz constant of N.
     """
 
-    def __init__(self, gain: float = GAIN, width: int = 8) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.gain = gain
-        kernel = torch.randn(width, 1, 3, 3)
-        other = kernel + UNTIED * torch.randn(width, 1, 3, 3)
+        kernel = torch.randn(WIDTH, 1, 3, 3)
+        other = kernel + UNTIED * torch.randn(WIDTH, 1, 3, 3)
         self.inner, self.outer = nn.Parameter(_unit(kernel)), nn.Parameter(_unit(other))
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply N to images with one channel."""
-        features = torch.tanh(self.gain * nn.functional.conv2d(x, self.inner, padding=1))
+        features = torch.tanh(GAIN * nn.functional.conv2d(x, self.inner, padding=1))
         return nn.functional.conv_transpose2d(features, self.outer, padding=1)
 
 
@@ -60,8 +49,10 @@ def _unit(kernel: Tensor) -> Tensor:
     return kernel / size
 
 
-def regularizer_by_name(name: str, settings: StudySettings) -> Field:
+def regularizer_by_name(name: str, settings: StudySettings) -> tuple[Regularizer, str]:
     """Build a regulariser (networks are drawn from the study's seed), or load the user's.
+
+    It is in float64 with fixed parameters; the second value says what it is.
 
     Args:
         name: one of the built-in names, or ``weights``.
@@ -79,26 +70,21 @@ def regularizer_by_name(name: str, settings: StudySettings) -> Field:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             regularizer, words = _built(name)
-    regularizer = regularizer.double().eval().requires_grad_(False)
-    return Field(regularizer, f"R: {words}.")
+    return regularizer.double().eval().requires_grad_(False), f"R: {words}."
 
 
 def _built(name: str) -> tuple[Regularizer, str]:
     if name == "tikhonov":
         return build("tikhonov"), "the identity (Tikhonov), with mu = L = 1"
     if name == "crr":
-        return (
-            _convex_ridge(),
-            "a convex ridge regulariser with the eight cosine filters of 3 x 3 pixels",
-        )
+        words = "a convex ridge regulariser with the eight cosine filters of 3 x 3 pixels"
+        return _convex_ridge(), words
     if name == "contractive":
         field = build("contractive", width=8, depth=2, kernel_size=3, contraction=CONTRACTION)
         return field, f"Id - N with a network N of Lipschitz constant {CONTRACTION:g} by design"
     if name == "network":
-        return (
-            Residual(UnconstrainedNetwork(), channels=1),
-            f"Id - N with an unconstrained network N of gain {GAIN:g}",
-        )
+        words = f"Id - N with an unconstrained network N of gain {GAIN:g}"
+        return Residual(UnconstrainedNetwork(), channels=1), words
     raise UnknownNameError("regularizer of a study", name, REGULARIZERS)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from equipoise.environment import versions
@@ -96,8 +96,7 @@ def run_study(
     for case in chosen:
         if observer is not None:
             observer.started(case.label, len(chosen))
-        monotone = case.regularizer.traits().monotone
-        records.append(replace(study.run_case(case, settings), monotone=monotone))
+        records.append(study.run_case(case, settings))
         if observer is not None:
             observer.finished(records[-1])
     return StudyRecord(

@@ -47,7 +47,7 @@ def log_slopes(x: Tensor, y: Tensor) -> Tensor:
     return (u * (v - v.mean(0))).sum(0) / u.square().sum(0)
 
 
-def t_interval(values: Tensor, confidence: float = CONFIDENCE) -> Interval:
+def t_interval(values: Tensor) -> Interval:
     """Mean of independent values with Student's interval; values that are not finite are left out.
 
     The interval covers the spread of the draws (the noise), not that a power law only holds in
@@ -55,7 +55,6 @@ def t_interval(values: Tensor, confidence: float = CONFIDENCE) -> Interval:
 
     Args:
         values: shape (draws,).
-        confidence: in (0, 1).
     """
     kept = values[torch.isfinite(values)].double()
     count = len(kept)
@@ -64,31 +63,29 @@ def t_interval(values: Tensor, confidence: float = CONFIDENCE) -> Interval:
     mean = float(kept.mean())
     if count == 1:
         return Interval(mean, math.nan, math.nan, 1)
-    half = float(student.ppf(0.5 + 0.5 * confidence, count - 1) * kept.std() / math.sqrt(count))
+    half = float(student.ppf(0.5 + 0.5 * CONFIDENCE, count - 1) * kept.std() / math.sqrt(count))
     return Interval(mean, mean - half, mean + half, count)
 
 
-def slope_interval(x: Tensor, y: Tensor, confidence: float = CONFIDENCE) -> Interval:
+def slope_interval(x: Tensor, y: Tensor) -> Interval:
     """Mean of the draws' log-log slopes with Student's interval.
 
     Args:
         x: abscissae, as in :func:`log_slopes`.
         y: ordinates, shape (levels, draws).
-        confidence: in (0, 1).
     """
-    return t_interval(log_slopes(x, y), confidence)
+    return t_interval(log_slopes(x, y))
 
 
-def geometric_mean(values: Tensor, confidence: float = CONFIDENCE) -> Interval:
+def geometric_mean(values: Tensor) -> Interval:
     """Geometric mean of positive values with Student's interval on the logarithms.
 
     Values that are not positive and finite are left out.
 
     Args:
         values: shape (draws,).
-        confidence: in (0, 1).
     """
     logs = torch.where(values > 0, values.double(), math.nan).log()
-    found = t_interval(logs, confidence)
+    found = t_interval(logs)
     value, low, high = (math.exp(number) for number in (found.value, found.low, found.high))
     return Interval(value, low, high, found.draws)

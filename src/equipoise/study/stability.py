@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from equipoise.bounds import Bound, Kind
-from equipoise.certify.existence import failing
 from equipoise.certify.hypotheses import Hypotheses
 from equipoise.certify.stability import bregman_constant, data_constant, norm_constant
 from equipoise.status import Status
@@ -69,16 +70,12 @@ def run_case(case: Case, settings: StudySettings) -> CaseRecord:
         settings: radius (the first noise level), restarts, accuracy.
     """
     outcomes = attack_case(case, settings)
-    statuses = [Status(int(code)) for o in outcomes for code in o.attack.status.tolist()]
-    return CaseRecord(
-        physics=case.physics_name,
-        regularizer=case.regularizer_name,
-        description=case.description,
+    statuses = [Status(code) for o in outcomes for code in o.attack.status.tolist()]
+    return case.record(
+        statuses,
         panels=tuple(_panel(outcome) for outcome in outcomes),
         numbers=tuple(n for outcome in outcomes for n in _numbers(outcome)),
         findings=_findings(outcomes),
-        unsolved=sum(status is not Status.CONVERGED for status in statuses),
-        solves=len(statuses),
         pictures=_pictures(case, outcomes[0].attack),
     )
 
@@ -114,9 +111,8 @@ def attack_case(case: Case, settings: StudySettings) -> list[Outcome]:
             solver=solver_for(equation),
         )
         given = found.perturbation[found.best : found.best + 1]
-        outcomes.append(
-            Outcome(found, bound, "" if bound is not None else " ".join(failing(known)))
-        )
+        why = "" if bound is not None else " ".join(known.failing)
+        outcomes.append(Outcome(found, bound, why))
     return outcomes
 
 
@@ -140,13 +136,9 @@ def _panel(outcome: Outcome) -> Panel:
         best = tuple(rows.max(1).values.tolist())
         worst = tuple(rows.min(1).values.tolist())
         curves.append(Series(start, label, steps, best, low=worst, high=best))
-    if outcome.bound is not None:
-        value = (outcome.bound.value,) * len(steps)
-        curves.append(
-            Series(
-                "bound", "certified constant", steps, value, role="bound", kind=outcome.bound.kind
-            )
-        )
+    if (bound := outcome.bound) is not None:
+        value, words = (bound.value,) * len(steps), "certified constant"
+        curves.append(Series("bound", words, steps, value, role="bound", kind=bound.kind))
     vacuous = outcome.share is not None and outcome.share < SMALL
     return Panel(
         found.quantity, title, "ascent steps", formula, tuple(curves), log_x=False, log_y=vacuous
@@ -156,7 +148,7 @@ def _panel(outcome: Outcome) -> Panel:
 def _numbers(outcome: Outcome) -> tuple[Number, ...]:
     found, bound = outcome.attack, outcome.bound
     title = QUANTITIES[found.quantity][0]
-    status = worst_status(Status(int(code)) for code in found.status.tolist())
+    status = worst_status(Status(code) for code in found.status.tolist())
     constant = None if bound is None else bound.value
     reached = Number(
         f"{found.quantity}_reached",
@@ -228,16 +220,14 @@ def _pictures(case: Case, found: Attack) -> tuple[Picture, ...]:
     limit = float(torch.maximum(seen.abs().max(), changed.abs().max())) or 1.0
     square = dy.shape == seen.shape
     named = "perturbation of the data" if square else "perturbation, Aᵀ of it"
+    perturbed = found.reconstruction[k : k + 1]
     return (
-        _picture("reconstruction", found.base),
-        _picture(named, dy if square else seen, limit),
-        _picture("from perturbed data", found.reconstruction[k : k + 1]),
-        _picture("change", changed, limit),
+        Picture("reconstruction", _gray(found.base)),
+        Picture(named, _gray(dy if square else seen), -limit, limit),
+        Picture("from perturbed data", _gray(perturbed)),
+        Picture("change", _gray(changed), -limit, limit),
     )
 
 
-def _picture(title: str, image: Tensor, limit: float | None = None) -> Picture:
-    values = image[0].mean(0).numpy()
-    if limit is None:
-        return Picture(title, values)
-    return Picture(title, values, -limit, limit)
+def _gray(image: Tensor) -> NDArray[np.floating]:
+    return image[0].mean(0).numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -28,14 +29,12 @@ class SourceTruth:
         y: exact data ``A x``, shape (N, ...).
         element: w and rho.
         status: of the solve that made it.
-        truth_of: name of the image it was made from, N of them.
     """
 
     x: Tensor
     y: Tensor
     element: SourceElement
     status: tuple[Status, ...]
-    truth_of: tuple[str, ...]
 
     def repeated(self, times: int) -> SourceTruth:
         """Every truth ``times`` times, for as many noise draws."""
@@ -44,8 +43,36 @@ class SourceTruth:
             for tensor in (self.x, self.y, self.element.w, self.element.residual)
         )
         status = tuple(s for s in self.status for _ in range(times))
-        names = tuple(name for name in self.truth_of for _ in range(times))
-        return SourceTruth(x, y, _element(w, rho), status, names)
+        return SourceTruth(x, y, _element(w, rho), status)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``alpha = alpha_1 (delta / delta_1)^power`` with the a priori optimum ``alpha_1 = delta_1 /
+    ||w||`` at the largest noise ``delta_1``, and the hypothesis of Thm 4 that it violates."""
+
+    name: str
+    label: str
+    power: float
+    violates: str = ""
+
+    def data(
+        self, case: Case, truth: SourceTruth, levels: Tensor, generator: torch.Generator
+    ) -> Iterator[tuple[float, Tensor]]:
+        """alpha and noisy data of each level; noise of norm exactly delta is drawn anew.
+
+        Args:
+            case: for its physics.
+            truth: B samples, one for each draw.
+            levels: falling noise levels relative to the clean data, shape (L,).
+            generator: of the noise.
+        """
+        size = float(norm(truth.y).mean())
+        first = float(levels[0]) * size / float(truth.element.w_norm.mean())
+        for level in levels.tolist():
+            delta = torch.full((len(truth.y),), level * size)
+            y = truth.y + draw_noise(case, truth.y, delta, generator)
+            yield first * (level / float(levels[0])) ** self.power, y
 
 
 def source_truth(case: Case, settings: StudySettings) -> SourceTruth:
@@ -68,7 +95,7 @@ def source_truth(case: Case, settings: StudySettings) -> SourceTruth:
         w = (data - y) / STRENGTH
         field = case.regularizer.field(found.x)
         rho = field - case.physics.A_adjoint(w)
-    return SourceTruth(found.x, y, _element(w, rho), tuple(found.statuses), case.image_names)
+    return SourceTruth(found.x, y, _element(w, rho), tuple(found.statuses))
 
 
 def _element(w: Tensor, rho: Tensor) -> SourceElement:

@@ -59,20 +59,11 @@ def check_regularizer(
         AssertionError: naming the first clause that is broken.
     """
     shape = tuple(image_shape or default_shape(regularizer))
-    check_shapes(regularizer, shape, seed)
-    check_inputs(regularizer, shape)
-    check_batch(regularizer, shape, seed)
-    check_channels(regularizer, shape, seed)
-    check_potential(regularizer, shape, seed)
-    check_jacobian(regularizer, shape, seed)
-    check_traits(regularizer, shape, seed)
-    check_far_away(regularizer, shape, seed)
-    check_constants(regularizer, shape, seed)
-    check_frozen(regularizer, shape, seed)
-    check_parameter_gradient(regularizer, shape, seed)
-    check_second_derivatives(regularizer, shape, seed)
-    check_prox(regularizer, shape, seed)
-    check_saving(regularizer, shape, seed)
+    fields = (check_shapes, check_inputs, check_batch, check_channels, check_potential)
+    declared = (check_jacobian, check_traits, check_far_away, check_constants, check_frozen)
+    parameters = (check_parameter_gradient, check_second_derivatives)
+    for check in (*fields, *declared, *parameters, check_prox, check_saving):
+        check(regularizer, shape, seed)
 
 
 def check_shapes(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) -> None:
@@ -96,7 +87,7 @@ def check_shapes(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) 
                 )
 
 
-def check_inputs(regularizer: Regularizer, shape: Sequence[int]) -> None:
+def check_inputs(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) -> None:
     """Wrong channels, axes and dtypes are refused with an ``InputError``."""
     batch, channels, *spatial = shape
     wrong = {"an image without channel axis": torch.zeros(batch, spatial[0])}
@@ -246,11 +237,8 @@ def _has_config(regularizer: Regularizer) -> bool:
 
 def check_saving(regularizer: Regularizer, shape: Sequence[int], seed: int = 0) -> None:
     """Saving and loading gives the same field; a class without configuration says so plainly."""
-    r, x, record = (
-        in_double(regularizer),
-        random_image(shape, seed),
-        {"note": "contract", "seed": seed},
-    )
+    r, x = in_double(regularizer), random_image(shape, seed)
+    record = {"note": "contract", "seed": seed}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "regularizer.safetensors"
         if r.catalogue_name is None or not _has_config(r):

@@ -29,9 +29,12 @@ def check_parameter_gradient(regularizer: Regularizer, shape: Sequence[int], see
     """
     r = in_double(regularizer)
     for name, parameter in r.named_parameters():
-        if parameter.requires_grad:
-            for what, value in _numbers(r, shape, seed).items():
-                _check_derivative(r, name, parameter, what, value, shape, seed)
+        for what, value in _numbers(r, shape, seed).items() if parameter.requires_grad else ():
+            found, expected, size = by_parameter(parameter, value, seed + 2)
+            field = norm(r.field(random_image(shape, seed)).detach()).sum()
+            meant = f"the derivative of {what} by the parameter {name}"
+            message = f"{meant} differs from finite differences"
+            close(found, expected, DIFFERENCE, message, scale=size + NOISE * field)
 
 
 def _numbers(r: Regularizer, shape: Sequence[int], seed: int) -> dict[str, Callable[[], Tensor]]:
@@ -47,26 +50,6 @@ def _numbers(r: Regularizer, shape: Sequence[int], seed: int) -> dict[str, Calla
     if r.gradient_field:
         numbers["potential"] = lambda: r.potential(x).sum()
     return numbers
-
-
-def _check_derivative(
-    r: Regularizer,
-    name: str,
-    parameter: Tensor,
-    what: str,
-    value: Callable[[], Tensor],
-    shape: Sequence[int],
-    seed: int,
-) -> None:
-    found, expected, size = by_parameter(parameter, value, seed + 2)
-    field = norm(r.field(random_image(shape, seed)).detach()).sum()
-    close(
-        found,
-        expected,
-        DIFFERENCE,
-        f"the derivative of {what} by the parameter {name} differs from finite differences",
-        scale=size + NOISE * field,
-    )
 
 
 def by_parameter(

@@ -1,0 +1,13 @@
+from .accelerated import AcceleratedGradient as AcceleratedGradient
+from .anderson import Anderson as Anderson
+from .choice import SOLVERS as SOLVERS
+from .choice import default_solver as default_solver
+from .choice import solver_by_name as solver_by_name
+from .fixed_point import FixedPoint as FixedPoint
+from .lbfgs import LBFGS as LBFGS
+from .loop import solve as solve
+from .nonmonotone import NonmonotoneAcceleratedGradient as NonmonotoneAcceleratedGradient
+from .resolvent import Resolvent as Resolvent
+from .solver import Solver as Solver
+from .solver import State as State
+from .system import System as System
