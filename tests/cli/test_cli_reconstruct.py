@@ -465,6 +465,51 @@ def test_nan_of_a_file_is_inpainted(run: Run, tmp_path: Path) -> None:
         assert (result.exit_code, said in result.stderr) == (code, True), result.stderr
 
 
+def test_nan_is_missing_whatever_black_is(run: Run, tmp_path: Path) -> None:
+    weights = save_weights(tmp_path / "w.safetensors", "inpaint", mask="0.5")
+    marked = GRAY[0].numpy().copy()
+    marked[4:9, 3:12] = np.nan
+    np.save(tmp_path / "unit.npy", marked)
+    np.save(tmp_path / "hounsfield.npy", (4000 * marked - 1000).astype(np.float32))
+    words = ("--weights", weights, "--mask", "nan")
+    assert run("reconstruct", tmp_path / "unit.npy", *words).exit_code == 0
+    result = run("reconstruct", tmp_path / "hounsfield.npy", *words, "--data-range", "-1000:3000")
+    assert result.exit_code == 0, result.stderr
+    expected = 4000 * np.load(tmp_path / "unit_restored.npy") - 1000
+    found = np.load(tmp_path / "hounsfield_restored.npy")
+    np.testing.assert_allclose(found, expected, atol=0.1)
+
+
+@pytest.mark.parametrize("name", ["counts.npy", "few.tif", "few.pgm", "signed.npy"])
+def test_integers_of_every_kind_are_restored_as_the_same_shares_of_white(
+    run: Run, weights: Path, tmp_path: Path, name: str
+) -> None:
+    stored = np.rint(1000 * GRAY[0].numpy())
+    file, white = tmp_path / name, 1000
+    if name.endswith("npy"):
+        np.save(file, stored.astype(np.uint32 if name == "counts.npy" else np.int16))
+    elif name.endswith("pgm"):
+        file.write_bytes(b"P5 20 20 1000\n" + stored.astype(">u2").tobytes())
+    else:
+        white = 1023
+        share = Image(
+            torch.from_numpy(stored / white).float()[None], depth=Depth.UINT16, white=1023
+        )
+        write_image(file, share)
+    given = () if file.suffix in (".tif", ".pgm") else ("--data-range", white)
+    result = run("reconstruct", file, "--weights", weights, *given)
+    assert result.exit_code == 0, result.stderr
+    expected = solved(weights, torch.from_numpy(stored / white).float()[None]).clamp(min=0)
+    if name == "few.pgm":
+        image = read_image(tmp_path / "few_restored.png")
+        found = image.pixels * white
+    else:
+        image = read_image(tmp_path / name.replace(".", "_restored."))
+        found = image.numbers.float()
+    assert image.depth == {"counts.npy": "uint32", "signed.npy": "int16"}.get(name, "uint16")
+    assert float((found - white * expected).abs().max()) < 0.6
+
+
 def test_help_says_what_masks_and_kernels_are(run: Run) -> None:
     printed = " ".join(run("reconstruct", "--help").stdout.replace("│", " ").split())
     assert "white pixels are known, those of one other colour missing" in printed
