@@ -6,15 +6,16 @@ import hashlib
 import json
 import os
 import re
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from equipoise.decoding import decoding
 from equipoise.errors import WeightsError
 from equipoise.files import atomic_write
 
@@ -69,7 +70,7 @@ class TensorFile:
         """
         try:
             value = json.loads(self.texts[key])
-        except (KeyError, ValueError, RecursionError):
+        except Exception:  # missing, no JSON, too many digits, nested too deeply
             value = None
         if not isinstance(value, dict):
             raise self.damaged(key)
@@ -132,10 +133,8 @@ def read_tensors(path: str | Path, kind: Kind) -> TensorFile:
         raise WeightsError(
             f"Cannot read '{path}': {error.strerror or error}. Check the path and its permissions."
         ) from error
-    try:
+    with _decoding(path, kind):
         tensors = load(content)
-    except Exception as error:  # an unknown type of numbers is a KeyError, others differ
-        raise _unreadable(path, kind, error) from error
     if version >= 2 or "sha256" in texts:
         _check_seal(path, kind, content)
     return TensorFile(Path(path), kind, version, tensors, texts)
@@ -143,14 +142,12 @@ def read_tensors(path: str | Path, kind: Kind) -> TensorFile:
 
 def _metadata(path: str | Path, kind: Kind, header: bytes) -> dict[str, str]:
     """The texts in a header, none in files of others."""
-    try:
+    with _decoding(path, kind):
         found = json.loads(header)
         texts = found.get("__metadata__", {})
         if not all(isinstance(text, str) for text in texts.values()):
             raise ValueError("metadata that are no texts")
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise _unreadable(path, kind, error) from error
-    return dict(texts)
+        return dict(texts)
 
 
 def _version(path: str | Path, kind: Kind, stamp: str) -> int:
@@ -191,8 +188,5 @@ def _seal(content: bytes) -> re.Match[bytes]:
     return found
 
 
-def _unreadable(path: str | Path, kind: Kind, error: Exception) -> WeightsError:
-    said = str(error) if isinstance(error, SafetensorError) else "its header cannot be read"
-    return WeightsError(
-        f"'{path}' cannot be read, it is truncated or no safetensors file ({said}): {kind.remedy}."
-    )
+def _decoding(path: str | Path, kind: Kind) -> AbstractContextManager[None]:
+    return decoding(path, "safetensors file", WeightsError, kind.remedy)

@@ -101,6 +101,28 @@ def test_every_format_keeps_its_depth_and_alpha(run: Run, weights: Path, tmp_pat
     assert result.stdout.count("converged") == len(files)
 
 
+def test_bands_of_a_tiff_are_restored_one_by_one(run: Run, weights: Path, tmp_path: Path) -> None:
+    bands = torch.cat([COLOUR, 1 - GRAY])
+    for name, pixels, extra in (("nir.tif", bands, (0,)), ("two.tif", bands[2:], (0,))):
+        write_image(tmp_path / name, Image(pixels, None, Depth.UINT16, extra=extra))
+        assert run("reconstruct", tmp_path / name, "--weights", weights).exit_code == 0
+        restored = read_image(tmp_path / name.replace(".", "_restored."))
+        assert (restored.extra, restored.alpha, restored.depth) == (extra, None, Depth.UINT16)
+        expected = torch.cat([solved(weights, band[None]) for band in pixels])
+        assert float((restored.pixels - expected.clamp(0, 1)).abs().max()) < 1e-3
+
+
+def test_complex_images_are_restored_as_two_channels(
+    run: Run, weights: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "mri.npy", (GRAY[0] + 1j * GRAY[0].flip(1)).numpy())
+    assert run("reconstruct", tmp_path / "mri.npy", "--weights", weights).exit_code == 0
+    restored = np.load(tmp_path / "mri_restored.npy")
+    assert restored.dtype == np.complex64
+    for part, pixels in ((restored.real, GRAY), (restored.imag, GRAY.flip(2))):
+        assert np.allclose(part, solved(weights, pixels)[0].numpy(), atol=1e-3)
+
+
 def test_jpeg_becomes_png_next_to_it(run: Run, weights: Path, tmp_path: Path) -> None:
     file = tmp_path / "photo.jpg"
     PIL.Image.fromarray(np.rint(255 * pattern(20)).astype(np.uint8)).save(file, quality=95)
@@ -410,6 +432,88 @@ def test_known_pixels_must_be_said(run: Run, tmp_path: Path, gray: Path) -> None
     result = run("reconstruct", gray, "--weights", weights, "--mask", mask, "--overwrite")
     assert result.exit_code == 3
     assert "mask" in result.stderr
+
+
+def test_nan_of_a_file_is_inpainted(run: Run, tmp_path: Path) -> None:
+    weights = save_weights(tmp_path / "w.safetensors", "inpaint", mask="0.5")
+    holes = np.zeros((20, 20), bool)
+    holes[4:9, 3:12] = True
+    known = tmp_path / "known.png"
+    PIL.Image.fromarray((~holes).astype(np.uint8) * 255).save(known)
+    filled, marked = GRAY[0].numpy().copy(), GRAY[0].numpy().copy()
+    filled[holes], marked[holes] = 0, np.nan
+    np.save(tmp_path / "zero.npy", filled)
+    np.save(tmp_path / "nan.npy", marked)
+    words = ("--weights", weights, "--overwrite")
+    assert run("reconstruct", tmp_path / "zero.npy", *words, "--mask", known).exit_code == 0
+    expected = np.load(tmp_path / "zero_restored.npy")
+    for mask in ("nan", known):
+        result = run("reconstruct", tmp_path / "nan.npy", *words, "--mask", mask)
+        assert result.exit_code == 0, result.stderr
+        assert "88.75 % of the pixels are known" in result.stdout
+        np.testing.assert_array_equal(np.load(tmp_path / "nan_restored.npy"), expected)
+    marked[0, 0] = np.nan
+    np.save(tmp_path / "nan.npy", marked)
+    for code, said, given in (
+        (3, "--mask nan", ("nan.npy", "--mask", known)),
+        (3, "--mask nan", ("nan.npy", "--mask", known, "--simulate")),
+        (3, "no NaN", ("zero.npy", "--mask", "nan")),
+        (2, "for reconstruct only", ("zero.npy", "--mask", "nan", "--simulate")),
+        (3, "--mask nan", ("nan.npy", "--task", "denoise")),
+    ):
+        result = run("reconstruct", tmp_path / given[0], *words, *given[1:])
+        assert (result.exit_code, said in result.stderr) == (code, True), result.stderr
+
+
+def test_nan_is_missing_whatever_black_is(run: Run, tmp_path: Path) -> None:
+    weights = save_weights(tmp_path / "w.safetensors", "inpaint", mask="0.5")
+    marked = GRAY[0].numpy().copy()
+    marked[4:9, 3:12] = np.nan
+    np.save(tmp_path / "unit.npy", marked)
+    np.save(tmp_path / "hounsfield.npy", (4000 * marked - 1000).astype(np.float32))
+    words = ("--weights", weights, "--mask", "nan")
+    assert run("reconstruct", tmp_path / "unit.npy", *words).exit_code == 0
+    result = run("reconstruct", tmp_path / "hounsfield.npy", *words, "--data-range", "-1000:3000")
+    assert result.exit_code == 0, result.stderr
+    expected = 4000 * np.load(tmp_path / "unit_restored.npy") - 1000
+    found = np.load(tmp_path / "hounsfield_restored.npy")
+    np.testing.assert_allclose(found, expected, atol=0.1)
+
+
+@pytest.mark.parametrize("name", ["counts.npy", "few.tif", "few.pgm", "signed.npy"])
+def test_integers_of_every_kind_are_restored_as_the_same_shares_of_white(
+    run: Run, weights: Path, tmp_path: Path, name: str
+) -> None:
+    stored = np.rint(1000 * GRAY[0].numpy())
+    file, white = tmp_path / name, 1000
+    if name.endswith("npy"):
+        np.save(file, stored.astype(np.uint32 if name == "counts.npy" else np.int16))
+    elif name.endswith("pgm"):
+        file.write_bytes(b"P5 20 20 1000\n" + stored.astype(">u2").tobytes())
+    else:
+        white = 1023
+        share = Image(
+            torch.from_numpy(stored / white).float()[None], depth=Depth.UINT16, white=1023
+        )
+        write_image(file, share)
+    given = () if file.suffix in (".tif", ".pgm") else ("--data-range", white)
+    result = run("reconstruct", file, "--weights", weights, *given)
+    assert result.exit_code == 0, result.stderr
+    expected = solved(weights, torch.from_numpy(stored / white).float()[None]).clamp(min=0)
+    if name == "few.pgm":
+        image = read_image(tmp_path / "few_restored.png")
+        found = image.pixels * white
+    else:
+        image = read_image(tmp_path / name.replace(".", "_restored."))
+        found = image.numbers.float()
+    assert image.depth == {"counts.npy": "uint32", "signed.npy": "int16"}.get(name, "uint16")
+    assert float((found - white * expected).abs().max()) < 0.6
+
+
+def test_help_says_what_masks_and_kernels_are(run: Run) -> None:
+    printed = " ".join(run("reconstruct", "--help").stdout.replace("│", " ").split())
+    assert "white pixels are known, those of one other colour missing" in printed
+    assert "a convolution, centre at (h // 2, w // 2) as in scipy.ndimage" in printed
 
 
 def test_no_convergence_is_code_4_and_the_image_is_there(

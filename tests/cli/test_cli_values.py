@@ -95,7 +95,7 @@ def test_unreadable_configurations(tmp_path: Path) -> None:
         read_config(tmp_path / "none.yaml")
     broken = tmp_path / "broken.yaml"
     broken.write_text("steps: [1")
-    with pytest.raises(InputError, match="not valid YAML"):
+    with pytest.raises(InputError, match=r"cannot be read.*YAML"):
         read_config(broken)
     broken.write_text("- steps")
     with pytest.raises(UsageError, match="map option names"):
@@ -109,7 +109,11 @@ def test_unreadable_configurations(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "code", "said"),
-    [("stpes: 3", 2, "'steps'"), ("steps: many", 2, "--steps"), ("a: [", 3, "not valid YAML")],
+    [
+        ("stpes: 3", 2, "'steps'"),
+        ("steps: many", 2, "--steps"),
+        ("a: [", 3, "values in YAML"),
+    ],
 )
 def test_bad_configuration_files(
     run: Run, tmp_path: Path, content: str, code: int, said: str
@@ -119,6 +123,46 @@ def test_bad_configuration_files(
     result = run("compare", "--config", file)
     assert result.exit_code == code
     assert said in result.stderr
+
+
+NEST = "[" * 5000
+BOMB = "\n".join(
+    ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    + [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 12)]
+)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"steps: {NEST}",
+        f"set: {NEST}{']' * 5000}",
+        BOMB,
+        "steps: " + "9" * 5000,
+        "steps: 0x" + "f" * 5000,
+        "? [1, 2]\n: 3",
+        "steps: 2001-99-99",
+        "steps: !!python/object:os.system {}",
+        "steps: !!int many",
+        "steps: !!timestamp now",
+        "steps: \x00",
+        "0x" + "f" * 5000 + ": 3",
+    ],
+)
+def test_whatever_yaml_raises_is_a_plain_error(run: Run, tmp_path: Path, content: str) -> None:
+    file = tmp_path / "options.yaml"
+    file.write_text(content)
+    result = run("compare", "--config", file)
+    assert result.exit_code in (2, 3)
+    assert result.stderr.startswith(("Error: ", "Usage: "))
+    assert "Unexpected" not in result.stderr
+    assert len(result.stderr) < 2000
+
+
+@pytest.mark.parametrize("value", [NEST, "2001-99-99", "9" * 5000, "[&a 1, *a]", "!!int x"])
+def test_whatever_yaml_raises_on_an_argument_is_a_plain_error(value: str) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        arguments([f"filters={value}"])
 
 
 def test_options_complete_the_record_of_the_same_task() -> None:

@@ -97,6 +97,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "scan.npy", np.full((91, 60), 20.0))
     np.savetxt(folder / "angles.txt", np.arange(0, 180, 3))
     save_weights(folder / "scan.safetensors", "tomography", angles="30")
+    marked = np.where(np.eye(20) > 0, np.nan, pattern(20)).astype(np.float32)
+    tifffile.imwrite(folder / "field.tif", marked)
     save_weights(folder / "tied.safetensors", "denoise")
     save_weights(folder / "holes.safetensors", "inpaint")
     text = code("docs/command-line.md", "python", "def tomography")

@@ -10,7 +10,14 @@ import pytest
 import torch
 
 from equipoise.errors import InputError, UnknownNameError, UsageError
-from equipoise.problems import gaussian_kernel, kernel_from_tensor, kernel_from_text, motion_kernel
+from equipoise.problems import (
+    deblur,
+    gaussian_kernel,
+    kernel_from_tensor,
+    kernel_from_text,
+    motion_kernel,
+)
+from equipoise.problems.photographs import photograph_file
 
 
 def test_gaussian_has_its_variance_and_sum():
@@ -71,6 +78,8 @@ def test_the_users_kernel_is_normalised_and_padded_in_words():
     [
         (torch.tensor([[1.0, -1.0]]), "sums to zero"),
         (torch.zeros(3, 3), "sums to zero"),
+        (-torch.ones(3, 3), "negative sum.*change its sign"),
+        (torch.tensor([[1.0, -1.5]]), "negative sum"),
         (torch.tensor([[1.0, float("nan")]]), "NaN or infinite"),
         (torch.ones(3), "real matrix"),
         (torch.ones(3, 3, dtype=torch.complex64), "real matrix"),
@@ -94,6 +103,59 @@ def test_kernels_by_name(tmp_path):
     PIL.Image.fromarray(np.zeros((3, 3), np.uint8)).save(tmp_path / "zero.png")
     with pytest.raises(InputError, match="sums to zero"):
         kernel_from_text(str(tmp_path / "zero.png"))
+
+
+def test_pictures_that_are_not_clearly_kernels_are_refused(tmp_path):
+    y, x = np.mgrid[-15:16, -15:16]
+    disc = ((y**2 + x**2 <= 15**2) * 255).astype(np.uint8)
+    camera = np.asarray(PIL.Image.open(photograph_file("camera.png")))[:200:4, ::8]
+    clear = np.dstack([disc, disc, disc, disc])
+    for picture, words in (
+        (255 - disc, "bright along its border"),
+        (camera, "bright along its border"),
+        (clear, "partly transparent"),
+    ):
+        PIL.Image.fromarray(picture).save(tmp_path / "k.png")
+        with pytest.raises(InputError, match=rf"k\.png.*{words}"):
+            kernel_from_text(str(tmp_path / "k.png"))
+    np.save(tmp_path / "k.npy", -disc.astype(float))
+    with pytest.raises(InputError, match="negative sum"):
+        kernel_from_text(str(tmp_path / "k.npy"))
+    for picture in (disc, np.full((21, 21), 255, np.uint8), np.ones((1, 30), np.uint8)):
+        PIL.Image.fromarray(picture).save(tmp_path / "k.png")
+        values = kernel_from_text(str(tmp_path / "k.png")).values
+        shape = picture.shape
+        np.testing.assert_allclose(values[: shape[0], : shape[1]], picture / picture.sum())
+
+
+@pytest.mark.parametrize("text", ["gaussian:100000", "gaussian:1e300", "motion:1e9", "motion:4096"])
+def test_kernels_are_never_larger_than_memory(text):
+    with pytest.raises(InputError, match="more than 4095"):
+        kernel_from_text(text)
+
+
+def test_a_very_narrow_gaussian_is_one_pixel():
+    for deviation in (1e-3, 1e-200, 5e-324):
+        values = gaussian_kernel(deviation).values
+        assert float(values[1, 1]) == 1.0
+        assert float(values.sum()) == 1.0
+
+
+@pytest.mark.parametrize("size", [(3, 5), (2, 4), (4, 3), (1, 6)])
+def test_a_kernel_is_a_convolution_centred_as_in_scipy_ndimage(size):
+    from scipy.ndimage import convolve
+    from scipy.signal import convolve2d
+
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand(size, generator=generator, dtype=torch.float64)
+    values /= values.sum()
+    x = torch.rand(1, 1, 12, 13, generator=generator, dtype=torch.float64)
+    y = deblur((1, 12, 13), values, dtype=torch.float64).physics.A(x)[0, 0].numpy()
+    image = x[0, 0].numpy()
+    np.testing.assert_allclose(y, convolve(image, values.numpy(), mode="wrap"), atol=1e-12)
+    signal = convolve2d(image, values.numpy(), mode="same", boundary="wrap")
+    shift = [-(n % 2 == 0) for n in size]  # the note of the documents
+    np.testing.assert_allclose(np.roll(signal, shift, (0, 1)), y, atol=1e-12)
 
 
 def test_a_misspelt_kernel_gets_the_nearest_name():

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import PIL.Image
 import pytest
 import torch
 
 from equipoise.errors import InputError, UnknownNameError, UsageError
-from equipoise.problems import FixedMask, RandomPixels, RandomRows, mask_from_text
+from equipoise.problems import (
+    FixedMask,
+    RandomPixels,
+    RandomRows,
+    inpaint,
+    kernels,
+    mask_from_text,
+)
+from equipoise.problems.photographs import photograph_file
 
 
 @pytest.mark.parametrize("size", [(40, 50), (7, 6, 5)])
@@ -67,13 +77,82 @@ def test_impossible_masks_are_refused(values, words):
 def test_masks_by_name(tmp_path):
     assert mask_from_text("0.4", seed=3) == RandomPixels(0.4, 3)
     assert mask_from_text("rows:0.4", seed=3) == RandomRows(0.4, 3)
-    PIL.Image.fromarray(np.array([[0, 100], [150, 200]], np.uint8)).save(tmp_path / "m.png")
+    PIL.Image.fromarray(np.array([[0, 255], [255, 255]], np.uint8)).save(tmp_path / "m.png")
     rule = mask_from_text(str(tmp_path / "m.png"))
     assert rule.draw((2, 2), shrink=False).tolist() == [[0, 1], [1, 1]]
-    assert "m.png" in rule.description
-    PIL.Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / "black.png")
-    with pytest.raises(InputError, match="knows no pixel"):
-        mask_from_text(str(tmp_path / "black.png"))
+    assert rule.description == "75 % of the pixels are known, by the mask 'm.png'"
+    assert inpaint((1, 2, 2), rule).notes == (f"{rule.description}.",)
+    assert inpaint((1, 2, 2), 0.5).notes == ()
+
+
+HOLE = np.zeros((40, 50), bool)
+HOLE[5:20, 10:35] = True
+
+
+def painted(hole: object, ground: object = 255) -> np.ndarray:
+    """A picture of one colour with a rectangle of another."""
+    colours = np.broadcast_arrays(np.array(hole), np.array(ground))
+    return np.where(HOLE[..., None] if colours[0].ndim else HOLE, *colours).astype(np.uint8)
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "jpg"])
+@pytest.mark.parametrize(
+    "hole", [0, 128, 220, (0, 255, 0), (255, 255, 0), (255, 0, 255), (200, 220, 255)]
+)
+def test_what_is_not_white_is_missing_whatever_its_colour(tmp_path, hole, suffix):
+    file = tmp_path / f"m.{suffix}"
+    options = {"quality": 95, "subsampling": 0} if suffix == "jpg" else {}
+    PIL.Image.fromarray(painted(hole)).save(file, **options)
+    known = mask_from_text(str(file)).draw((40, 50), shrink=False).numpy()
+    np.testing.assert_array_equal(known, ~HOLE)
+
+
+def test_two_values_of_which_one_is_0_are_a_mask_in_every_type(tmp_path):
+    for dtype in ("bool", "uint8", "int64", "float32", "int16"):
+        np.save(tmp_path / "m.npy", (~HOLE).astype(dtype))
+        known = mask_from_text(str(tmp_path / "m.npy")).draw((40, 50), shrink=False).numpy()
+        np.testing.assert_array_equal(known, ~HOLE)
+    PIL.Image.fromarray(painted(0, 100)).save(tmp_path / "m.png")
+    known = mask_from_text(str(tmp_path / "m.png")).draw((40, 50), shrink=False).numpy()
+    np.testing.assert_array_equal(known, ~HOLE)
+
+
+def test_soft_edges_go_to_the_nearer_colour(tmp_path):
+    picture = painted((0, 200, 0))
+    picture = np.dstack([picture]) if picture.ndim == 2 else picture
+    picture[12, 10] = (200, 240, 200)  # mostly white
+    picture[12, 34] = (60, 210, 60)
+    PIL.Image.fromarray(picture).save(tmp_path / "m.png")
+    known = mask_from_text(str(tmp_path / "m.png")).draw((40, 50), shrink=False).numpy()
+    expected = ~HOLE
+    expected[12, 10] = True
+    np.testing.assert_array_equal(known, expected)
+
+
+def camera() -> np.ndarray:
+    return np.asarray(PIL.Image.open(photograph_file("camera.png")))[::4, ::4]
+
+
+@pytest.mark.parametrize(
+    ("picture", "words"),
+    [
+        (np.zeros((40, 50), np.uint8), "knows no pixel"),
+        (np.full((40, 50), 255, np.uint8), "of one colour"),
+        (np.full((40, 50), 90, np.uint8), "of one colour"),
+        (np.tile(np.array([0, 200, 0], np.uint8), (40, 50, 1)), "no white"),
+        (painted(100, 200), "no white"),
+        (painted(250), "white all over"),
+        (painted(235), "nearly white"),
+        (camera(), "not clearly a mask"),
+        (np.random.default_rng(0).integers(0, 256, (40, 50), np.uint8), "of further colours"),
+        (np.where(HOLE, np.arange(50) * 5, 255).astype(np.uint8), "of further colours"),
+        (painted((0, 0, 0, 0), (255, 255, 255, 255)), "partly transparent"),
+    ],
+)
+def test_pictures_that_are_not_clearly_masks_are_refused(tmp_path, picture, words):
+    PIL.Image.fromarray(picture).save(tmp_path / "m.png")
+    with pytest.raises(InputError, match=rf"m\.png.*{words}"):
+        mask_from_text(str(tmp_path / "m.png"))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +162,7 @@ def test_masks_by_name(tmp_path):
         ("rows:half", UsageError, "Cannot read the mask"),
         ("0", InputError, "must be in"),
         ("1.5", InputError, "must be in"),
-        ("nan", InputError, "must be in"),
+        ("nan", UsageError, "NaN of measured files"),
         ("rows:0", InputError, "must be in"),
         ("missing.png", InputError, "no image file"),
     ],
@@ -91,3 +170,19 @@ def test_masks_by_name(tmp_path):
 def test_unreadable_masks_are_refused(text, error, words):
     with pytest.raises(error, match=words):
         mask_from_text(text)
+
+
+def test_what_looking_at_a_picture_raises_is_a_plain_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PIL.Image.fromarray(painted(0)).save(tmp_path / "m.png")
+
+    def full(*arguments: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch.Tensor, "unique", full)
+    with pytest.raises(InputError, match=r"m\.png.*more memory than there is"):
+        mask_from_text(str(tmp_path / "m.png"))
+    monkeypatch.setattr(kernels, "to_gray", full)
+    with pytest.raises(InputError, match=r"m\.png.*more memory than there is"):
+        kernels.kernel_from_text(str(tmp_path / "m.png"))

@@ -302,3 +302,13 @@ def test_images_of_another_size_are_refused() -> None:
     problem = tomography((1, 8, 8), 3)
     with pytest.raises(InputError, match="8 x 8"):
         problem.physics.A(torch.zeros(1, 1, 9, 9))
+
+
+def test_sizes_that_no_memory_holds_are_refused_first() -> None:
+    for shape, views, unit in (
+        ((1, 200_000, 200_000), "1", None),
+        ((1, 8, 8), "4", (10**9, 10**9)),
+        ((1, 512, 512), "100000", None),
+    ):
+        with pytest.raises(InputError, match="more than memory holds"):
+            tomography(shape, views, unit_size=unit)

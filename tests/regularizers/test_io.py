@@ -10,7 +10,7 @@ import pickle
 import resource
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +234,7 @@ class _Trap:
 def test_pickles_are_never_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(pickle.dumps(_Trap()))
-    with pytest.raises(WeightsError, match=r"pickle|no safetensors file"):
+    with pytest.raises(WeightsError, match=r"never pickles|cannot be read"):
         load_regularizer(tmp_path / name)
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
@@ -250,7 +250,7 @@ def test_truncated_files(path: Path, share: float) -> None:
 def test_random_bytes_and_absurd_headers(path: Path) -> None:
     for content in (bytes(range(256)) * 4, struct.pack("<Q", 2**60) + b"{}"):
         path.write_bytes(content)
-        with pytest.raises(WeightsError, match="no safetensors file"):
+        with pytest.raises(WeightsError, match="cannot be read"):
             load_regularizer(path)
 
 
@@ -424,6 +424,35 @@ def test_a_nest_of_configurations_is_refused(path: Path) -> None:
     rewrite(path, {"config": deep})
     with pytest.raises(WeightsError, match=r"damaged config|cannot build"):
         load_regularizer(path)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"task": ' * 900 + "3" + "}" * 900,
+        '{"task": ' + "[" * 900 + "]" * 900 + "}",
+        '{"seed": ' + "9" * 5000 + "}",
+        '{"seed": ' + "[" * 100_000 + "}",
+    ],
+    ids=["objects", "lists", "digits", "open"],
+)
+def test_records_that_are_nested_or_long_are_read_or_refused(path: Path, record: str) -> None:
+    rewrite(path, {"record": record})
+    with suppress(WeightsError):  # how deep is too deep, the interpreter decides
+        load_regularizer(path)
+
+
+def test_whatever_a_configuration_leads_to_is_a_weights_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for raised in (RecursionError, MemoryError, ZeroDivisionError, KeyError("x")):
+
+        def load(*args: object, error: Any = raised, **kwargs: object) -> None:
+            raise error
+
+        monkeypatch.setattr(ContractiveResidual, "load_state_dict", load)
+        with pytest.raises(WeightsError, match=r"weights\.safetensors.*copy or download"):
+            load_regularizer(path)
 
 
 def test_foreign_files_are_not_read_beyond_their_header(tmp_path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperOption
 
+from equipoise.cli.yaml_text import from_yaml
+from equipoise.decoding import decoding
 from equipoise.errors import InputError, UnknownNameError, UsageError
 
 #: Options that make no sense inside the file.
@@ -25,22 +28,24 @@ def read_config(path: Path) -> dict[str, Any]:
         InputError: if it cannot be read or is not YAML.
         UsageError: if its top level is no mapping.
     """
-    import yaml
-
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"Cannot read the configuration '{path}': {reason}.") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"'{path}' is not valid YAML: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise UsageError(
-            f"'{path}' must map option names to values, one per line, for example 'steps: 300'."
-        )
-    return {str(key): value for key, value in content.items()}
+    with _decoding(path):
+        content = from_yaml(text)
+        if content is None:
+            return {}
+        if not isinstance(content, dict):
+            raise UsageError(
+                f"'{path}' must map option names to values, one per line, for example 'steps: 300'."
+            )
+        return {str(key): value for key, value in content.items()}
+
+
+def _decoding(path: Path) -> AbstractContextManager[None]:
+    return decoding(path, "configuration", remedy="write option names and values in YAML")
 
 
 def as_defaults(content: Mapping[str, Any], options: Mapping[str, TyperOption]) -> dict[str, Any]:
@@ -74,20 +79,31 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
 
     if path is not None and not context.resilient_parsing:
         with plain_errors(debug=False):
-            context.default_map = as_defaults(read_config(path), _options(context))
+            context.default_map = defaults_of(path, long_options(context.command))
     return path
 
 
-def _options(context: typer.Context) -> dict[str, TyperOption]:
-    """The long options of a command that may stand in the file."""
-    options = [option for option in context.command.params if isinstance(option, TyperOption)]
+def defaults_of(path: Path, options: Mapping[str, TyperOption]) -> dict[str, Any]:
+    """What a YAML file says, as defaults of a command.
+
+    Raises:
+        InputError: if it cannot be read or is not YAML.
+        UsageError: if it says what no option of the command is.
+    """
+    with _decoding(path):
+        return as_defaults(read_config(path), options)
+
+
+def long_options(command: Any) -> dict[str, TyperOption]:
+    """The long options of a command (of click) that may stand in the file."""
+    options = [option for option in command.params if isinstance(option, TyperOption)]
     found = {flag.removeprefix("--"): option for option in options for flag in option.opts}
     return {name: option for name, option in found.items() if name not in _NOT_IN_FILES}
 
 
 def _as_scalar(key: str, value: Any) -> str | bool:
     if isinstance(value, (list, dict)):
-        raise UsageError(f"The configuration's '{key}' takes one value, got {value!r}.")
+        raise UsageError(f"The configuration's '{key}' takes one value, got several.")
     return value if isinstance(value, bool) else str(value)
 
 

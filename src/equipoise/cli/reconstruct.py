@@ -26,7 +26,9 @@ def reconstruct(
     *,
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGE", help="PNG, JPEG, TIFF or NPY files.", show_default=False),
+        typer.Argument(
+            metavar="IMAGE", help="PNG, JPEG, TIFF, BMP, PGM, PPM or NPY files.", show_default=False
+        ),
     ],
     weights: Annotated[
         Path,
@@ -61,13 +63,13 @@ def reconstruct(
 ) -> None:
     """Restore images; report residual, error bound where one holds, and evaluations.
 
-    An IMAGE is the measurement; IMAGE_restored.EXT is written (PNG for JPEG) with
-    its depth and alpha. Inputs are never overwritten. Task and options are those
+    An IMAGE is the measurement; IMAGE_restored.EXT is written (PNG for JPEG, BMP,
+    PGM, PPM) with its depth and alpha. Inputs are never overwritten. Task and options are those
     of the weights unless given here; an operator of yours must be given.
 
     Exit code 4 if an image did not converge; it is written all the same.
     """
-    from equipoise.cli.restoring import Restorer, plan_jobs, require_known_mask
+    from equipoise.cli.restoring import Restorer, may_miss, plan_jobs, require_known_mask
     from equipoise.cli.tasks import choose_task
     from equipoise.problems.plausible import alpha_for_noise
     from equipoise.problems.pose import choose_device
@@ -83,7 +85,7 @@ def reconstruct(
     measured = MeasuredSettings(**files)
     measured.refuse_idle(restored.name, simulate)
     require_known_mask(restored, simulate)
-    jobs = plan_jobs(images, out, simulate)
+    jobs = plan_jobs(images, out, simulate, may_miss(restored, simulate))
     refuse_existing([path for job in jobs for path in job.outputs], overwrite)
     limits = SolveOptions(tolerance=chosen.tolerance, max_evaluations=chosen.max_evaluations)
     known = learned_noise(learned, restored)

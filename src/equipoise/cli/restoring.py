@@ -14,6 +14,7 @@ from equipoise.images import Image, lossless_name, read_image, write_image
 from equipoise.images.data_range import far_from
 from equipoise.metrics import bound_per_pixel, psnr
 from equipoise.problems import FixedMask, Problem
+from equipoise.problems.masks import NAN, mask_of_nan
 from equipoise.problems.plausible import estimated_noise, noise_warning, odd_ray_sums
 from equipoise.problems.pose import pose
 from equipoise.problems.problem import Shape
@@ -106,7 +107,11 @@ class Restorer:
         Raises:
             InputError: if the image cannot be read or does not fit the problem.
         """
-        image = read_image(job.source)
+        image = read_image(job.source, missing=may_miss(self.task, self.simulate))
+        if self.task.mask == NAN and not self.simulate:
+            mask = mask_of_nan(image.missing, job.source.name)
+            task = self.task.model_copy(update={"mask": mask})
+            return replace(self, task=task).restore(job, inputs)
         if self._sinograms and image.depth.maximum is not None:
             raise InputError(
                 f"'{job.source}' holds integers: measurements of tomography are floating-point "
@@ -116,6 +121,7 @@ class Restorer:
         data_range = image.range(self.task.range)
         numbers = image.numbers[None]
         problem = self._problem(tuple(numbers.shape[1:]), job.source)
+        _refuse_known_nan(image, problem, job.source)
         if image.alpha is not None and problem.image_shape[1:] != numbers.shape[2:]:
             raise InputError(
                 f"'{job.source}' has an alpha channel, but the restored image has another size: "
@@ -170,8 +176,7 @@ class Restorer:
             return _filled(image, start, data_range)
         black, divisor = self._zero(problem, data_range)
         numbers = divisor * (black + data_range.width * y.double())
-        alpha = image.alpha if y.shape[2:] == image.pixels.shape[1:] else None
-        return replace(image.with_numbers(numbers[0].cpu()), alpha=alpha)
+        return image.with_numbers(numbers[0].cpu())
 
     def _warnings(
         self, problem: Problem, truth: Tensor | None, y: Tensor, data_range: DataRange
@@ -251,13 +256,21 @@ class Restorer:
         )
 
 
-def plan_jobs(images: list[Path], out: Path | None, simulate: bool) -> list[Job]:
+def may_miss(task: Task, simulate: bool) -> bool:
+    """Whether files may have NaN, in place of missing pixels."""
+    return task.name == "inpaint" and not simulate
+
+
+def plan_jobs(
+    images: list[Path], out: Path | None, simulate: bool, missing: bool = False
+) -> list[Job]:
     """Name the outputs of every input, and read each input once so that bad ones stop nothing late.
 
     Args:
         images: the inputs.
         out: folder of the outputs; None is each input's own.
         simulate: whether degraded images are written, too.
+        missing: whether NaN marks missing pixels.
 
     Raises:
         InputError: if an input cannot be read.
@@ -265,7 +278,7 @@ def plan_jobs(images: list[Path], out: Path | None, simulate: bool) -> list[Job]
     """
     jobs = []
     for source in images:
-        read_image(source)
+        read_image(source, missing=missing)
         restored, degraded = (
             lossless_name((out or source.parent) / f"{source.stem}_{what}{source.suffix}")
             for what in ("restored", "degraded")
@@ -287,15 +300,28 @@ def require_known_mask(task: Task, simulate: bool) -> None:
     Raises:
         UsageError: if the mask is random though the images are measured.
     """
-    if task.name == "inpaint" and not simulate and not isinstance(task.mask, FixedMask):
-        raise UsageError(
-            "To restore measured images, say which pixels are known: --mask IMAGE, white where "
-            "they are; to try the weights on a clean image, add --simulate."
+    if not may_miss(task, simulate) or isinstance(task.mask, FixedMask) or task.mask == NAN:
+        return
+    raise UsageError(
+        "To restore measured images, say which pixels are known: --mask IMAGE, white where they "
+        "are, or --mask nan where the files have NaN for missing ones; to try the weights on a "
+        "clean image, add --simulate."
+    )
+
+
+def _refuse_known_nan(image: Image, problem: Problem, source: Path) -> None:
+    """Refuse NaN in pixels that the mask of inpainting knows.
+
+    Raises:
+        InputError: saying so.
+    """
+    if image.missing is not None and bool(problem.physics.mask[0, :1].cpu()[image.missing].any()):
+        raise InputError(
+            f"'{source}' has NaN where the mask says that pixels are known: mark them as missing, "
+            "or take --mask nan."
         )
 
 
 def _filled(image: Image, x: Tensor, data_range: DataRange) -> Image:
-    """The file's image with other pixels; alpha is kept where the size is the same."""
-    alpha = image.alpha if x.shape[2:] == image.pixels.shape[1:] else None
-    numbers = data_range.from_unit(x[0].detach().cpu().double())
-    return replace(image.with_numbers(numbers), alpha=alpha)
+    """The file's image with other pixels."""
+    return image.with_numbers(data_range.from_unit(x[0].detach().cpu().double()))

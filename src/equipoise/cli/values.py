@@ -12,6 +12,8 @@ from typing import Any
 
 import typer
 
+from equipoise.cli.yaml_text import from_yaml
+from equipoise.decoding import said
 from equipoise.errors import UsageError
 from equipoise.settings.setting import flag
 
@@ -54,8 +56,6 @@ def arguments(pairs: Iterable[str] | None) -> dict[str, Any]:
     Raises:
         UsageError: if an entry is not of the form ``name=value``.
     """
-    import yaml
-
     found: dict[str, Any] = {}
     for pair in pairs or ():
         name, sign, value = pair.partition("=")
@@ -63,11 +63,9 @@ def arguments(pairs: Iterable[str] | None) -> dict[str, Any]:
             raise UsageError(f"'{pair}' is not of the form name=value, for example filters=32.")
         try:
             listed = _LIST.fullmatch(value) is not None
-            found[name.strip().replace("-", "_")] = yaml.safe_load(
-                f"[{value}]" if listed else value
-            )
-        except yaml.YAMLError as error:
-            raise UsageError(f"The value in '{pair}' cannot be read: {error}") from error
+            found[name.strip().replace("-", "_")] = from_yaml(f"[{value}]" if listed else value)
+        except Exception as error:  # the parser raises more than its own errors
+            raise UsageError(f"The value in '{pair}' cannot be read: {said(error)}.") from error
     return found
 
 

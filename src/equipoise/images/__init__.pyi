@@ -1,5 +1,6 @@
 from .image import Depth as Depth
 from .image import Image as Image
+from .image import Resolution as Resolution
 from .image import to_colour as to_colour
 from .image import to_gray as to_gray
 from .reading import SUFFIXES as SUFFIXES

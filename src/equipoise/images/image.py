@@ -19,26 +19,76 @@ class Depth(StrEnum):
     """Number type of an image file."""
 
     UINT8 = "uint8"
+    INT8 = "int8"
     UINT16 = "uint16"
+    INT16 = "int16"
+    UINT32 = "uint32"
+    INT32 = "int32"
+    UINT64 = "uint64"
+    INT64 = "int64"
+    FLOAT16 = "float16"
     FLOAT32 = "float32"
     FLOAT64 = "float64"
 
     @property
     def maximum(self) -> int | None:
-        """What an integer file stores for 1; None for floating-point files."""
-        return {"uint8": 255, "uint16": 65535}.get(self.value)
+        """What a file stores for 1, of integers of up to 16 bits; None where numbers are kept."""
+        return {"uint8": 255, "int8": 127, "uint16": 65535, "int16": 32767}.get(self.value)
+
+    @property
+    def integer(self) -> bool:
+        """Whether numbers must be rounded to be written."""
+        return not self.value.startswith("float")
+
+    @property
+    def precision(self) -> torch.dtype:
+        """The floating-point type that holds the numbers: float64 for those of 32 bits and more."""
+        exact = ("float64", "uint32", "int32", "uint64", "int64")
+        return torch.float64 if self.value in exact else torch.float32
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """How many pixels a length has.
+
+    Args:
+        x: pixels in ``unit`` along a row, positive.
+        y: pixels in ``unit`` along a column, positive.
+        unit: ``"inch"``, ``"centimeter"``, or ``"none"`` where only the ratio of x and y counts.
+    """
+
+    x: float
+    y: float
+    unit: str = "inch"
+
+    def per_metre(self) -> tuple[int, int] | None:
+        """Pixels in a metre as PNG stores them; None without a unit."""
+        metre = {"inch": 1 / 0.0254, "centimeter": 100.0}.get(self.unit)
+        if metre is None or not min(self.x, self.y) * metre >= 0.5:
+            return None
+        pair = round(self.x * metre), round(self.y * metre)
+        return pair if max(pair) < 2**31 else None
 
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """An image with its file's depth.
+    """An image, and what else its file says.
 
     Args:
-        pixels: shape (C, H, W), float32 (float64 for float64 files). Integer files are divided by
-            their type's maximum, so they lie in [0, 1]; floating-point files are kept as they are.
+        pixels: shape (C, H, W), float32 (float64 for files of float64 and of integers of 32 bits
+            and more). Integers of up to 16 bits are divided by their maximum, so that unsigned
+            ones lie in [0, 1]; wider integers and floating-point numbers are kept as they are.
         alpha: opacity of shape (1, H, W), scaled in the same way, or None.
         depth: number type of the file.
-        axes: order of axes in a NumPy file, ``"HW"``, ``"HWC"`` or ``"CHW"``.
+        axes: order of axes in a NumPy file, ``"HW"``, ``"HWC"``, ``"CHW"``, or ``"complex"`` where
+            the two channels are real and imaginary part.
+        white: what the file stores for 1 where its number type does not say: 4095 for 12 bits.
+        extra: what a TIFF says of samples beyond gray or colour (ExtraSamples): 0 is a band,
+            1 associated alpha, 2 unassociated alpha.
+        resolution: pixels in a length, or None.
+        profile: ICC colour profile, or None.
+        missing: shape (1, H, W), True where the file has NaN, in which place ``pixels`` has 0;
+            None if that was not asked for, or no pixel is missing.
         data_range: what the file says of black and white, in its numbers; None if nothing.
     """
 
@@ -46,25 +96,44 @@ class Image:
     alpha: Tensor | None = None
     depth: Depth = Depth.UINT8
     axes: str = "HW"
+    white: int | None = None
+    extra: tuple[int, ...] = ()
+    resolution: Resolution | None = None
+    profile: bytes | None = None
+    missing: Tensor | None = None
     data_range: DataRange | None = None
+
+    @property
+    def stored_white(self) -> int:
+        """What the file stores for a pixel of 1."""
+        return self.white or self.depth.maximum or 1
 
     def range(self, chosen: DataRange | None = None) -> DataRange:
         """What is black and white: as chosen, as the file says, or 0 and what it stores for 1."""
-        return chosen or self.data_range or DataRange(0.0, float(self.depth.maximum or 1))
+        return chosen or self.data_range or DataRange(0.0, float(self.stored_white))
 
     @property
     def numbers(self) -> Tensor:
         """The pixels as the file stores them, float64."""
-        return self.pixels.double() * (self.depth.maximum or 1)
+        return self.pixels.double() * self.stored_white
 
     def unit_pixels(self, chosen: DataRange | None = None) -> Tensor:
         """The pixels on the scale from black, 0, to white, 1, see :meth:`range`."""
         return self.range(chosen).to_unit(self.numbers).to(self.pixels.dtype)
 
     def with_numbers(self, numbers: Tensor) -> Image:
-        """The image with other pixels, given as the file shall store them."""
-        pixels = numbers / (self.depth.maximum or 1)
-        return replace(self, pixels=pixels.to(self.pixels.dtype))
+        """The image with other pixels, given as the file shall store them, see with_pixels."""
+        return self.with_pixels((numbers / self.stored_white).to(self.pixels.dtype))
+
+    def with_pixels(self, pixels: Tensor) -> Image:
+        """The same kind of file with other pixels (C, H, W).
+
+        Alpha and resolution are kept where the size is the same: they are not known of others.
+        """
+        if pixels.shape[1:] == self.pixels.shape[1:]:
+            return replace(self, pixels=pixels)
+        extra = tuple(kind for kind in self.extra if kind == 0)
+        return replace(self, pixels=pixels, alpha=None, extra=extra, resolution=None, missing=None)
 
 
 def to_gray(pixels: Tensor) -> Tensor:

@@ -1,48 +1,49 @@
-"""Read PNG, JPEG, TIFF and NumPy files."""
+"""Read PNG, JPEG, TIFF, BMP, PGM, PPM and NumPy files."""
 
 from __future__ import annotations
 
-import struct
-import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
 import torch
-from numpy.typing import NDArray
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmImageFile
 from torch import Tensor
 
+from equipoise.decoding import decoding
 from equipoise.errors import InputError
-from equipoise.images.image import Depth, Image
-
-Pixels = NDArray[Any]
+from equipoise.images.decoded import (
+    EXACT,
+    ORIENTATION_TAG,
+    Decoded,
+    check_size,
+    turned,
+    upright,
+    with_channels,
+)
+from equipoise.images.image import Depth, Image, Resolution
+from equipoise.images.netpbm import decode_netpbm
+from equipoise.images.numpy_files import decode_npy
+from equipoise.images.tiff import decode_tiff
 
 #: File name endings that :func:`read_image` understands.
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
-#: What decoders raise on broken files; errors of imagecodecs are RuntimeErrors.
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, zlib.error)
-#: EXIF orientation -> (transpose, flip rows, flip columns) that makes the image upright.
-ORIENTATIONS = {
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy"),
+    *(".bmp", ".pgm", ".ppm", ".pnm"),
+)
+#: First bytes of a file -> what reads it with Pillow. Its own ``open`` would try forty formats, and
+#: limit the number of pixels by itself.
+_PILLOW: dict[bytes, Callable[[Path], Any]] = {
+    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    b"\xff\xd8\xff": JpegImageFile,
+    b"BM": BmpImageFile,
+    **dict.fromkeys((b"P1", b"P2", b"P3", b"P4"), PpmImageFile),
 }
-ORIENTATION_TAG = 274
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    """Numbers of shape (H, W, C) as the file stores them, upright."""
-
-    values: Pixels
-    has_alpha: bool = False
-    axes: str = "HW"
 
 
 def is_image_file(path: Path) -> bool:
@@ -50,22 +51,28 @@ def is_image_file(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def read_image(path: str | Path) -> Image:
-    """Read an image file: PNG, JPEG, TIFF or NPY, 8 or 16 bit or floating point, gray or colour.
+def read_image(path: str | Path, *, missing: bool = False) -> Image:
+    """Read an image file: 8 to 64 bits, integer or floating point, gray, colour or bands.
 
-    Integers are divided by their type's maximum; floating-point numbers are kept. Palettes are
-    expanded to colour, an EXIF orientation is applied, alpha comes apart from the colours.
+    Integers of up to 16 bits are divided by what stands for 1 (their type's maximum, in TIFF
+    and PGM that of their bits); wider integers and floating-point numbers are kept. Palettes
+    are expanded to colour, truth values and fewer than 8 bits to 8, an EXIF orientation is applied,
+    alpha comes apart from the colours.
 
     Args:
-        path: the file; its ending says the format. NumPy arrays are (H, W), (H, W, 3) or
-            (C, H, W) with C up to 3.
+        path: the file; its ending says the format. NumPy arrays are (H, W), (H, W, 3), (C, H, W)
+            with C up to 3 (up to 16 where the image is larger than that), or complex (H, W),
+            which becomes two channels.
+        missing: whether NaN marks missing pixels, which ``Image.missing`` then says; a pixel is
+            missing if one of its channels is. Otherwise NaN is refused.
 
     Returns:
         The :class:`Image`.
 
     Raises:
-        InputError: if the file is missing, empty, truncated, of an unsupported kind (CMYK,
-            several pages), or has values that are NaN or infinite.
+        InputError: if the file is missing, empty, truncated, too large, of an unsupported kind
+            (CMYK, several pages, partly transparent with associated alpha), or has values that are
+            NaN or infinite.
     """
     file = Path(path)
     if file.suffix.lower() not in SUFFIXES:
@@ -74,145 +81,151 @@ def read_image(path: str | Path) -> Image:
         )
     if not file.is_file():
         raise InputError(f"There is no image file '{file}'.")
-    if file.stat().st_size == 0:
-        raise InputError(f"The image file '{file}' is empty.")
-    try:
-        decoded = _decode(file)
-    except InputError:
-        raise
-    except (*BROKEN, PIL.Image.DecompressionBombError) as error:
-        raise InputError(
-            f"The image file '{file}' cannot be read (truncated, damaged or unusual): {error}"
-        ) from error
-    return _scale(file, decoded)
+    with decoding(file, "image file"):
+        if file.stat().st_size == 0:
+            raise InputError(f"The image file '{file}' is empty.")
+        return _scale(file, _decode(file), missing)
 
 
-def _decode(file: Path) -> _Decoded:
+def _decode(file: Path) -> Decoded:
     suffix = file.suffix.lower()
     if suffix == ".npy":
-        return _decode_npy(file)
+        return decode_npy(file)
     if suffix in (".tif", ".tiff"):
-        return _decode_tiff(file)
-    if suffix == ".png" and _is_deep_colour(file):
-        return _decode_deep_png(file)
-    return _decode_pillow(file)
-
-
-def _decode_pillow(file: Path) -> _Decoded:
-    with PIL.Image.open(file) as opened:
-        opened.load()
-        if getattr(opened, "n_frames", 1) > 1:
-            raise InputError(f"'{file}' holds several pages; give one image a file.")
-        image: PIL.Image.Image = opened
-        orientation = image.getexif().get(ORIENTATION_TAG, 1)
-        if image.mode == "P":
-            image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-        elif image.mode in ("1", "L", "RGB") and "transparency" in image.info:
-            image = image.convert("LA" if image.mode in ("1", "L") else "RGBA")
-        elif image.mode == "1":
-            image = image.convert("L")
-        if image.mode not in ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "F"):
-            raise InputError(
-                f"'{file}' has colour mode {image.mode}, which is not supported: "
-                "convert it to gray or RGB first."
-            )
-        values = np.asarray(image)
-        has_alpha = image.mode in ("LA", "RGBA")
-    values = values.astype(values.dtype.newbyteorder("="))
-    return _Decoded(_upright(_with_channels(values), orientation), has_alpha)
-
-
-def _is_deep_colour(file: Path) -> bool:
-    """Whether a PNG has several channels of 16 bits, which Pillow would reduce to 8 bits."""
+        return decode_tiff(file)
     with file.open("rb") as stream:
         head = stream.read(26)
-    return len(head) == 26 and head[12:16] == b"IHDR" and head[24] == 16 and head[25] != 0
-
-
-def _decode_deep_png(file: Path) -> _Decoded:
-    import imagecodecs  # large, and needed for no other file
-
-    with PIL.Image.open(file) as image:  # refuses sizes that would fill the memory
-        orientation = image.getexif().get(ORIENTATION_TAG, 1)
-    values = imagecodecs.png_decode(file.read_bytes())
-    return _Decoded(_upright(values, orientation), values.shape[2] in (2, 4))
-
-
-def _decode_tiff(file: Path) -> _Decoded:
-    import tifffile  # half of the time that importing this package would take
-
-    with tifffile.TiffFile(file) as tiff:
-        if len(tiff.pages) != 1:
-            raise InputError(f"'{file}' holds {len(tiff.pages)} pages; give one image a file.")
-        page = tiff.pages[0]
-        photometric = page.photometric.name
-        if photometric not in ("MINISBLACK", "MINISWHITE", "RGB", "PALETTE"):
-            raise InputError(
-                f"'{file}' has colour mode {photometric}, which is not supported: "
-                "convert it to gray or RGB first."
-            )
-        values = page.asarray()
-        if page.axes == "SYX":
-            values = values.transpose(1, 2, 0)
-        elif page.axes not in ("YX", "YXS"):
-            raise InputError(f"'{file}' has axes {page.axes}; expected a single 2-D image.")
-        values = _with_channels(values)
-        if photometric == "PALETTE":  # colours are 16 bits wide of which writers fill the high byte
-            values = (page.colormap.T[values[:, :, 0]] >> 8).astype(np.uint8)
-        if photometric == "MINISWHITE" and values.dtype.kind == "u":
-            values = np.iinfo(values.dtype).max - values
-        orientation = page.tags.valueof(ORIENTATION_TAG, default=1)
-        has_alpha = len(page.extrasamples) == 1
-    return _Decoded(_upright(values, int(orientation)), has_alpha)
-
-
-def _decode_npy(file: Path) -> _Decoded:
-    values = np.load(file, allow_pickle=False)
-    if not isinstance(values, np.ndarray):
-        raise InputError(f"'{file}' holds no NumPy array.")
-    if values.ndim == 2:
-        return _Decoded(values[:, :, None])
-    if values.ndim == 3 and values.shape[2] in (1, 3):
-        return _Decoded(values, axes="HWC")
-    if values.ndim == 3 and values.shape[0] in (1, 2, 3):
-        return _Decoded(values.transpose(1, 2, 0), axes="CHW")
+    if head[:2] in (b"P5", b"P6"):
+        return decode_netpbm(file)
+    for first, opening in _PILLOW.items():
+        if head.startswith(first):
+            return _decode_pillow(file, opening, deep=_is_deep_colour(head))
     raise InputError(
-        f"'{file}' has shape {values.shape}; expected (H, W), (H, W, 3) or (C, H, W) with C <= 3."
+        f"'{file}' cannot be read: by its content it is no PNG, JPEG, BMP, PGM or PPM."
     )
 
 
-def _with_channels(values: Pixels) -> Pixels:
-    return values[:, :, None] if values.ndim == 2 else values
+def _decode_pillow(file: Path, opening: Callable[[Path], Any], deep: bool) -> Decoded:
+    with opening(file) as opened:
+        check_size(file, (opened.height, opened.width, len(opened.getbands())))
+        if getattr(opened, "n_frames", 1) > 1:
+            raise InputError(f"'{file}' holds several pages; give one image a file.")
+        opened.load()
+        image: PIL.Image.Image = opened
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+        resolution, profile = _resolution(image), image.info.get("icc_profile")
+        if deep:
+            import imagecodecs  # large, and needed for no other file
+
+            values = with_channels(imagecodecs.png_decode(file.read_bytes()))
+            alpha = values.shape[2] in (2, 4)
+        else:
+            image = _plain(file, image)
+            values = with_channels(np.asarray(image))
+            alpha = image.mode in ("LA", "RGBA")
+    return Decoded(
+        upright(values, orientation),
+        values.shape[2] - 1 if alpha else None,
+        resolution=turned(resolution, orientation),
+        profile=profile or None,
+    )
 
 
-def _upright(values: Pixels, orientation: int) -> Pixels:
-    transpose, rows, columns = ORIENTATIONS.get(orientation, (False, False, False))
-    if transpose:
-        values = values.transpose(1, 0, 2)
-    return values[:: -1 if rows else 1, :: -1 if columns else 1]
+def _plain(file: Path, image: PIL.Image.Image) -> PIL.Image.Image:
+    """The image in a mode whose numbers are gray or colours."""
+    if image.mode == "P":
+        return image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if image.mode in ("1", "L", "RGB") and "transparency" in image.info:
+        return image.convert("LA" if image.mode in ("1", "L") else "RGBA")
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode == "I" and image.format == "PPM":  # whose values Pillow has brought to 16 bits
+        return image.convert("I;16")
+    if image.mode not in ("L", "LA", "RGB", "RGBA", "I;16", "I;16B"):
+        raise InputError(
+            f"'{file}' has colour mode {image.mode}, which is not supported: "
+            "convert it to gray or RGB first."
+        )
+    return image
 
 
-def _scale(file: Path, decoded: _Decoded) -> Image:
+def _is_deep_colour(head: bytes) -> bool:
+    """Whether a PNG has several channels of 16 bits, which Pillow would reduce to 8 bits."""
+    return len(head) == 26 and head[12:16] == b"IHDR" and head[24] == 16 and head[25] != 0
+
+
+def _resolution(image: PIL.Image.Image) -> Resolution | None:
+    dots = image.info.get("dpi")
+    if not (isinstance(dots, tuple) and len(dots) == 2 and min(dots) > 0):
+        return None
+    return Resolution(float(dots[0]), float(dots[1]))
+
+
+def _scale(file: Path, decoded: Decoded, missing: bool) -> Image:
     values = decoded.values
     if values.size == 0:
         raise InputError(f"'{file}' holds an image without pixels.")
+    if values.dtype.kind == "b":
+        values = values * np.uint8(255)
     if values.dtype.name not in list(Depth):
         raise InputError(
             f"'{file}' holds numbers of type {values.dtype.name}, which is not supported: "
-            f"expected one of {', '.join(Depth)}."
+            f"expected one of bool, {', '.join(Depth)}."
         )
     depth = Depth(values.dtype.name)
-    bad = int((~np.isfinite(values)).sum())
+    if depth in (Depth.INT64, Depth.UINT64) and max(-int(values.min()), int(values.max())) > EXACT:
+        raise InputError(
+            f"'{file}' holds integers above 2^53, which no floating point has exactly."
+        )
+    unknown = _missing(file, values, missing)
+    planes = torch.empty((values.shape[2], *values.shape[:2]), dtype=depth.precision)
+    white = float(decoded.white or depth.maximum or 1)
+    for k, plane in enumerate(planes):
+        plane.copy_(torch.from_numpy(values[:, :, k].astype(np.float64) / white))
+    if unknown is not None:
+        planes.masked_fill_(unknown, 0.0)
+    pixels, alpha = _split(planes, decoded.alpha)
+    return Image(
+        pixels,
+        alpha,
+        depth,
+        decoded.axes,
+        white=None if decoded.white == depth.maximum else decoded.white,
+        extra=decoded.extra,
+        resolution=decoded.resolution,
+        profile=decoded.profile,
+        missing=unknown,
+    )
+
+
+def _missing(file: Path, values: Any, allowed: bool) -> Tensor | None:
+    """Which pixels are NaN, (1, H, W).
+
+    Raises:
+        InputError: if numbers are infinite, NaN where that is not allowed, or all NaN.
+    """
+    if values.dtype.kind != "f":
+        return None
+    lost = np.isnan(values)
+    infinite = int(np.isinf(values).sum())
+    bad = infinite + (0 if allowed else int(lost.sum()))
     if bad:
-        raise InputError(f"'{file}' has {bad} values that are NaN or infinite.")
-    dtype = torch.float64 if depth is Depth.FLOAT64 else torch.float32
-    ordered = np.ascontiguousarray(values.transpose(2, 0, 1).astype(np.float64))
-    planes = torch.from_numpy(ordered / (depth.maximum or 1)).to(dtype)
-    pixels, alpha = _split_alpha(planes, decoded.has_alpha)
-    if len(pixels) not in (1, 3) and decoded.axes != "CHW":
-        raise InputError(f"'{file}' has {len(pixels)} channels; expected gray or RGB.")
-    return Image(pixels, alpha, depth, decoded.axes)
+        advice = (
+            " Where NaN marks missing pixels, inpaint: equipoise reconstruct --task inpaint --mask "
+            "nan, or read_image(file, missing=True)."
+        )
+        raise InputError(
+            f"'{file}' has {bad} values that are NaN or infinite.{advice if bad > infinite else ''}"
+        )
+    if lost.all():
+        raise InputError(f"'{file}' has nothing but NaN.")
+    unknown = lost.any(axis=2)[None]
+    return torch.from_numpy(unknown) if unknown.any() else None
 
 
-def _split_alpha(planes: Tensor, has_alpha: bool) -> tuple[Tensor, Tensor | None]:
-    return (planes[:-1].clone(), planes[-1:].clone()) if has_alpha else (planes, None)
+def _split(planes: Tensor, alpha: int | None) -> tuple[Tensor, Tensor | None]:
+    """Pixels, and the channel that is opacity."""
+    if alpha is None:
+        return planes, None
+    others = [k for k in range(len(planes)) if k != alpha]
+    return planes[others], planes[alpha : alpha + 1].clone()

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equipoise.decoding import decoding
 from equipoise.errors import ConvergenceError, UsageError, WeightsError
 from equipoise.learn.bank import PatchBank, shortage
 from equipoise.learn.checkpoint import (
+    CHECKPOINT,
     Checkpoint,
     grouped,
     optimizer_tensors,
@@ -308,14 +310,9 @@ class _Training:
         Raises:
             WeightsError: if it was made with something else, or is damaged.
         """
-        self._refuse_other(saved, path)
-        try:
+        with decoding(path, "checkpoint", WeightsError, CHECKPOINT.remedy):
+            self._refuse_other(saved, path)
             self._take(saved)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            said = " ".join(str(error).split())
-            raise WeightsError(
-                f"The checkpoint {path} is damaged ({said}); delete it to train from the start."
-            ) from error
 
     def _refuse_other(self, saved: Checkpoint, path: Path) -> None:
         advice = "delete it, or choose another output."

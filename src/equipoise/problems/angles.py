@@ -34,7 +34,7 @@ def angles_from_file(path: str | Path) -> str:
         raise InputError(f"'{file}' is too large to list at most {MOST} angles.")
     try:
         if file.suffix.lower() == ".npy":
-            numbers = np.load(file, allow_pickle=False)
+            numbers = np.load(file, mmap_mode="r", allow_pickle=False)
         else:
             numbers = np.array(file.read_text().replace(",", " ").split(), dtype=float)
         degrees = np.asarray(numbers, dtype=float).ravel().tolist()

@@ -10,8 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from equipoise.decoding import decoding
 from equipoise.errors import InputError, UnknownNameError, UsageError
-from equipoise.images import read_image, to_gray
+from equipoise.images import read_image
+from equipoise.problems.mask_pictures import known_pixels
+
+#: Word for the mask that a measured file itself says: NaN is missing.
+NAN = "nan"
 
 
 class Mask(Protocol):
@@ -108,7 +113,7 @@ class FixedMask:
     def description(self) -> str:
         """One clause."""
         share = 100 * float(self.values.to(torch.float64).mean())
-        return f"{share:.3g} % of the pixels are known, by {self.origin}"
+        return f"{share:.4g} % of the pixels are known, by {self.origin}"
 
     def draw(self, size: tuple[int, ...], shrink: bool) -> Tensor:
         """The mask itself, or for smaller images the part whose share is nearest to the whole's.
@@ -136,18 +141,34 @@ def mask_from_text(text: str, seed: int = 0) -> Mask:
     """Make the mask that a command line names.
 
     ``"0.5"`` (share of known pixels), ``"rows:0.5"`` (share of known rows), or the path of an
-    image: pixels of at least half the brightest value are known.
+    image whose white pixels are known (:func:`~equipoise.problems.mask_pictures.known_pixels`).
 
     Raises:
         UnknownNameError: for another name before the colon.
         UsageError: if the share is unreadable.
-        InputError: if the share is out of (0, 1], or the file is missing or unusable.
+        InputError: if the share is out of (0, 1], or the file is missing, unusable, or not clearly
+            a mask.
     """
     if is_mask_file(text):
-        gray = to_gray(read_image(text).pixels)[0]
-        white = (gray >= 0.5 * gray.max()) & (gray > 0)
-        return FixedMask(white.to(torch.float64), f"the mask '{Path(text).name}'")
+        name = Path(text).name
+        with decoding(text, "mask"):
+            return FixedMask(known_pixels(read_image(text), name), f"the mask '{name}'")
     return named_mask(text, seed)
+
+
+def mask_of_nan(missing: Tensor | None, name: str) -> FixedMask:
+    """Make the mask of a file whose NaN are missing pixels.
+
+    Args:
+        missing: :attr:`equipoise.images.Image.missing`, shape (1, H, W), or None.
+        name: of the file.
+
+    Raises:
+        InputError: if no pixel is missing.
+    """
+    if missing is None:
+        raise InputError(f"'{name}' has no NaN, so that --mask nan leaves nothing to inpaint.")
+    return FixedMask((~missing[0]).to(torch.float64), f"the NaN of '{name}'")
 
 
 def is_mask_file(text: str) -> bool:
@@ -160,9 +181,11 @@ def named_mask(text: str, seed: int = 0) -> Mask:
 
     Raises:
         UnknownNameError: for another name before the colon.
-        UsageError: if the share is unreadable.
+        UsageError: if the share is unreadable, or the text means the NaN of a measured file.
         InputError: if the share is out of (0, 1].
     """
+    if text == NAN:
+        raise UsageError("The mask 'nan' is the NaN of measured files, for reconstruct only.")
     share = _share(text)
     if share is not None:
         return RandomPixels(share, seed)

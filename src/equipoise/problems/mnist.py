@@ -5,18 +5,20 @@ from __future__ import annotations
 import gzip
 import math
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from equipoise.decoding import decoding
 from equipoise.errors import InputError
 from equipoise.problems.datasplit import DataSplit
 
 #: First bytes of an idx file: two zeros and the code of unsigned bytes.
 UNSIGNED_BYTES = b"\x00\x00\x08"
+#: Most bytes for one that gzip wrote.
+MOST_FOR_A_BYTE = 1100
 
 
 def read_idx(path: str | Path) -> Tensor:
@@ -34,24 +36,28 @@ def read_idx(path: str | Path) -> Tensor:
     file = Path(path)
     if not file.is_file():
         raise InputError(f"There is no file '{file}'.")
-    data = file.read_bytes()
-    if file.suffix == ".gz":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"'{file}' is truncated or not gzipped: {error}") from error
-    if data[:3] != UNSIGNED_BYTES or len(data) < 4:
-        raise InputError(f"'{file}' is not an idx file of unsigned bytes.")
-    start = 4 + 4 * data[3]
-    if len(data) < start:
-        raise InputError(f"'{file}' is truncated within its header.")
-    shape = struct.unpack(f">{data[3]}I", data[4:start])
-    if len(data) - start != math.prod(shape):
-        raise InputError(
-            f"'{file}' should hold {math.prod(shape)} bytes for shape {shape}, "
-            f"it holds {len(data) - start}: truncated or damaged."
-        )
-    return torch.from_numpy(np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy())
+    with decoding(file, "idx file"):
+        opening = gzip.open if file.suffix == ".gz" else Path.open
+        with opening(file, "rb") as stream:
+            head = stream.read(4)
+            if head[:3] != UNSIGNED_BYTES or len(head) < 4:
+                raise InputError(f"'{file}' is not an idx file of unsigned bytes.")
+            sizes = stream.read(4 * head[3])
+            if len(sizes) < 4 * head[3]:
+                raise InputError(f"'{file}' is truncated within its header.")
+            shape = struct.unpack(f">{head[3]}I", sizes)
+            count = math.prod(shape)
+            if count > MOST_FOR_A_BYTE * file.stat().st_size:
+                raise _other_length(file, shape, "less")
+            data = stream.read(count + 1)
+        if len(data) != count:
+            raise _other_length(file, shape, "less" if len(data) < count else "more")
+        return torch.from_numpy(np.frombuffer(data, np.uint8).reshape(shape).copy())
+
+
+def _other_length(file: Path, shape: tuple[int, ...], held: str) -> InputError:
+    words = " x ".join(str(size) for size in shape)
+    return InputError(f"'{file}' should hold {words} bytes, it holds {held}: truncated or damaged.")
 
 
 def digits(

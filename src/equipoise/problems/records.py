@@ -41,7 +41,7 @@ def recorded_task(record: Mapping[str, Any]) -> Task | None:
             if isinstance(found.get(name), dict)
         }
         return Task.model_validate({**found, **held})
-    except (TypeError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever a field of another kind leads to
         raise WeightsError(
             "The task in the weights' record is damaged; name it with --task and its options."
         ) from error

@@ -237,6 +237,7 @@ def _inpaint(
         description=f"Inpainting: {rule.description}, with {noise_words(sigma)}.",
         rebuild=partial(_inpaint, sigma=sigma, rule=rule, shrink=True),
         first_guess=_filled,
+        notes=(f"{rule.description}.",) if isinstance(rule, FixedMask) else (),
     )
 
 

@@ -60,6 +60,8 @@ class Detector:
         return float(self.count // 2) if self.axis is None else float(self.axis)
 
 
+#: Most pixels of all directions together, of which memory holds four numbers each.
+MOST_PIXELS = 2**32
 #: Relative width of the bracket of the norm at which the power iteration ends.
 NORM_ACCURACY = 1e-6
 #: Most steps of the power iteration; a few directions converge slowest.
@@ -338,6 +340,12 @@ def _square_around(side: int, detector: Detector) -> tuple[int, int, int]:
 
 
 def _rays(side: int, views: Views, dtype: torch.dtype, device: str | torch.device) -> Tomography:
+    count = views.count * _detectors(side) ** 2
+    if count > MOST_PIXELS:  # checked before memory is taken
+        raise InputError(
+            f"{views.description} of {side} x {side} pixels are more than memory holds: take "
+            "fewer directions or smaller images."
+        )
     return Tomography(
         angles=views.degrees().to(device),
         img_width=side,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equipoise.decoding import decoding, said
 from equipoise.errors import UsageError, WeightsError
 from equipoise.regularizers.base import Regularizer
 from equipoise.regularizers.catalogue import build
@@ -97,13 +98,14 @@ def load_regularizer(
             f"'{path}' does not end in {SUFFIX}: equipoise reads only the files that it wrote "
             "itself, and never pickles (.pt, .pth, .ckpt)."
         )
-    file = read_tensors(path, WEIGHTS)
-    _refuse_unusable(file.tensors, f"'{path}' is not used")
-    record = _with_tensors(file.parsed("record"), file.tensors)
-    weights = {k: t for k, t in file.tensors.items() if not k.startswith(_OF_RECORD)}
-    regularizer = _without_values(file)
-    _check_fit(path, weights, regularizer.state_dict())
-    regularizer.load_state_dict(weights, assign=True)
+    with decoding(path, "weights file", WeightsError, WEIGHTS.remedy):
+        file = read_tensors(path, WEIGHTS)
+        _refuse_unusable(file.tensors, f"'{path}' is not used")
+        record = _with_tensors(file.parsed("record"), file.tensors)
+        weights = {k: t for k, t in file.tensors.items() if not k.startswith(_OF_RECORD)}
+        regularizer = _without_values(file)
+        _check_fit(path, weights, regularizer.state_dict())
+        regularizer.load_state_dict(weights, assign=True)
     return regularizer.to(device), record
 
 
@@ -118,7 +120,7 @@ def _without_values(file: TensorFile) -> Regularizer:
     except Exception as error:  # sizes that no tensor can have raise anything
         raise WeightsError(
             f"'{file.path}' has a configuration that this version of equipoise cannot build: "
-            f"{error}"
+            f"{said(error)}"
         ) from error
 
 

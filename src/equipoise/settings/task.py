@@ -83,9 +83,11 @@ class Task(Settings):
             most=1.0,
         ),
     ] = None
-    """inpaint: image whose white pixels are known, or rows:0.5 for known rows."""
+    """inpaint: image whose white pixels are known, those of one other colour missing; rows:0.5 for
+    known rows; nan where measured files have NaN for missing pixels."""
     kernel: Annotated[str | Content | None, Of("deblur"), Shown("IMAGE|NAME:SIZE", PROBLEM)] = None
-    """deblur: motion:9, gaussian:1.5, or an image of the kernel."""
+    """deblur: motion:9, gaussian:1.5, or an image of the kernel: a convolution, centre at
+    (h // 2, w // 2) as in scipy.ndimage."""
     angles: Annotated[str | None, Of("tomography"), Shown("N|N:FROM-TO|FILE", PROBLEM)] = None
     """tomography: 30 directions over 0 to 180 degrees, 60:0-120 for a limited range, 720:0-360 for
     a whole turn, a list of degrees (0,10,25.5), or a text file or NumPy array of them.
