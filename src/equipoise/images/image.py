@@ -89,7 +89,6 @@ class Image:
         profile: ICC colour profile, or None.
         missing: shape (1, H, W), True where the file has NaN, in which place ``pixels`` has 0;
             None if that was not asked for, or no pixel is missing.
-        data_range: what the file says of black and white, in its numbers; None if nothing.
     """
 
     pixels: Tensor
@@ -101,7 +100,6 @@ class Image:
     resolution: Resolution | None = None
     profile: bytes | None = None
     missing: Tensor | None = None
-    data_range: DataRange | None = None
 
     @property
     def stored_white(self) -> int:
@@ -109,8 +107,8 @@ class Image:
         return self.white or self.depth.maximum or 1
 
     def range(self, chosen: DataRange | None = None) -> DataRange:
-        """What is black and white: as chosen, as the file says, or 0 and what it stores for 1."""
-        return chosen or self.data_range or DataRange(0.0, float(self.stored_white))
+        """What is black and white: as chosen, or 0 and what the file stores for 1."""
+        return chosen or DataRange(0.0, float(self.stored_white))
 
     @property
     def numbers(self) -> Tensor:
