@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 compare: $(STAMP)
-	$(BIN)/equipoise compare --out results/compare
+	$(BIN)/equipoise compare --overwrite --out results/compare
 
 # Every way of learning on four tasks at equal training time (table in docs/learning.md): about
 # twenty minutes, and about five hours with BUDGET=10m.
@@ -29,10 +29,10 @@ modes: $(STAMP)
 	for task in denoise inpaint deblur tomography; do \
 	  OMP_NUM_THREADS=1 $(BIN)/equipoise compare --task $$task --time-budget $(BUDGET) --crop 128 \
 	    --methods bilevel,jacobian-free,source-condition --regularizer crr \
-	    --out results/modes/crr-$$task && \
+	    --overwrite --out results/modes/crr-$$task && \
 	  OMP_NUM_THREADS=1 $(BIN)/equipoise compare --task $$task --time-budget $(BUDGET) --crop 128 \
 	    --methods equilibrium,jacobian-free,source-condition --regularizer contractive \
-	    --out results/modes/contractive-$$task || exit 1; \
+	    --overwrite --out results/modes/contractive-$$task || exit 1; \
 	done
 	$(BIN)/python docs/make_mode_table.py
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from equipoise.errors import OutputError
-from equipoise.files import atomic_write
+from equipoise.files import atomic_write, require_writable
 
 
 def test_new_content_replaces_the_old(tmp_path: Path) -> None:
@@ -97,3 +97,50 @@ def test_folder_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"directory"):
         atomic_write(tmp_path / "a", "x")
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
+    """A pipe stands for devices, none of which a test shall touch."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        with pytest.raises(OutputError, match="no regular file"):
+            atomic_write(path, "x")
+        with pytest.raises(OutputError, match="no regular file"):
+            require_writable([path])
+    assert pipe.is_fifo()
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)
+    require_writable([path])
+    atomic_write(path, "x")
+    assert path.read_text() == "x"
+
+
+def test_trying_makes_folders_and_leaves_files_alone(tmp_path: Path) -> None:
+    old = tmp_path / "old.txt"
+    old.write_text("old")
+    require_writable([old, tmp_path / "a" / "b" / "new.txt"])
+    assert old.read_text() == "old"
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "old.txt"]
+
+
+def test_trying_writes_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"a\.txt': No space left.*Choose another"):
+        require_writable([tmp_path / "a.txt"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["folder", "file/a.txt", "n" * 256])
+def test_what_cannot_be_written_is_found_out(name: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match=name.partition("/")[0][:250]):
+        require_writable([tmp_path / "fine", tmp_path / name])

@@ -1,8 +1,13 @@
-"""What computed a result: versions and hardware."""
+"""What computed a result: versions, hardware, and which run."""
 
 from __future__ import annotations
 
 import platform
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -43,3 +48,21 @@ def environment(device: torch.device) -> dict[str, str]:
         "device": hardware,
         "threads": threads_in_words(),
     }
+
+
+_RUN: ContextVar[str] = ContextVar("run")
+
+
+@contextmanager
+def new_run() -> Iterator[str]:
+    """Begin a run: every file that is written within says that it is of this one."""
+    token = _RUN.set(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}")
+    try:
+        yield _RUN.get()
+    finally:
+        _RUN.reset(token)
+
+
+def run_id() -> str:
+    """Which run this is: when it began (UTC) and a random part; empty outside of one."""
+    return _RUN.get("")

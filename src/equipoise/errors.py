@@ -59,5 +59,9 @@ class ConvergenceError(EquipoiseError, RuntimeError):
     """A solve did not reach its tolerance and the caller asked for an error."""
 
 
+class OutputWarning(UserWarning):
+    """A file could not be written, and the work went on without it."""
+
+
 class ConvergenceWarning(UserWarning):
     """A solve did not reach its tolerance; the message says which samples and what helps."""

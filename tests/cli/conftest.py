@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from hurry import hurry
 from programs import Run, pattern, save_weights
 from typer.testing import CliRunner, Result
 
@@ -22,6 +23,12 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         return CliRunner().invoke(app, [str(a) for a in arguments], prog_name="equipoise")
 
     return invoke
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No search for strengths, no certificates of rows, no drawing: other tests do these."""
+    hurry(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def test_files_hold_what_json_prints(run: Run, tmp_path: Path) -> None:
     assert files == ["certificate.html", "certificate.json"]
     assert json.loads((tmp_path / "out" / "certificate.json").read_text()) == found
     page = (tmp_path / "out" / "certificate.html").read_text()
+    assert re.search(r"Run \d{8}T\d{6}Z-[0-9a-f]{6}\.", page)
     for statement in found:
         assert f'id="{statement["name"]}"' in page
     assert "equipoise certify --regularizer tikhonov --task inpaint --size 24" in page

@@ -26,6 +26,9 @@ def test_study_writes_page_numbers_and_figures(run: Run, tmp_path: Path) -> None
     }
     found = json.loads((out / "summary.json").read_text())
     assert found["study"] == "rates"
+    assert found["run"]
+    assert found["run"] in (out / "report.html").read_text()
+    assert "Not of this run" not in result.stdout
     assert [case["regularizer"] for case in found["cases"]] == ["tikhonov", "contractive"]
     assert found["settings"]["noise_levels"] == [0.1, 0.01, 0.001]
     page = (out / "report.html").read_text()
@@ -56,6 +59,8 @@ def test_failed_solves_of_monotone_fields_exit_with_their_code(run: Run, tmp_pat
     case = ("--physics", "blur", "--regularizer", "network")
     result = run("study", "convergence", *case, *starved, "--overwrite")
     assert result.exit_code == 0, result.output
+    older = "blur-contractive.png, blur-contractive.svg"
+    assert f"Not of this run, though in that folder: {older}." in result.stdout
     assert "did not converge" in result.stdout
 
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.figure
 import numpy as np
 import PIL.Image
 import pytest
@@ -17,11 +16,7 @@ import tifffile
 from programs import Run, pattern, save_weights
 
 from documents import DOCUMENTS, read
-from equipoise.certify import Certificate
 from equipoise.cli import examples
-from equipoise.compare import evaluate
-from equipoise.compare import run as comparison
-from equipoise.learn import recipe, strength
 
 #: What makes each command short, in place of what the line says.
 TINY = (
@@ -113,17 +108,6 @@ def picture(path: Path, values: Any) -> None:
     PIL.Image.fromarray(np.rint(255 * values).astype(np.uint8)).save(path)
 
 
-@pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No search for strengths, no certificates of rows, no drawing: other tests do these."""
-    monkeypatch.setattr(recipe, "calibrate", lambda *arguments: None)
-    monkeypatch.setattr(strength, "climb", lambda value, start, *limits: start)
-    monkeypatch.setattr(strength, "golden_section", lambda value, low, high, width: (low, high))
-    monkeypatch.setattr(matplotlib.figure.Figure, "draw", lambda figure, renderer: None)
-    monkeypatch.setattr(evaluate, "certify", lambda *arguments, **options: Certificate("", ()))
-    monkeypatch.setattr(comparison, "BASELINE_TOLERANCE", 1e-2)
-
-
 def value_of(words: Sequence[str], option: str) -> str:
     return words[len(words) - 1 - list(reversed(words)).index(option) + 1]
 
@@ -155,8 +139,10 @@ def written(words: Sequence[str]) -> list[str]:
     if command == "train":
         return [str(out)]
     if command == "reconstruct":
-        images = [Path(word) for word in words[1:] if word.endswith((".png", ".tif"))]
-        inputs = [image for image in images if image.stem != "known"]
+        named = words[1 : words.index("--weights")]
+        inputs = [Path(word) for word in named if word.endswith((".png", ".tif"))]
+        if out is not None and Path(out).suffix:
+            return [out]
         folder = Path(out or ".")
         return [str(folder / f"{image.stem}_restored{image.suffix}") for image in inputs]
     if command == "certify":

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from equipoise.cli.display import display
 from equipoise.cli.jobs import CertifyJob, FieldChoice
 from equipoise.cli.options import Given, OptionsOf, Overwrite
-from equipoise.cli.outputs import make_folder, refuse_existing
+from equipoise.cli.outputs import Rescue, reserved
 from equipoise.cli.values import typed_command
+from equipoise.environment import run_id
 from equipoise.errors import UsageError
 from equipoise.settings.setting import OUTPUT
 from equipoise.settings.task import Task
+
+if TYPE_CHECKING:
+    from equipoise.cli.certifying import Certified
 
 
 def certify(
@@ -46,28 +52,32 @@ def certify(
     if "weights" in choice and "arguments" in choice:
         raise UsageError("--set belongs to --regularizer; weights have their own arguments.")
     job = CertifyJob(**given)
-    files = []
-    if job.out is not None:
-        files = [job.out / "certificate.html", job.out / "certificate.json"]
-        refuse_existing(files, overwrite)
-        make_folder(job.out)
+    out = job.out
+    files = [] if out is None else [out / "certificate.html", out / "certificate.json"]
+    with reserved(files, folder=out, overwrite=overwrite):
+        found = _certified(job, FieldChoice(**choice), problem)
+        _show(found, as_json)
+        _write(found, files, typed_command(context))
+    if not as_json:
+        for file in files:
+            Console().print(f"Wrote {file}.", markup=False, soft_wrap=True)
+    found.solution.check("error")
 
+
+def _certified(job: CertifyJob, choice: FieldChoice, problem: Given) -> Certified:
     from equipoise.cli.certifying import certify_job, named_field
     from equipoise.cli.tasks import choose_task
-    from equipoise.files import atomic_write
     from equipoise.problems.pose import choose_device
-    from equipoise.report.pages import certificate_page
-    from equipoise.report.terminal import print_certificate
-    from equipoise.strict_json import json_text, write_json
 
-    device = choose_device(job.device)
-    regularizer, words, usual = named_field(FieldChoice(**choice), device, job.seed)
-    found = certify_job(job, regularizer, words, choose_task(usual, problem))
-    if files:
-        page, data = files
-        command = typed_command(context)
-        atomic_write(page, certificate_page(found.certificate, found.example, command))
-        write_json(found.certificate.records(), data)
+    regularizer, words, usual = named_field(choice, choose_device(job.device), job.seed)
+    with display() as progress:
+        return certify_job(job, regularizer, words, choose_task(usual, problem), progress)
+
+
+def _show(found: Certified, as_json: bool) -> None:
+    from equipoise.report.terminal import print_certificate
+    from equipoise.strict_json import json_text
+
     if as_json:
         typer.echo(json_text(found.certificate.records()))
     else:
@@ -75,6 +85,18 @@ def certify(
         print_certificate(found.certificate, found.example.truth.size, console)
         for note in found.example.notes:
             console.print(note, markup=False, soft_wrap=True)
-        for file in files:
-            console.print(f"Wrote {file}.", markup=False, soft_wrap=True)
-    found.solution.check("error")
+
+
+def _write(found: Certified, files: list[Path], command: str) -> None:
+    from equipoise.files import atomic_write
+    from equipoise.report.pages import certificate_page
+    from equipoise.strict_json import write_json
+
+    if not files:
+        return
+    page, data = files
+    rescue = Rescue()
+    text = certificate_page(found.certificate, found.example, command, run_id())
+    rescue.write(page, lambda path: atomic_write(path, text))
+    rescue.write(data, lambda path: write_json(found.certificate.records(), path))
+    rescue.finish()

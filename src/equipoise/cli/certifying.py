@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from equipoise.certify import Certificate, certify
+from equipoise.cli.display import Display
 from equipoise.cli.jobs import CertifyJob, FieldChoice
 from equipoise.cli.learning import named_regularizer
 from equipoise.compare.evaluate import picture
@@ -77,7 +78,13 @@ def named_field(
     return build(found, **config).to(device), f"{name}{said}, as built", None
 
 
-def certify_job(job: CertifyJob, regularizer: Regularizer, words: str, task: Task) -> Certified:
+def certify_job(
+    job: CertifyJob,
+    regularizer: Regularizer,
+    words: str,
+    task: Task,
+    progress: Display | None = None,
+) -> Certified:
     """Measure the photograph, restore it, and certify equation and restoration.
 
     Args:
@@ -85,6 +92,7 @@ def certify_job(job: CertifyJob, regularizer: Regularizer, words: str, task: Tas
         regularizer: the field R.
         words: its name and origin, a phrase.
         task: the inverse problem.
+        progress: told of what is being done.
 
     Raises:
         InputError: if the photograph cannot be read or does not fit the problem.
@@ -98,8 +106,13 @@ def certify_job(job: CertifyJob, regularizer: Regularizer, words: str, task: Tas
     y = problem.measure(truth, torch.Generator().manual_seed(job.seed))
     start = problem.start(y)
     equation = Equation(problem.physics, y, regularizer, job.alpha)
+    progress = progress or Display()
+    progress.begin(f"Restoring {name}")
     solution = solve(equation, start, tolerance=job.tolerance, max_evaluations=job.max_evaluations)
+    progress.end()
+    progress.begin("Certifying")
     found = certify(equation, x=solution.x, truth=truth, probes=job.probes, seed=job.seed)
+    progress.end()
     channels, height, width = truth.shape[1:]
     subject = (
         f"{problem.description} R: {words}; alpha = {job.alpha:g}; "

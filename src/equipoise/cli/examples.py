@@ -52,6 +52,10 @@ RECONSTRUCT = """[bold]Examples[/bold]
   Known pixels are white in a mask image:
   equipoise reconstruct holes.png --weights holes.safetensors --mask known.png
 
+  One output file; many images, continued after an interruption:
+  equipoise reconstruct noisy.png --weights tied.safetensors --out new.png
+  equipoise reconstruct noisy.png scan.tif --weights tied.safetensors --resume
+
   Degrade a clean image first, restore it, and compare (PSNR):
   equipoise reconstruct clean.png --weights tied.safetensors --simulate
 """

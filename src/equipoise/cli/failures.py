@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any
+from typing import Any, NoReturn, TextIO
 
 import typer
 from pydantic import ValidationError
@@ -14,8 +17,10 @@ from rich.text import Text
 
 from equipoise.errors import (
     ConvergenceError,
+    ConvergenceWarning,
     EquipoiseError,
     InputError,
+    OutputWarning,
     UsageError,
     WeightsError,
 )
@@ -30,6 +35,11 @@ class ExitCode(IntEnum):
     BAD_INPUT = 3
     NOT_CONVERGED = 4
     INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class Terminated(KeyboardInterrupt):
+    """Another process asked this one to end (SIGTERM)."""
 
 
 @contextmanager
@@ -44,9 +54,11 @@ def plain_errors(debug: bool) -> Iterator[None]:
     """
     try:
         yield
-    except KeyboardInterrupt:
-        complain("Interrupted. What had been written stays; checkpoints can be continued.")
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except KeyboardInterrupt as interruption:
+        terminated = isinstance(interruption, Terminated)
+        said = "Terminated" if terminated else "Interrupted"
+        complain(f"{said}. What had been written stays; checkpoints can be continued.")
+        raise typer.Exit(ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED) from None
     except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
         raise
     except Exception as error:
@@ -56,9 +68,53 @@ def plain_errors(debug: bool) -> Iterator[None]:
         raise typer.Exit(exit_code(error)) from error
 
 
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM raise :class:`Terminated`, so that what is open is closed and held is let go."""
+
+    def terminate(number: int, frame: object) -> NoReturn:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is told of signals
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Say warnings of ours as one plain message, without the place in the code."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, (OutputWarning, ConvergenceWarning)):
+                _say("Warning: ", "bold yellow", str(message))
+            else:
+                usual(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
+
+
 def complain(message: str) -> None:
     """Print one message on standard error, without breaking its lines."""
-    text = Text.assemble(("Error: ", "bold red"), message)
+    _say("Error: ", "bold red", message)
+
+
+def _say(head: str, style: str, message: str) -> None:
+    text = Text.assemble((head, style), message)
     Console(stderr=True, highlight=False, soft_wrap=True).print(text)
 
 

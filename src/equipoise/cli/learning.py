@@ -8,9 +8,10 @@ from typing import Any
 from rich.console import Console
 
 from equipoise.cli.jobs import LearningJob
+from equipoise.cli.outputs import Rescue
 from equipoise.cli.progress import TrainingBars
 from equipoise.compare.methods import CANDIDATES
-from equipoise.environment import versions
+from equipoise.environment import run_id, versions
 from equipoise.errors import UnknownNameError
 from equipoise.learn import TrainingResult, TrainSettings, learn
 from equipoise.learn.rates import suited
@@ -31,6 +32,8 @@ def learn_and_save(job: LearningJob, console: Console) -> TrainingResult:
         UnknownNameError: if the regulariser, mode, loss or device does not exist.
         WeightsError: if the checkpoint belongs to another run.
         ConvergenceError: if no weights let every validation image converge.
+        OutputError: if the weights could not be written where they belong; they are kept
+            elsewhere, and the checkpoint stays.
     """
     scaled = job.task.scaled_for(job.validation_crop)
     job = job.model_copy(update={"task": scaled})
@@ -64,8 +67,11 @@ def learn_and_save(job: LearningJob, console: Console) -> TrainingResult:
             checkpoint=job.checkpoint,
             on_progress=bars.advanced,
         )
+        bars.ended(f"validation PSNR {result.best_psnr:.2f} dB")
     record = training_record(job, problem, images, settings, result)
-    save_regularizer(job.out, result.regularizer, record)
+    rescue = Rescue()
+    rescue.write(job.out, lambda path: save_regularizer(path, result.regularizer, record))
+    rescue.finish()
     job.checkpoint.unlink(missing_ok=True)
     for note in result.notes:
         console.print(note, markup=False, soft_wrap=True)
@@ -132,6 +138,7 @@ def training_record(
             "validation_psnrs": log.validation_psnr,
         },
         "provenance": {
+            "run": run_id(),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
             "device": str(problem.device),

@@ -18,8 +18,9 @@ from pydantic_core import PydanticUndefined
 from typer.models import OptionInfo
 
 from equipoise.cli.config import load_config
-from equipoise.cli.failures import plain_errors
+from equipoise.cli.failures import plain_errors, plain_warnings, terminable
 from equipoise.cli.values import arguments, names, one_of
+from equipoise.environment import new_run
 from equipoise.settings.setting import OUTPUT, PANELS, Shown, option_name, options_of
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -190,7 +191,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
         debug: bool,
         **values: Any,
     ) -> None:
-        with plain_errors(debug):
+        with plain_errors(debug), plain_warnings(), terminable(), new_run():
             if threads is not None:
                 from equipoise.threads import choose_threads
 

@@ -1,4 +1,4 @@
-"""Progress bars on standard error: how far, loss, PSNR, and what the solvers spend."""
+"""Progress of trainings and studies: how far, loss, PSNR, and what the solvers spend."""
 
 from __future__ import annotations
 
@@ -6,16 +6,8 @@ import math
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.table import Column
+
+from equipoise.cli.display import display
 
 if TYPE_CHECKING:
     from equipoise.compare.records import RunSummary
@@ -23,79 +15,86 @@ if TYPE_CHECKING:
     from equipoise.study import CaseRecord
 
 
-class _Bars:
-    """Bars that are drawn while the context lasts.
+class _Shown:
+    """What is shown while the context lasts.
 
     Args:
-        columns: what each bar shows.
-        console: where to draw; by default standard error.
+        console: where to show it; by default standard error.
     """
 
-    def __init__(self, *columns: ProgressColumn, console: Console | None = None) -> None:
-        self._bars = Progress(*columns, console=console or Console(stderr=True))
+    def __init__(self, console: Console | None = None) -> None:
+        self._display = display(console)
 
     def __enter__(self) -> Self:
-        self._bars.start()
+        self._display.open()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bars.stop()
+        self._display.close()
 
 
-class StudyBar(_Bars):
-    """A bar that counts the cases of a study; a context manager."""
+class StudyBar(_Shown):
+    """Counts the cases of a study; a context manager.
 
-    def __init__(self) -> None:
-        words = TextColumn("{task.description}", markup=False)
-        super().__init__(words, BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn())
-        self._task = self._bars.add_task("Preparing", total=None)
+    Args:
+        name: of the study.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name, self._done, self._total = name, 0, 0
 
     def started(self, label: str, total: int) -> None:
         """Name the case that begins."""
-        self._bars.update(self._task, description=label, total=total)
+        if not self._total:
+            self._display.begin(f"Study {self._name}", total, "cases")
+        self._total = total
+        self._display.update(self._done, label)
 
     def finished(self, record: CaseRecord) -> None:
         """Count a case that ended."""
-        self._bars.advance(self._task)
+        self._done += 1
+        label = f"{record.physics}, {record.regularizer} done"
+        self._display.update(self._done, label, landmark=True)
+        if self._done == self._total:
+            self._display.end()
 
 
-class TrainingBars(_Bars):
-    """Bars, one per training run; a context manager.
+class TrainingBars(_Shown):
+    """One phase per training run; a context manager.
 
     Args:
         budget: seconds of training where time limits it, otherwise None and steps count.
-        console: where to draw; by default standard error.
+        runs: how many runs there will be, if there are several.
+        console: where to show it; by default standard error.
     """
 
-    def __init__(self, budget: float | None = None, console: Console | None = None) -> None:
-        self._budget = budget
-        super().__init__(
-            TextColumn("{task.description}", markup=False, table_column=_one_line()),
-            BarColumn(bar_width=10),
-            TextColumn("{task.fields[facts]}", markup=False, table_column=_one_line()),
-            TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
-            console=console,
-        )
-        self._current: TaskID | None = None
+    def __init__(
+        self, budget: float | None = None, runs: int = 1, console: Console | None = None
+    ) -> None:
+        super().__init__(console)
+        self._budget, self._runs, self._count = budget, runs, 0
 
     def started(self, task: str, label: str, steps: int) -> None:
-        """Open the bar of one run."""
-        total = self._budget or steps
-        self._current = self._bars.add_task(f"{task}: {label}", total=total or None, facts="")
+        """Begin one run; without steps it is no training."""
+        self._count += 1
+        number = f" ({self._count} of {self._runs})" if self._runs > 1 else ""
+        total = (self._budget or steps) if steps else None
+        unit = "s of training" if self._budget else "steps"
+        self._display.begin(f"{task}: {label}{number}", total, unit)
 
     def advanced(self, progress: LearningProgress) -> None:
         """Show one step."""
-        if self._current is not None:
-            done = progress.seconds if self._budget else progress.step
-            self._bars.update(self._current, completed=done, facts=facts_of(progress))
+        done = progress.seconds if self._budget else progress.step
+        self._display.update(done, facts_of(progress))
 
     def finished(self, summary: RunSummary) -> None:
-        """Close the bar of one run with what came out of it."""
-        if self._current is not None:
-            total = self._bars.tasks[self._current].total or 1
-            facts = f"PSNR {summary.psnr_input:.2f} to {summary.psnr_mean:.2f} dB"
-            self._bars.update(self._current, total=total, completed=total, facts=facts)
-            self._current = None
+        """End one run that was scored."""
+        self.ended(f"PSNR {summary.psnr_input:.2f} to {summary.psnr_mean:.2f} dB")
+
+    def ended(self, facts: str) -> None:
+        """End one run with what came out of it."""
+        self._display.end(facts)
 
 
 def facts_of(progress: LearningProgress) -> str:
@@ -106,7 +105,3 @@ def facts_of(progress: LearningProgress) -> str:
         f"loss {report.loss:.1e} PSNR {psnr} "
         f"evals {report.forward_evaluations:.0f}+{report.adjoint_products:.0f}"
     )
-
-
-def _one_line() -> Column:
-    return Column(no_wrap=True, overflow="ellipsis")

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
 from equipoise.cli.jobs import MeasuredSettings, SolvingSettings
 from equipoise.cli.options import Given, OptionsOf, Overwrite
-from equipoise.cli.outputs import refuse_existing
-from equipoise.cli.tables import require_convergence, restoration_table
+from equipoise.cli.tables import require_convergence
+from equipoise.cli.values import typed_command
 from equipoise.errors import UsageError
 from equipoise.settings.setting import OUTPUT, PROBLEM
 from equipoise.settings.task import Task
-
-if TYPE_CHECKING:
-    from equipoise.cli.restoring import Restored
 
 
 def reconstruct(
@@ -55,10 +51,19 @@ def reconstruct(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Where restored images go. Default: next to each image.",
+            help="Where restored images go; for one IMAGE it may be a file. "
+            "Default: next to each image.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with this same command where it was killed: what it has restored is kept.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Restore images; report residual, error bound where one holds, and evaluations.
@@ -69,6 +74,8 @@ def reconstruct(
 
     Exit code 4 if an image did not converge; it is written all the same.
     """
+    from equipoise.cli.journal import Journal
+    from equipoise.cli.restoration import restore_all
     from equipoise.cli.restoring import Restorer, may_miss, plan_jobs, require_known_mask
     from equipoise.cli.tasks import choose_task
     from equipoise.problems.plausible import alpha_for_noise
@@ -86,7 +93,6 @@ def reconstruct(
     measured.refuse_idle(restored.name, simulate)
     require_known_mask(restored, simulate)
     jobs = plan_jobs(images, out, simulate, may_miss(restored, simulate))
-    refuse_existing([path for job in jobs for path in job.outputs], overwrite)
     limits = SolveOptions(tolerance=chosen.tolerance, max_evaluations=chosen.max_evaluations)
     known = learned_noise(learned, restored)
     alpha, console = chosen.alpha, Console()
@@ -112,16 +118,11 @@ def reconstruct(
         noise=known,
         values=learned_values(record),
     )
-    rows: list[Restored] = []
-    try:
-        with Progress(console=Console(stderr=True)) as bar:
-            tracked = bar.track(jobs, description="Restoring")
-            rows.extend(restorer.restore(job, images) for job in tracked)
-    finally:
-        if rows:
-            console.print(restoration_table(rows))
-            for note in dict.fromkeys(note for row in rows for note in row.notes):
-                console.print(note, markup=False, soft_wrap=True)
-            place = f"'{out}'" if out else "the folders of the inputs"
-            console.print(f"Restored images in {place}: {len(rows)}.", markup=False)
+    rows = restore_all(
+        restorer,
+        jobs,
+        Journal(jobs[0].restored.parent, typed_command(context), images),
+        resume=resume,
+        overwrite=overwrite,
+    )
     require_convergence(rows)

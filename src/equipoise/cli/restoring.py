@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from equipoise.cli.jobs import MeasuredSettings
+from equipoise.cli.outputs import Rescue
 from equipoise.errors import InputError, UsageError
-from equipoise.images import Image, lossless_name, read_image, write_image
+from equipoise.images import SUFFIXES, Image, lossless_name, read_image, write_image
 from equipoise.images.data_range import far_from
 from equipoise.metrics import bound_per_pixel, psnr
 from equipoise.problems import FixedMask, Problem
@@ -24,6 +28,8 @@ from equipoise.reconstructor import EquilibriumReconstructor
 from equipoise.settings.data_range import DataRange
 from equipoise.settings.task import OWN, Task
 from equipoise.status import Status
+
+#: Endings of image files.
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class Restored:
         psnr_input: of the starting point, in dB; None where the truth is not known.
         psnr: of the restored image, likewise.
         notes: plain sentences about what was made of the user's options.
+        written: whether all outputs are where they belong.
     """
 
     job: Job
@@ -72,6 +79,18 @@ class Restored:
     psnr_input: float | None
     psnr: float | None
     notes: tuple[str, ...] = ()
+    written: bool = True
+
+    def row(self) -> dict[str, Any]:
+        """JSON-able form without the files."""
+        content = {part.name: getattr(self, part.name) for part in fields(self)}
+        return content | {"job": None, "status": self.status.name}
+
+    @classmethod
+    def of(cls, job: Job, row: Mapping[str, Any]) -> Restored:
+        """What :meth:`row` gave, with its files."""
+        whole = {"job": job, "status": Status[row["status"]], "notes": tuple(row["notes"])}
+        return cls(**{**row, **whole})
 
 
 @dataclass(frozen=True)
@@ -97,12 +116,13 @@ class Restorer:
     noise: float | None = None
     values: tuple[float, float] = (0.0, 1.0)
 
-    def restore(self, job: Job, inputs: list[Path]) -> Restored:
+    def restore(self, job: Job, inputs: list[Path], rescue: Rescue) -> Restored:
         """Read, measure where simulated, solve, write.
 
         Args:
             job: files.
             inputs: all inputs; none of them is overwritten.
+            rescue: writes the outputs.
 
         Raises:
             InputError: if the image cannot be read or does not fit the problem.
@@ -111,7 +131,7 @@ class Restorer:
         if self.task.mask == NAN and not self.simulate:
             mask = mask_of_nan(image.missing, job.source.name)
             task = self.task.model_copy(update={"mask": mask})
-            return replace(self, task=task).restore(job, inputs)
+            return replace(self, task=task).restore(job, inputs, rescue)
         if self._sinograms and image.depth.maximum is not None:
             raise InputError(
                 f"'{job.source}' holds integers: measurements of tomography are floating-point "
@@ -130,9 +150,10 @@ class Restorer:
         truth, y = self._posed_data(problem, numbers, data_range)
         start = problem.start(y)
         solution = self.model.solve(y, problem.physics, start)
-        write_image(job.restored, _filled(image, solution.x, data_range), never=inputs)
+        made = {job.restored: _filled(image, solution.x, data_range)}
         if job.degraded is not None:
-            write_image(job.degraded, self._degraded(image, problem, y, start), never=inputs)
+            made[job.degraded] = self._degraded(image, problem, y, start)
+        written = [rescue.write(file, _writer(made[file], inputs)) for file in made]
         return Restored(
             job=job,
             residual=float(solution.relative_residual[0]),
@@ -143,6 +164,7 @@ class Restorer:
             psnr_input=None if truth is None else float(psnr(start, truth)),
             psnr=None if truth is None else float(psnr(solution.x, truth)),
             notes=(*self._warnings(problem, truth, y, data_range), *problem.notes),
+            written=all(written),
         )
 
     def _posed_data(
@@ -268,14 +290,17 @@ def plan_jobs(
 
     Args:
         images: the inputs.
-        out: folder of the outputs; None is each input's own.
+        out: folder of the outputs, or where there is one input the output; None is each input's
+            own folder.
         simulate: whether degraded images are written, too.
         missing: whether NaN marks missing pixels.
 
     Raises:
         InputError: if an input cannot be read.
-        UsageError: if two inputs would give the same output.
+        UsageError: if two inputs would give the same output, or one output is named for several.
     """
+    if out is not None and names_image(out):
+        return [_job_of_file(images, out, simulate, missing)]
     jobs = []
     for source in images:
         read_image(source, missing=missing)
@@ -292,6 +317,28 @@ def plan_jobs(
             "with different --out."
         )
     return jobs
+
+
+def names_image(out: Path) -> bool:
+    """Whether ``--out`` means a file."""
+    return out.suffix.lower() in SUFFIXES and not out.is_dir()
+
+
+def _job_of_file(images: list[Path], out: Path, simulate: bool, missing: bool) -> Job:
+    """The job of one input whose output is named.
+
+    Raises:
+        UsageError: if there are several, or the format cannot hold the image.
+    """
+    if len(images) > 1:
+        raise UsageError(
+            f"--out {out} is one file, and there are {len(images)} images: name a folder."
+        )
+    image = read_image(images[0], missing=missing)
+    with tempfile.TemporaryDirectory() as folder:  # refused now, if at all, and not in the end
+        write_image(Path(folder) / f"{out.stem}{out.suffix}", image)
+    degraded = out.with_name(f"{out.stem}_degraded{out.suffix}")
+    return Job(images[0], out, degraded if simulate else None)
 
 
 def require_known_mask(task: Task, simulate: bool) -> None:
@@ -320,6 +367,10 @@ def _refuse_known_nan(image: Image, problem: Problem, source: Path) -> None:
             f"'{source}' has NaN where the mask says that pixels are known: mark them as missing, "
             "or take --mask nan."
         )
+
+
+def _writer(image: Image, inputs: list[Path]) -> Callable[[Path], None]:
+    return lambda path: write_image(path, image, never=inputs)
 
 
 def _filled(image: Image, x: Tensor, data_range: DataRange) -> Image:

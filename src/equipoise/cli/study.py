@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 from rich.console import Console
 
 from equipoise.cli.options import Given, OptionsOf, Overwrite
-from equipoise.cli.outputs import make_folder, refuse_existing
+from equipoise.cli.outputs import Rescue, reserved
 from equipoise.cli.values import allow_working_folder, typed_command
 from equipoise.errors import ConvergenceError, UnknownNameError, UsageError
 from equipoise.settings.setting import OUTPUT, flag
@@ -18,7 +19,7 @@ from equipoise.settings.task import Task
 from equipoise.study.settings import OWN, StudySettings
 
 if TYPE_CHECKING:
-    from equipoise.study import StudyRecord
+    from equipoise.study import CaseRecord, StudyRecord
 
 
 def study(
@@ -65,35 +66,63 @@ def study(
     if name not in STUDIES:
         raise UnknownNameError("study", name, STUDIES)
     settings = StudySettings(task=task, **given)
-    refuse_existing([folder / "report.html", folder / "summary.json"], overwrite)
-    make_folder(folder)
-    _run(name, settings, folder, typed_command(context))
+    record = _run(name, settings, folder, overwrite, typed_command(context))
+    _require_convergence(record)
 
 
-def _run(name: str, settings: StudySettings, folder: Path, command: str) -> None:
+def _run(
+    name: str, settings: StudySettings, folder: Path, overwrite: bool, command: str
+) -> StudyRecord:
     from equipoise.cli.progress import StudyBar
-    from equipoise.files import atomic_write
-    from equipoise.report.figures.cases import save_case_figures
-    from equipoise.report.pages import study_page
     from equipoise.report.terminal import print_study
-    from equipoise.strict_json import write_json
-    from equipoise.study import run_study
+    from equipoise.study import STUDIES, run_study
+    from equipoise.study.cases import chosen_names
 
-    with StudyBar() as bar:
-        record = run_study(name, settings, observer=bar)
-    write_json(record.record(), folder / "summary.json")
+    study = STUDIES[name]
+    names = chosen_names(settings, study.physics, study.regularizers)
+    files = [folder / "report.html", folder / "summary.json"]
+    files += [figure for pair in names for figure in _figures(folder, *pair)]
+    with reserved(files, folder=folder, overwrite=overwrite):
+        with StudyBar(name) as bar:
+            record = run_study(name, settings, observer=bar)
+        console = Console()
+        print_study(record, console)
+        _write(record, folder, command)
+    said = [f"Wrote report.html, summary.json and figures to {folder} ({record.seconds:.0f} s)."]
+    older = sorted(p.name for end in ("png", "svg") for p in folder.glob(f"*.{end}"))
+    older = [name for name in older if folder / name not in files]
+    if older:
+        said.append(f"Not of this run, though in that folder: {', '.join(older)}.")
+    console.print(*said, markup=False, soft_wrap=True)
+    return record
+
+
+def _write(record: StudyRecord, folder: Path, command: str) -> None:
+    from equipoise.files import atomic_write
+    from equipoise.report.pages import study_page
+    from equipoise.strict_json import write_json
+
+    rescue = Rescue()
+    rescue.write(folder / "summary.json", lambda path: write_json(record.record(), path))
     for case in record.cases:
         if case.panels:
-            save_case_figures(case, folder / _file_name(f"{case.physics}-{case.regularizer}"))
-    atomic_write(folder / "report.html", study_page(record, command))
-    console = Console()
-    print_study(record, console)
-    console.print(
-        f"Wrote report.html, summary.json and figures to {folder} ({record.seconds:.0f} s).",
-        markup=False,
-        soft_wrap=True,
-    )
-    _require_convergence(record)
+            png, _ = _figures(folder, case.physics, case.regularizer)
+            rescue.write(png, partial(_write_figures, case))
+    page = folder / "report.html"
+    rescue.write(page, lambda path: atomic_write(path, study_page(record, command)))
+    rescue.finish()
+
+
+def _write_figures(case: CaseRecord, png: Path) -> None:
+    from equipoise.report.figures.cases import save_case_figures
+
+    save_case_figures(case, png.with_suffix(""))
+
+
+def _figures(folder: Path, physics: str, regularizer: str) -> list[Path]:
+    """Where the figure of a case goes."""
+    stem = _file_name(f"{physics}-{regularizer}")
+    return [folder / f"{stem}{suffix}" for suffix in (".png", ".svg")]
 
 
 def _require_convergence(record: StudyRecord) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from equipoise.cli.jobs import LearningJob
 from equipoise.cli.options import Given, OptionsOf, Overwrite
-from equipoise.cli.outputs import make_folder, refuse_existing
+from equipoise.cli.outputs import reserved
 from equipoise.cli.values import limited
 from equipoise.errors import UsageError
 from equipoise.settings.task import Task
@@ -29,8 +29,9 @@ def train(
 ) -> None:
     """Learn one regulariser and write it to one file, with how it came about.
 
-    A checkpoint is written next to the file every two minutes; the same command
-    goes on from it.
+    A checkpoint is written next to the file after ten seconds, every two minutes, and
+    when the program is interrupted (Ctrl-C) or terminated; the same command goes on
+    from it.
     """
     from equipoise.cli.learning import learn_and_save
     from equipoise.cli.tasks import choose_task
@@ -39,6 +40,5 @@ def train(
     asked = LearningJob(task=choose_task(None, problem), settings=settings, **job)
     if asked.out.suffix != _SUFFIX:
         raise UsageError(f"Weights files end in {_SUFFIX}, got --out {asked.out}.")
-    refuse_existing([asked.out], overwrite)
-    make_folder(asked.out.parent)
-    learn_and_save(asked, Console())
+    with reserved([asked.out], held=[asked.out], beside=[asked.checkpoint], overwrite=overwrite):
+        learn_and_save(asked, Console())

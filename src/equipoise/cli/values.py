@@ -112,7 +112,7 @@ def typed_command(context: typer.Context) -> str:
             continue
         flag = parameter.opts[0]
         if parameter.param_type_name == "argument":
-            words += [str(value)]
+            words += map(str, value if isinstance(value, (list, tuple)) else [value])
         elif isinstance(value, bool):
             words += [flag] if value else []
         else:

@@ -152,6 +152,7 @@ class Comparison:
         environment: versions and hardware in words, JSON-able.
         seconds: wall-clock time of the whole comparison.
         command: the command that produces it.
+        run: which run produced it.
     """
 
     tasks: list[TaskResult]
@@ -159,3 +160,4 @@ class Comparison:
     environment: dict[str, str]
     seconds: float
     command: str
+    run: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +23,7 @@ from equipoise.compare.records import (
     TrainingCurve,
 )
 from equipoise.compare.settings import CompareSettings
-from equipoise.environment import environment
+from equipoise.environment import environment, run_id
 from equipoise.errors import ConvergenceError, UsageError
 from equipoise.learn import Progress, TrainingResult, TrainSettings, learn, make_validation
 from equipoise.learn.rates import suited
@@ -71,6 +72,7 @@ class _Posed:
     tests: list[TestImage]
     settings: CompareSettings
     notes: list[str]
+    checkpoints: Path | None
 
 
 @learning_verb
@@ -79,6 +81,7 @@ def run_comparison(
     *,
     observer: Observer | None = None,
     command: str = "run_comparison(settings)",
+    checkpoints: Path | None = None,
 ) -> Comparison:
     """Compare ways of learning a regulariser on the user's own problem.
 
@@ -90,6 +93,8 @@ def run_comparison(
         settings: what is compared, on what, for how long.
         observer: told of every run and every training step.
         command: what asked for it, for page and ``summary.json``.
+        checkpoints: folder that keeps a checkpoint of every training, from which the same call
+            goes on; None keeps none.
 
     Returns:
         Everything that the page and ``summary.json`` show.
@@ -103,7 +108,10 @@ def run_comparison(
     watch = _Silence() if observer is None else observer
     device = choose_device(settings.device)
     load = cache(partial(images_of, settings.data, crop=settings.crop))
-    posed = [_pose(task, settings, load(data_range=task.range), device) for task in settings.tasks]
+    posed = [
+        _pose(task, settings, load(data_range=task.range), device, checkpoints)
+        for task in settings.tasks
+    ]
     tasks = [_run_task(task, watch) for task in posed]  # after all could be posed
     return Comparison(
         tasks=tasks,
@@ -111,10 +119,17 @@ def run_comparison(
         environment=environment(device),
         seconds=time.perf_counter() - started,
         command=command,
+        run=run_id(),
     )
 
 
-def _pose(task: Task, settings: CompareSettings, images: DataSplit, device: torch.device) -> _Posed:
+def _pose(
+    task: Task,
+    settings: CompareSettings,
+    images: DataSplit,
+    device: torch.device,
+    checkpoints: Path | None,
+) -> _Posed:
     """Pose and measure, and refuse or leave out what cannot be learned from or scored.
 
     Raises:
@@ -130,13 +145,13 @@ def _pose(task: Task, settings: CompareSettings, images: DataSplit, device: torc
         problem.with_dtype(torch.float64)  # refused now, if at all, and not after other methods
     tests, left_out = measure_tests(problem, images.test, settings.seed)
     notes = [*images.notes, *left_out, *problem.notes]
-    return _Posed(task.name, problem, images, tests, settings, notes)
+    return _Posed(task.name, problem, images, tests, settings, notes, checkpoints)
 
 
 def _run_task(posed: _Posed, watch: Observer) -> TaskResult:
     settings, problem, tests = posed.settings, posed.problem, posed.tests
     runs, notes, failures = [], list(posed.notes), []
-    for spec in specs(settings.methods, settings.regularizers):
+    for row, spec in enumerate(specs(settings.methods, settings.regularizers)):
         if spec.mode is None:
             watch.started(posed.name, spec.label, 0)
             result, note = _baseline(spec, posed)
@@ -148,7 +163,8 @@ def _run_task(posed: _Posed, watch: Observer) -> TaskResult:
             training = _training(spec, spec.mode, settings, seed)
             watch.started(posed.name, spec.label, training.total_steps)
             try:
-                result = _learned(spec, posed, training, watch)
+                kept = f"{posed.name}-{row}-{spec.regularizer}-{spec.mode}-seed{seed}.safetensors"
+                result = _learned(spec, posed, training, watch, kept)
             except ConvergenceError as error:  # the other methods' results are not lost
                 failures.append(f"{spec.label}, seed {seed}: no result. {error}")
                 continue
@@ -213,7 +229,7 @@ def _training(spec: MethodSpec, mode: Mode, settings: CompareSettings, seed: int
 
 
 def _learned(
-    spec: MethodSpec, posed: _Posed, training: TrainSettings, watch: Observer
+    spec: MethodSpec, posed: _Posed, training: TrainSettings, watch: Observer, kept: str
 ) -> RunResult:
     settings = posed.settings
     result = learn(
@@ -225,6 +241,7 @@ def _learned(
         training,
         validation_crop=settings.validation_crop,
         tolerance=settings.tolerance,
+        checkpoint=None if posed.checkpoints is None else posed.checkpoints / kept,
         on_progress=watch.advanced,
     )
     found = evaluate(

@@ -49,7 +49,8 @@ def learn(
         settings: mode, steps and the rest.
         validation_crop: side of the validation crops.
         tolerance: relative residual asked of the validation solves.
-        checkpoint: file that is written now and then and read first if it is there.
+        checkpoint: file that is written now and then and in the end, and read first if it is
+            there.
         on_progress: called after every step.
 
     Returns:

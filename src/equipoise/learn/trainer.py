@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from equipoise.decoding import decoding
+from equipoise.environment import run_id
 from equipoise.errors import ConvergenceError, UsageError, WeightsError
 from equipoise.learn.bank import PatchBank, shortage
 from equipoise.learn.checkpoint import (
@@ -22,10 +23,10 @@ from equipoise.learn.checkpoint import (
     optimizer_tensors,
     read_checkpoint,
     restore_optimizer,
-    write_checkpoint,
 )
 from equipoise.learn.log import Log, Progress, TrainingResult
 from equipoise.learn.phases import main_phase, pretraining_phase
+from equipoise.learn.saving import Saving
 from equipoise.learn.schedules import learning_rate_at, minibatch, tolerance_at, turns_at
 from equipoise.learn.sketch import agrees, sketch
 from equipoise.learn.source_condition import SourceLoss, fix_size, settle_strength
@@ -73,7 +74,8 @@ def train(
         validation: held-out images; weights under which one of them does not converge are never
             returned.
         settings: mode, steps, tolerances and the rest.
-        checkpoint: file that is written now and then and read first if it is there.
+        checkpoint: file that is written now and then (see :class:`~equipoise.learn.saving.Saving`)
+            and in the end, and read first if it is there.
         on_progress: called after every step.
 
     Returns:
@@ -87,21 +89,21 @@ def train(
     """
     check_mode(regularizer, settings)
     run = _Training(regularizer, bank, validation, settings)
+    saving = Saving(checkpoint, settings.checkpoint_seconds, run.snapshot)
     if checkpoint is not None and checkpoint.exists():
         run.restore(read_checkpoint(checkpoint), checkpoint)
     else:
         run.prepare()
         run.validate()
-    saved = time.perf_counter()
-    while (stopped := run.reason_to_stop()) is None:
-        run.advance()
-        if run.due_for_validation():
-            run.validate()
-        if on_progress is not None:
-            on_progress(run.progress())
-        if checkpoint is not None and time.perf_counter() - saved > settings.checkpoint_seconds:
-            write_checkpoint(checkpoint, run.snapshot())
-            saved = time.perf_counter()
+    with saving:
+        while (stopped := run.reason_to_stop()) is None:
+            run.advance()
+            if run.due_for_validation():
+                run.validate()
+            if on_progress is not None:
+                on_progress(run.progress())
+            saving.after_step()
+        saving.save()
     return run.finish(stopped)
 
 
@@ -291,6 +293,7 @@ class _Training:
             }
         )
         facts: dict[str, object] = {
+            "run": run_id(),
             "settings": self._fingerprint(),
             "step": self.step,
             "seconds": self.seconds,

@@ -81,13 +81,16 @@ def study_page(study: StudyRecord, command: str) -> str:
     return render("study.html", study=study, settings=settings, command=command)
 
 
-def certificate_page(certificate: Certificate, example: Example, command: str) -> str:
+def certificate_page(
+    certificate: Certificate, example: Example, command: str, run: str = ""
+) -> str:
     """Write the page of a certificate as one string of HTML.
 
     Args:
         certificate: what is known of one equation.
         example: the photograph that it was made with.
         command: the command that produces it.
+        run: which run produced it.
     """
     return render(
         "certificate.html",
@@ -95,4 +98,5 @@ def certificate_page(certificate: Certificate, example: Example, command: str) -
         plain=plain_words(certificate, example.truth.size),
         example=example,
         command=command,
+        run=run,
     )

@@ -11,9 +11,9 @@ from equipoise.strict_json import write_json
 def write_summary(comparison: Comparison, path: Path) -> None:
     """Write the numbers of a comparison as strict JSON, replacing the file in one step.
 
-    Keys: ``settings``, ``environment``, ``command``, ``seconds`` and the list ``runs``, each a
-    :class:`~equipoise.compare.records.RunSummary`. NaN (an interval over one photograph, say) is
-    written as ``null``, an infinite number as the text ``inf`` or ``-inf``.
+    Keys: ``settings``, ``environment``, ``command``, ``run`` (which run wrote it), ``seconds`` and
+    the list ``runs``, each a :class:`~equipoise.compare.records.RunSummary`. NaN (an interval over
+    one photograph, say) is written as ``null``, an infinite number as the text ``inf`` or ``-inf``.
 
     Args:
         comparison: what the main job produced.
@@ -26,6 +26,7 @@ def write_summary(comparison: Comparison, path: Path) -> None:
         "settings": comparison.settings,
         "environment": comparison.environment,
         "command": comparison.command,
+        "run": comparison.run,
         "seconds": comparison.seconds,
         "runs": [run.summary.model_dump() for task in comparison.tasks for run in task.runs],
     }

@@ -119,7 +119,7 @@ class TrainSettings(LearningSettings):
     patience: int | None = Field(None, ge=1)
     """Validations without gain before training stops early; None never stops."""
     checkpoint_seconds: float = Field(120.0, gt=0)
-    """Time between two checkpoints."""
+    """Time between two checkpoints; the first comes after ten seconds."""
 
     @model_validator(mode="after")
     def _another_mode_follows(self) -> TrainSettings:

@@ -72,6 +72,15 @@ class Case:
         return observed(self.physics, self.images[:1], noise)
 
 
+def chosen_names(
+    settings: StudySettings, physics: tuple[str, ...], regularizers: tuple[str, ...]
+) -> list[tuple[str, str]]:
+    """The names of physics and regulariser of every case; arguments as of :func:`cases`."""
+    places = settings.physics or ((OWN,) if settings.task is not None else physics)
+    fields = settings.regularizers or ((LOADED,) if settings.weights is not None else regularizers)
+    return [(place, field) for place in places for field in fields]
+
+
 def cases(
     settings: StudySettings, physics: tuple[str, ...], regularizers: tuple[str, ...]
 ) -> list[Case]:
@@ -89,11 +98,10 @@ def cases(
         InputError: if images or a physics cannot be used.
         WeightsError: if the weights cannot be read.
     """
-    loaded = settings.weights is not None
-    chosen = settings.physics or ((OWN,) if settings.task is not None else physics)
+    names = chosen_names(settings, physics, regularizers)
+    chosen = dict.fromkeys(place for place, _ in names)
     fields = [
-        (name, regularizer_by_name(name, settings))
-        for name in settings.regularizers or ((LOADED,) if loaded else regularizers)
+        (name, regularizer_by_name(name, settings)) for name in dict.fromkeys(n for _, n in names)
     ]
     # A field for grayscale images acts on grayscale ones; one for c channels needs c.
     colour = any((regularizer.channels or 1) == 3 for _, (regularizer, _) in fields)

@@ -187,6 +187,7 @@ class StudyRecord:
         cases: one record for each physics and regulariser.
         versions: versions of what computed it.
         seconds: wall-clock time.
+        run: which run produced it.
     """
 
     study: str
@@ -195,6 +196,7 @@ class StudyRecord:
     cases: tuple[CaseRecord, ...]
     versions: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    run: str = ""
 
     def record(self) -> dict[str, Any]:
         """JSON-able form; infinite numbers become texts and missing ones null."""

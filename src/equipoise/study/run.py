@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from equipoise.environment import versions
+from equipoise.environment import run_id, versions
 from equipoise.errors import UnknownNameError
 from equipoise.modes import learning_verb
 from equipoise.study.cases import Case, cases
@@ -106,4 +106,5 @@ def run_study(
         cases=tuple(records),
         versions=versions(),
         seconds=time.perf_counter() - began,
+        run=run_id(),
     )
