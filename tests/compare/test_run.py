@@ -111,6 +111,9 @@ class Witness:
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
 
+    def noted(self, words: str) -> None:
+        self.told.append(("noted", words))
+
     def started(self, task: str, label: str, steps: int) -> None:
         self.told.append(("started", task, label, steps))
 
@@ -426,8 +429,12 @@ def test_odd_images_are_left_out_and_named_before_training(tmp_path: Path) -> No
             shown = PIL.Image.fromarray(values.astype(np.uint8))
             shown.convert("RGB" if name == "a" else "L").save(tmp_path / part / f"{name}.png")
     settings = tiny(data=str(tmp_path), methods=("tikhonov",), regularizers=None)
-    (task,) = run_comparison(settings).tasks
+    watch = Witness()
+    (task,) = run_comparison(settings, observer=watch).tasks
     assert list(task.truths) == ["good"]
+    noted = [words for kind, *words in watch.told if kind == "noted"]
+    assert noted == [[note] for note in task.notes[: len(noted)]]
+    assert watch.told[len(noted)][0] == "started"
     words = " ".join(task.notes)
     for said in ("small.png", "w.png", "black, tiny", "1 of the images are in colour"):
         assert said in words, said

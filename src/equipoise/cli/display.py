@@ -59,6 +59,9 @@ class Display:
     def end(self, facts: str = "") -> None:
         """End the phase, with what came out of it."""
 
+    def say(self, words: str) -> None:
+        """Print a sentence of its own."""
+
     def open(self) -> None:
         """Take the place on the screen."""
 
@@ -90,6 +93,9 @@ class Bars(Display):
             console=console,
         )
         self._current: TaskID | None = None
+
+    def say(self, words: str) -> None:
+        self._bars.console.print(words, markup=False, soft_wrap=True)
 
     def open(self) -> None:
         self._bars.start()
@@ -128,6 +134,9 @@ class Lines(Display):
         self._first: tuple[float, float] | None = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._repeat, daemon=True)
+
+    def say(self, words: str) -> None:
+        self._print(words)
 
     def open(self) -> None:
         self._thread.start()

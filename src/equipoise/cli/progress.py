@@ -75,6 +75,10 @@ class TrainingBars(_Shown):
         super().__init__(console)
         self._budget, self._runs, self._count = budget, runs, 0
 
+    def noted(self, words: str) -> None:
+        """Say something beside the bars."""
+        self._display.say(words)
+
     def started(self, task: str, label: str, steps: int) -> None:
         """Begin one run; without steps it is no training."""
         self._count += 1

@@ -29,8 +29,6 @@ from equipoise.settings.data_range import DataRange
 from equipoise.settings.task import OWN, Task
 from equipoise.status import Status
 
-#: Endings of image files.
-
 
 @dataclass(frozen=True)
 class Job:

@@ -43,6 +43,9 @@ BASELINE_TOLERANCE = 1e-5
 class Observer(Protocol):
     """Somebody who watches a comparison: a progress bar."""
 
+    def noted(self, words: str) -> None:
+        """Something about the images, before the first run."""
+
     def started(self, task: str, label: str, steps: int) -> None:
         """A run begins; ``steps`` is 0 for baselines."""
 
@@ -59,7 +62,7 @@ class _Silence:
     def _ignore(self, *_: Any, **__: Any) -> None:
         """Nothing."""
 
-    started = advanced = finished = _ignore
+    noted = started = advanced = finished = _ignore
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class _Posed:
     images: DataSplit
     tests: list[TestImage]
     settings: CompareSettings
-    notes: list[str]
+    about_images: list[str]
     checkpoints: Path | None
 
 
@@ -112,6 +115,8 @@ def run_comparison(
         _pose(task, settings, load(data_range=task.range), device, checkpoints)
         for task in settings.tasks
     ]
+    for note in dict.fromkeys(note for task in posed for note in task.about_images):
+        watch.noted(note)
     tasks = [_run_task(task, watch) for task in posed]  # after all could be posed
     return Comparison(
         tasks=tasks,
@@ -144,13 +149,13 @@ def _pose(
     if task.name == OWN and any(spec.mode is None for spec in methods):
         problem.with_dtype(torch.float64)  # refused now, if at all, and not after other methods
     tests, left_out = measure_tests(problem, images.test, settings.seed)
-    notes = [*images.notes, *left_out, *problem.notes]
+    notes = [*images.notes, *left_out]
     return _Posed(task.name, problem, images, tests, settings, notes, checkpoints)
 
 
 def _run_task(posed: _Posed, watch: Observer) -> TaskResult:
     settings, problem, tests = posed.settings, posed.problem, posed.tests
-    runs, notes, failures = [], list(posed.notes), []
+    runs, notes, failures = [], [*posed.about_images, *problem.notes], []
     for row, spec in enumerate(specs(settings.methods, settings.regularizers)):
         if spec.mode is None:
             watch.started(posed.name, spec.label, 0)
