@@ -269,3 +269,16 @@ def test_the_summary_says_how_many_seeds() -> None:
     kinds = [replace(kind, seed_shifts=(0.0, 0.1, 0.2)) for kind in (TIED, BETTER)]
     texts = _by_topic(overall_findings(build_comparison(build_task(kinds, size=8))))
     assert "up to 3 seeds" in texts["Seeds"]
+
+
+def test_the_best_method_is_named_before_anything_else() -> None:
+    best = task_findings(build_task((TIED, BETTER, TV), size=8))[0]
+    assert best.topic == "Best"
+    assert best.text.startswith("On denoising the best is the untied pair (equilibrium), ")
+    assert "then comes the tied pair (bilevel), " in best.text
+    assert "not shown" not in best.text
+    open_ = task_findings(build_task((TIED, OPEN), size=8))[0].text
+    assert open_.endswith("; that it is better was not shown.")
+    assert task_findings(build_task((TIED,), size=8))[0].topic == "Result"
+    first = overall_findings(build_comparison(build_task((TIED, BETTER), size=8)))[0]
+    assert first.text.startswith("On denoising the best is")

@@ -56,9 +56,8 @@ def task_findings(task: TaskResult) -> list[Finding]:
 
 
 def overall_findings(comparison: Comparison) -> list[Finding]:
-    """Count the findings of the tasks, state each, and say how much they can carry."""
-    tally = _tally(comparison.tasks) if len(comparison.tasks) > 1 else ""
-    found = [Finding("All tasks", tally)] if tally else []
+    """State what each task shows, the best method first, count it, and say what it can carry."""
+    found = []
     for task in comparison.tasks:
         noun = task_noun(task.task)
         groups = group_runs(task)
@@ -67,6 +66,9 @@ def overall_findings(comparison: Comparison) -> list[Finding]:
         if contests:
             best = f"{best} {_capital(_outcome(contests[0]))}"
         found.append(Finding(_capital(noun), best or task_findings(task)[0].text))
+    tally = _tally(comparison.tasks) if len(comparison.tasks) > 1 else ""
+    if tally:
+        found.append(Finding("All tasks", tally))
     return found + certainty(comparison)
 
 
