@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from equipoise.cli.restoring import Job
+from equipoise.files import atomic_write
 
 #: Options that do not say what is done.
 _HOW = ("--resume", "--overwrite", "--debug")
@@ -51,14 +52,17 @@ class Journal:
         """Go on from what is there; otherwise it is begun anew."""
         with contextlib.suppress(OSError):
             for line in self.path.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(ValueError, KeyError, AttributeError):
                     self._remember(json.loads(line))
 
     def begin(self) -> None:
         """Leave out what does not count, so that the next line is a whole one."""
-        self.close(done=True)
-        for line in self._lines:
-            self._write(line)
+        if self._lines:
+            text = "".join(json.dumps(line) + "\n" for line in self._lines)
+            with contextlib.suppress(OSError):
+                atomic_write(self.path, text)
+        else:
+            self.close(done=True)
 
     def owns(self, job: Job) -> bool:
         """Whether what is there of its outputs is this command's: being written, or unchanged."""
@@ -90,11 +94,8 @@ class Journal:
         self._latest[tuple(line.get("begins") or line["ends"])] = line
 
     def _add(self, line: dict[str, Any]) -> None:
+        """Add a line, to the file, too; without it the output is only made again."""
         self._remember(line)
-        self._write(line)
-
-    def _write(self, line: dict[str, Any]) -> None:
-        """Add a line to the file; without it the output is only made again."""
         with contextlib.suppress(OSError), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
