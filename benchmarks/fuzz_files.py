@@ -26,7 +26,12 @@ from equipoise.cli.config import defaults_of, long_options
 from equipoise.images import read_image
 from equipoise.learn.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from equipoise.problems import kernel_from_text, mask_from_text, read_idx
-from equipoise.problems.records import recorded_task, task_record
+from equipoise.problems.records import (
+    learned_noise,
+    learned_values,
+    recorded_task,
+    task_record,
+)
 from equipoise.regularizers import Scaled, build, load_regularizer, save_regularizer
 from equipoise.settings.task import Task
 
@@ -143,14 +148,15 @@ def _weights(folder: Path) -> None:
         ("tikhonov", {"operator": "gradient"}),
     ):
         for number, task in enumerate(tasks):
-            record = {"task": task_record(task), "seed": 0}
+            record = {"task": task_record(task), "seed": 0, "data": {"values": [0.0, 1.0]}}
             made = Scaled(build(name, **options), strength=0.1)
             save_regularizer(folder / f"{name}-{number}.safetensors", made, record)
 
 
 def _read_weights(file: Path) -> object:
     _, record = load_regularizer(file)
-    return recorded_task(record)
+    task = recorded_task(record)
+    return task, learned_values(record), learned_noise(task, Task(name="denoise"))
 
 
 def _checkpoint(folder: Path) -> None:

@@ -280,9 +280,9 @@ def test_damaged_configuration(path: Path, value: str | None) -> None:
         load_regularizer(path)
 
 
-@pytest.mark.parametrize("value", [None, "{", "[1]"])
+@pytest.mark.parametrize("value", [None, "{", "[1]", '{"tensor": "record/0"}'])
 def test_damaged_record(path: Path, value: str | None) -> None:
-    rewrite(path, {"record": value})
+    rewrite(path, {"record": value}, **{"record/0": torch.ones(1)})
     with pytest.raises(WeightsError, match="damaged record"):
         load_regularizer(path)
 

@@ -102,6 +102,8 @@ def load_regularizer(
         file = read_tensors(path, WEIGHTS)
         _refuse_unusable(file.tensors, f"'{path}' is not used")
         record = _with_tensors(file.parsed("record"), file.tensors)
+        if not isinstance(record, dict):  # one that says of itself that it is a tensor
+            raise file.damaged("record")
         weights = {k: t for k, t in file.tensors.items() if not k.startswith(_OF_RECORD)}
         regularizer = _without_values(file)
         _check_fit(path, weights, regularizer.state_dict())
