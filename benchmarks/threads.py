@@ -3,8 +3,9 @@
     python -m benchmarks.threads
 
 Times five training steps (8 patches of 48 x 48, convex ridge) and one solve of 256 x 256 pixels in
-processes of their own: with one thread and with all, which wait for each other actively or
-passively (``OMP_WAIT_POLICY``), on the machine as it is and beside one busy loop for each of its
+processes of their own: with one thread and with all, which wait for each other as OpenMP has it,
+sleep at once (``OMP_WAIT_POLICY=PASSIVE``), or look a thousand times before they sleep
+(``GOMP_SPINCOUNT=1000``), on the machine as it is and beside one busy loop for each of its
 processors. Each number is the least of three.
 """
 
@@ -37,7 +38,7 @@ torch.manual_seed(0)
 y = torch.rand(1, 1, 256, 256)
 regularizer = build("crr")
 times = []
-for _ in range(4):
+for _ in range(12):
     started = time.perf_counter()
     solve(Equation(Denoising(), y, regularizer, 0.1), y, tolerance=1e-5)
     times.append(time.perf_counter() - started)
@@ -46,12 +47,21 @@ print(min(times))
 }
 
 
-def seconds(work: str, threads: int, policy: str) -> float:
+WAITING = {
+    "usual": {},
+    "asleep": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "shortly": {"GOMP_SPINCOUNT": "1000"},
+}
+
+
+def seconds(work: str, threads: int, waiting: str) -> float:
     """What one process of its own takes."""
-    given = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": policy}
+    unset = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    others = {name: value for name, value in os.environ.items() if name not in unset}
+    given = {"OMP_NUM_THREADS": str(threads), **WAITING[waiting]}
     found = subprocess.run(
         [sys.executable, "-c", WORK[work]],
-        env={**os.environ, **given},
+        env={**others, **given},
         capture_output=True,
         text=True,
         check=True,
@@ -62,20 +72,20 @@ def seconds(work: str, threads: int, policy: str) -> float:
 def main() -> None:
     """Print one row for each kind of work and of threads."""
     every = torch.get_num_threads()
-    kinds = [(1, "passive"), (every, "passive"), (every, "active")]
+    kinds = [(1, "usual"), *((every, waiting) for waiting in WAITING)]
     print("work      threads  waiting   quiet (s)  busy (s)")
     for work in WORK:
-        for threads, policy in kinds:
-            quiet = min(seconds(work, threads, policy) for _ in range(TURNS))
+        for threads, waiting in kinds:
+            quiet = min(seconds(work, threads, waiting) for _ in range(TURNS))
             loops = [
                 subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(every)
             ]
             try:
-                busy = min(seconds(work, threads, policy) for _ in range(TURNS))
+                busy = min(seconds(work, threads, waiting) for _ in range(TURNS))
             finally:
                 for loop in loops:
                     loop.kill()
-            print(f"{work:9} {threads:7}  {policy:8} {quiet:10.2f} {busy:9.2f}", flush=True)
+            print(f"{work:9} {threads:7}  {waiting:8} {quiet:10.2f} {busy:9.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -66,14 +66,16 @@ def test_training_steps_take_one_thread(monkeypatch: pytest.MonkeyPatch) -> None
     assert torch.get_num_threads() == 3
 
 
-def test_threads_of_the_program_sleep_and_are_counted() -> None:
+@pytest.mark.parametrize(("given", "spins"), [({}, "1000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "")])
+def test_threads_of_the_program_wait_for_a_short_time(given: dict[str, str], spins: str) -> None:
     code = (
         "import os, sys; sys.argv = ['equipoise', '--version']\n"
         "from equipoise.cli import main\n"
-        "try: main()\nexcept SystemExit: print(os.environ['OMP_WAIT_POLICY'])"
+        "try: main()\nexcept SystemExit: print('spins', os.environ.get('GOMP_SPINCOUNT', ''))"
     )
-    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    unset = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    environment = {k: v for k, v in os.environ.items() if k not in unset} | given
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
-    assert found.stdout.split()[-1] == "PASSIVE"
+    assert found.stdout.partition("spins")[2].strip() == spins

@@ -6,10 +6,13 @@ import os
 def main() -> None:
     """Run the program with the arguments of the command line.
 
-    Threads that wait for each other sleep (OpenMP would let them spin), so that a run beside other
-    programs gets its share of the processors. Who sets ``OMP_WAIT_POLICY`` decides.
+    Threads that wait for each other look a thousand times and then sleep. OpenMP would let them
+    look on for as long as it takes, so that beside other programs they keep each other from work;
+    to sleep at once takes twice the time on a quiet machine (``python -m benchmarks.threads``).
+    Who sets one of the variables decides.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when PyTorch is imported
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read when PyTorch is imported
 
     from equipoise.cli.app import app
 
