@@ -605,3 +605,35 @@ def test_restoring_imports_nothing_that_it_does_not_need(weights: Path, tmp_path
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "a_restored.png").exists()
+
+
+def test_folders_of_images_and_of_masks(run: Run, tmp_path: Path) -> None:
+    weights = save_weights(tmp_path / "holes.safetensors", "inpaint")
+    scans, masks = tmp_path / "scans", tmp_path / "masks"
+    scans.mkdir()
+    masks.mkdir()
+    known = {"a": np.indices((20, 20)).sum(0) % 2, "b": np.indices((20, 20))[0] % 3 > 0}
+    for name, mask in known.items():
+        write_image(scans / f"{name}.png", FILES["gray8.png"])
+        PIL.Image.fromarray((255 * mask).astype(np.uint8)).save(masks / f"{name}.png")
+    words = ("--weights", weights, "--mask", masks)
+    assert run("reconstruct", scans, *words).exit_code == 0
+    assert {file.name for file in scans.iterdir()} == {
+        "a.png", "b.png", "a_restored.png", "b_restored.png",
+    }  # fmt: skip
+    for name in known:
+        alone = ("--weights", weights, "--mask", masks / f"{name}.png", "--out", tmp_path / "o")
+        assert run("reconstruct", scans / f"{name}.png", *alone).exit_code == 0
+        expected = digest(tmp_path / "o" / f"{name}_restored.png")
+        assert digest(scans / f"{name}_restored.png") == expected
+    assert run("reconstruct", scans, *words, "--overwrite").exit_code == 0  # not of its results
+    assert len(list(scans.iterdir())) == 4
+    (masks / "b.png").unlink()
+    result = run("reconstruct", scans, *words, "--overwrite")
+    assert result.exit_code == 3
+    assert "0 masks named 'b'" in result.stderr
+    (tmp_path / "none").mkdir()
+    assert run("reconstruct", tmp_path / "none", *words).exit_code == 3
+    result = run("train", "--task", "inpaint", "--mask", masks, "--out", tmp_path / "w.safetensors")
+    assert result.exit_code == 2
+    assert "reconstruct only" in result.stderr

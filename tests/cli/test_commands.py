@@ -94,6 +94,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_weights(folder / "scan.safetensors", "tomography", angles="30")
     marked = np.where(np.eye(20) > 0, np.nan, pattern(20)).astype(np.float32)
     tifffile.imwrite(folder / "field.tif", marked)
+    for name in ("scans", "masks"):
+        (folder / name).mkdir()
+    for name in ("a", "b"):
+        picture(folder / "scans" / f"{name}.png", pattern(20))
+        picture(folder / "masks" / f"{name}.png", np.indices((20, 20)).sum(0) % 2)
     save_weights(folder / "tied.safetensors", "denoise")
     save_weights(folder / "holes.safetensors", "inpaint")
     text = code("docs/command-line.md", "python", "def tomography")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from equipoise.cli.restoring import Job
+from equipoise.cli.inputs import Job
 from equipoise.files import atomic_write
 
 #: Options that do not say what is done.

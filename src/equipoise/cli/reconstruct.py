@@ -23,7 +23,9 @@ def reconstruct(
     images: Annotated[
         list[Path],
         typer.Argument(
-            metavar="IMAGE", help="PNG, JPEG, TIFF, BMP, PGM, PPM or NPY files.", show_default=False
+            metavar="IMAGE",
+            help="PNG, JPEG, TIFF, BMP, PGM, PPM or NPY files, or folders of them.",
+            show_default=False,
         ),
     ],
     weights: Annotated[
@@ -74,9 +76,10 @@ def reconstruct(
 
     Exit code 4 if an image did not converge; it is written all the same.
     """
+    from equipoise.cli.inputs import image_files, may_miss, plan_jobs, require_known_mask
     from equipoise.cli.journal import Journal
     from equipoise.cli.restoration import restore_all
-    from equipoise.cli.restoring import Restorer, may_miss, plan_jobs, require_known_mask
+    from equipoise.cli.restoring import Restorer
     from equipoise.cli.tasks import choose_task
     from equipoise.problems.plausible import alpha_for_noise
     from equipoise.problems.pose import choose_device
@@ -91,7 +94,8 @@ def reconstruct(
     restored = choose_task(learned, problem)
     measured = MeasuredSettings(**files)
     measured.refuse_idle(restored.name, simulate)
-    require_known_mask(restored, simulate)
+    images = image_files(images)
+    require_known_mask(restored, simulate, images)
     jobs = plan_jobs(images, out, simulate, may_miss(restored, simulate))
     limits = SolveOptions(tolerance=chosen.tolerance, max_evaluations=chosen.max_evaluations)
     known = learned_noise(learned, restored)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from rich.console import Console
 
 from equipoise.cli.display import display
+from equipoise.cli.inputs import Job
 from equipoise.cli.journal import Journal
 from equipoise.cli.outputs import Rescue, reserved
-from equipoise.cli.restoring import Job, Restored, Restorer
+from equipoise.cli.restoring import Restored, Restorer
 from equipoise.cli.tables import restoration_table
 
 

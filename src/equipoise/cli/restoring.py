@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -11,14 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from equipoise.cli.inputs import Job, may_miss
 from equipoise.cli.jobs import MeasuredSettings
 from equipoise.cli.outputs import Rescue
-from equipoise.errors import InputError, UsageError
-from equipoise.images import SUFFIXES, Image, lossless_name, read_image, write_image
+from equipoise.errors import InputError
+from equipoise.images import (
+    Image,
+    read_image,
+    write_image,
+)
 from equipoise.images.data_range import far_from
 from equipoise.metrics import bound_per_pixel, psnr
-from equipoise.problems import FixedMask, Problem
-from equipoise.problems.masks import NAN, mask_of_nan
+from equipoise.problems import Problem
+from equipoise.problems.masks import NAN, Mask, MaskFolder, mask_of_nan
 from equipoise.problems.plausible import estimated_noise, noise_warning, odd_ray_sums
 from equipoise.problems.pose import pose
 from equipoise.problems.problem import Shape
@@ -28,26 +32,6 @@ from equipoise.reconstructor import EquilibriumReconstructor
 from equipoise.settings.data_range import DataRange
 from equipoise.settings.task import OWN, Task
 from equipoise.status import Status
-
-
-@dataclass(frozen=True)
-class Job:
-    """One input and the files that come of it.
-
-    Args:
-        source: the image file.
-        restored: where the restored image goes.
-        degraded: where the simulated measurement goes; None where nothing is simulated.
-    """
-
-    source: Path
-    restored: Path
-    degraded: Path | None
-
-    @property
-    def outputs(self) -> list[Path]:
-        """Every file that is written."""
-        return [self.restored] if self.degraded is None else [self.restored, self.degraded]
 
 
 @dataclass(frozen=True)
@@ -126,9 +110,9 @@ class Restorer:
             InputError: if the image cannot be read or does not fit the problem.
         """
         image = read_image(job.source, missing=may_miss(self.task, self.simulate))
-        if self.task.mask == NAN and not self.simulate:
-            mask = mask_of_nan(image.missing, job.source.name)
-            task = self.task.model_copy(update={"mask": mask})
+        own = self._own_mask(job.source, image)
+        if own is not None:
+            task = self.task.model_copy(update={"mask": own})
             return replace(self, task=task).restore(job, inputs, rescue)
         if self._sinograms and image.depth.maximum is not None:
             raise InputError(
@@ -164,6 +148,15 @@ class Restorer:
             notes=(*self._warnings(problem, truth, y, data_range), *problem.notes),
             written=all(written),
         )
+
+    def _own_mask(self, source: Path, image: Image) -> Mask | None:
+        """The mask that belongs to this image alone; None where all have the same."""
+        mask = self.task.mask
+        if isinstance(mask, MaskFolder):
+            return mask.mask_of(source)
+        if mask == NAN and not self.simulate:
+            return mask_of_nan(image.missing, source.name)
+        return None
 
     def _posed_data(
         self, problem: Problem, numbers: Tensor, data_range: DataRange
@@ -274,84 +267,6 @@ class Restorer:
             dtype=self._like().dtype,
             device=self._like().device,
         )
-
-
-def may_miss(task: Task, simulate: bool) -> bool:
-    """Whether files may have NaN, in place of missing pixels."""
-    return task.name == "inpaint" and not simulate
-
-
-def plan_jobs(
-    images: list[Path], out: Path | None, simulate: bool, missing: bool = False
-) -> list[Job]:
-    """Name the outputs of every input, and read each input once so that bad ones stop nothing late.
-
-    Args:
-        images: the inputs.
-        out: folder of the outputs, or where there is one input the output; None is each input's
-            own folder.
-        simulate: whether degraded images are written, too.
-        missing: whether NaN marks missing pixels.
-
-    Raises:
-        InputError: if an input cannot be read.
-        UsageError: if two inputs would give the same output, or one output is named for several.
-    """
-    if out is not None and names_image(out):
-        return [_job_of_file(images, out, simulate, missing)]
-    jobs = []
-    for source in images:
-        read_image(source, missing=missing)
-        restored, degraded = (
-            lossless_name((out or source.parent) / f"{source.stem}_{what}{source.suffix}")
-            for what in ("restored", "degraded")
-        )
-        jobs.append(Job(source, restored, degraded if simulate else None))
-    names = [job.restored for job in jobs]
-    twice = sorted({str(name) for name in names if names.count(name) > 1})
-    if twice:
-        raise UsageError(
-            f"Several inputs would be restored to {', '.join(twice)}: restore them one by one "
-            "with different --out."
-        )
-    return jobs
-
-
-def names_image(out: Path) -> bool:
-    """Whether ``--out`` means a file."""
-    return out.suffix.lower() in SUFFIXES and not out.is_dir()
-
-
-def _job_of_file(images: list[Path], out: Path, simulate: bool, missing: bool) -> Job:
-    """The job of one input whose output is named.
-
-    Raises:
-        UsageError: if there are several, or the format cannot hold the image.
-    """
-    if len(images) > 1:
-        raise UsageError(
-            f"--out {out} is one file, and there are {len(images)} images: name a folder."
-        )
-    image = read_image(images[0], missing=missing)
-    with tempfile.TemporaryDirectory() as folder:  # refused now, if at all, and not in the end
-        write_image(Path(folder) / f"{out.stem}{out.suffix}", image)
-    degraded = out.with_name(f"{out.stem}_degraded{out.suffix}")
-    return Job(images[0], out, degraded if simulate else None)
-
-
-def require_known_mask(task: Task, simulate: bool) -> None:
-    """Refuse to guess which pixels of a measured image are known.
-
-    Raises:
-        UsageError: if the mask is random though the images are measured.
-    """
-    if not may_miss(task, simulate) or isinstance(task.mask, FixedMask) or task.mask == NAN:
-        return
-    raise UsageError(
-        "To restore measured images, say which pixels are known: --mask IMAGE, white where they "
-        "are, or --mask nan where the files have NaN for missing ones; to try the weights on a "
-        "clean image, add --simulate."
-    )
 
 
 def _refuse_known_nan(image: Image, problem: Problem, source: Path) -> None:

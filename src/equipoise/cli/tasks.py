@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from equipoise.cli.values import allow_working_folder
@@ -10,7 +11,7 @@ from equipoise.errors import UsageError
 from equipoise.problems import kernel_from_text, mask_from_text
 from equipoise.problems.angles import angles_from_file, is_angles_file
 from equipoise.problems.kernels import is_kernel_file, named_kernel
-from equipoise.problems.masks import is_mask_file, named_mask
+from equipoise.problems.masks import MaskFolder, is_mask_file, named_mask
 from equipoise.settings.data_range import data_range_from_text
 from equipoise.settings.task import (
     OWN,
@@ -21,9 +22,14 @@ from equipoise.settings.task import (
     refuse_idle,
 )
 
+
+def _mask(text: str) -> Content:
+    return MaskFolder(Path(text)) if Path(text).is_dir() else mask_from_text(text)
+
+
 #: Options that may name a file: how to tell, and what reads it.
 _FILES: dict[str, tuple[Callable[[str], bool], Callable[[str], Content]]] = {
-    "mask": (is_mask_file, mask_from_text),
+    "mask": (is_mask_file, _mask),
     "kernel": (is_kernel_file, kernel_from_text),
 }
 

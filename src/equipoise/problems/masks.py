@@ -12,7 +12,7 @@ from torch import Tensor
 
 from equipoise.decoding import decoding
 from equipoise.errors import InputError, UnknownNameError, UsageError
-from equipoise.images import read_image
+from equipoise.images import is_image_file, read_image
 from equipoise.problems.mask_pictures import known_pixels
 
 #: Word for the mask that a measured file itself says: NaN is missing.
@@ -154,6 +154,37 @@ def mask_from_text(text: str, seed: int = 0) -> Mask:
         with decoding(text, "mask"):
             return FixedMask(known_pixels(read_image(text), name), f"the mask '{name}'")
     return named_mask(text, seed)
+
+
+@dataclass(frozen=True)
+class MaskFolder:
+    """A mask for each of several images: the one picture in a folder that has the image's name.
+
+    Args:
+        folder: where they are; endings may differ from those of the images.
+    """
+
+    folder: Path
+
+    @property
+    def description(self) -> str:
+        """What it is, in a few words."""
+        return f"the masks of the folder '{self.folder.name}'"
+
+    def mask_of(self, image: Path) -> Mask:
+        """Read the mask of an image.
+
+        Raises:
+            InputError: if there is none or more than one, or it is not clearly a mask.
+        """
+        files = sorted(file for file in self.folder.iterdir() if is_image_file(file))
+        found = [file for file in files if file.stem == image.stem]
+        if len(found) != 1:
+            raise InputError(
+                f"'{self.folder}' has {len(found)} masks named '{image.stem}' for '{image}': there "
+                "must be one for each image, of the same name."
+            )
+        return mask_from_text(str(found[0]))
 
 
 def mask_of_nan(missing: Tensor | None, name: str) -> FixedMask:

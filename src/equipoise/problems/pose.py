@@ -11,7 +11,7 @@ from equipoise.errors import UnknownNameError, UsageError
 from equipoise.problems.datasplit import DataSplit
 from equipoise.problems.folders import folder_images
 from equipoise.problems.kernels import Kernel, named_kernel
-from equipoise.problems.masks import FixedMask, named_mask
+from equipoise.problems.masks import FixedMask, MaskFolder, named_mask
 from equipoise.problems.photographs import photographs
 from equipoise.problems.problem import Problem, Shape
 from equipoise.problems.tasks import Padding, deblur, denoise, from_physics, inpaint
@@ -86,6 +86,8 @@ def pose(
 
 
 def _held(content: Content, kind: type[Held]) -> Held:
+    if isinstance(content, MaskFolder):
+        raise UsageError("A folder of masks has one for each image: for reconstruct only.")
     if not isinstance(content, kind):
         raise UsageError(
             f"The task needs a {kind.__name__}, or a text, got {type(content).__name__}."

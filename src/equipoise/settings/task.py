@@ -84,7 +84,8 @@ class Task(Settings):
         ),
     ] = None
     """inpaint: image whose white pixels are known, those of one other colour missing; rows:0.5 for
-    known rows; nan where measured files have NaN for missing pixels."""
+    known rows; nan where measured files have NaN for missing pixels; or a folder with one for each
+    image, of the same name."""
     kernel: Annotated[str | Content | None, Of("deblur"), Shown("IMAGE|NAME:SIZE", PROBLEM)] = None
     """deblur: motion:9, gaussian:1.5, or an image of the kernel: a convolution, centre at
     (h // 2, w // 2) as in scipy.ndimage."""
