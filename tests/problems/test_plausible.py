@@ -52,6 +52,7 @@ def test_noise_near_the_learned_one_is_no_news() -> None:
     assert "--noise 5.1" in less
     assert more is not None
     assert "leave noise" in more
+    assert "deviation 370, but R was learned for 6600" in str(noise_warning(0.0057, 0.1, 65535.0))
 
 
 def test_alpha_grows_with_the_noise() -> None:
@@ -78,7 +79,9 @@ def test_photographs_are_not_far_from_their_range() -> None:
 def test_the_sentence_guesses_the_range() -> None:
     ramp = torch.linspace(0, 1, 1000)
     assert "--data-range 255." in str(far_from(255 * ramp, DataRange()))
+    assert "--data-range 255." in str(far_from(270 * ramp - 15, DataRange()))  # noise beyond white
     assert "--data-range 4095." in str(far_from(ramp * 4000 / 65535, DataRange(0, 65535)))
+    assert "--data-range 4095." in str(far_from(ramp * 4300 / 65535, DataRange(0, 65535)))
     assert "--data-range -981:4095." in str(far_from(4000 * ramp - 1000, DataRange()))
     assert far_from(ramp + 0.2 * noise(1000), DataRange(), noise=0.2) is None
     assert far_from(2 * ramp - 1, DataRange(), learned=(-1.0, 1.0)) is None

@@ -195,17 +195,19 @@ class Restorer:
         self, problem: Problem, truth: Tensor | None, y: Tensor, data_range: DataRange
     ) -> list[str]:
         """What is odd about the data."""
-        found: list[str | None] = []
         if self._sinograms:
             divisor = self._zero(problem, data_range)[1]
-            found.append(odd_ray_sums(problem, y, divisor * data_range.width))
+            odd = odd_ray_sums(problem, y, divisor * data_range.width)
         elif truth is not None or self.task.name != OWN:
             noise = 0.0 if self.simulate else problem.sigma
             shown = y if truth is None else truth
-            found.append(far_from(shown, data_range, self.values, noise))
-        if truth is None and self.noise is not None and self.task.name in ("denoise", "deblur"):
-            found.append(noise_warning(estimated_noise(y), self.noise, data_range.width))
-        return [warning for warning in found if warning is not None]
+            odd = far_from(shown, data_range, self.values, noise)
+        else:
+            odd = None
+        like_an_image = truth is None and self.task.name in ("denoise", "deblur")
+        if odd is None and self.noise is not None and like_an_image:
+            odd = noise_warning(estimated_noise(y), self.noise, data_range.width)
+        return [] if odd is None else [odd]
 
     def _problem(self, file_shape: Shape, source: Path) -> Problem:
         """The problem whose images (or, for measured files, measurements) have the file's shape.

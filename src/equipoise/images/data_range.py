@@ -15,7 +15,7 @@ BEYOND = 1.0
 NARROW = 0.2
 #: Share of the pixels on either side that is not looked at.
 TAIL = 0.005
-#: What white is in most files.
+#: What white is in most files; noise may go beyond it by a tenth.
 USUAL_WHITES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 
 
@@ -64,5 +64,5 @@ def far_from(
 
 def _guess(low: float, high: float) -> str:
     """A range that these numbers may be of."""
-    white = next((white for white in USUAL_WHITES if white >= high), math.ceil(high))
+    white = next((white for white in USUAL_WHITES if 1.1 * white >= high), math.ceil(high))
     return f"{white:g}" if low >= -0.1 * white else f"{math.floor(low):g}:{white:g}"

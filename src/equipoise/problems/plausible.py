@@ -64,11 +64,12 @@ def noise_warning(found: float | None, expected: float, span: float) -> str | No
     less, more = found < expected / FACTOR, found > max(FACTOR * expected, expected + TEXTURE)
     if not (less or more):
         return None
+    noise, learned = float(f"{found * span:.2g}"), float(f"{expected * span:.2g}")
     effect = "smooth away detail that is there" if less else "leave noise in the picture"
     return (
-        f"Warning: the data seem to have noise of standard deviation {found * span:.2g}, but R was "
-        f"learned for {expected * span:.2g} and will {effect}: say what it is with --noise "
-        f"{found * span:.2g}, which sets the strength."
+        f"Warning: the data seem to have noise of standard deviation {noise:g}, but R was learned "
+        f"for {learned:g} and will {effect}: say what it is with --noise {noise:g}, which sets the "
+        "strength."
     )
 
 
