@@ -59,8 +59,7 @@ def ssim(x: Tensor, truth: Tensor) -> Tensor:
         truth: the same shape.
 
     Returns:
-        A scalar that can be differentiated, in the precision of x; NaN for images with a side of
-        less than 11 pixels.
+        A scalar, in the precision of x; NaN for images with a side of less than 11 pixels.
     """
     if min(x.shape[2:]) < SSIM_WINDOW:
         return torch.full((), torch.nan, dtype=x.dtype, device=x.device)

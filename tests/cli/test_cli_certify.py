@@ -123,7 +123,7 @@ def test_bad_files_exit_with_3(
     assert result.stdout == ""
 
 
-def test_an_alpha_that_is_not_positive_exits_with_3(run: Run) -> None:
+def test_an_alpha_that_is_not_positive_exits_with_2(run: Run) -> None:
     result = run("certify", *TIKHONOV, "--alpha", -1)
-    assert result.exit_code == 3
+    assert result.exit_code == 2
     assert "alpha" in result.stderr

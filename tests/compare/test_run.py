@@ -333,7 +333,7 @@ def asked(
     """What a command asks for, and the command that the page shows."""
     found: list[tuple[CompareSettings, str]] = []
 
-    def remember(settings: CompareSettings, *, observer: object, command: str) -> None:
+    def remember(settings: CompareSettings, *, command: str, **_: object) -> None:
         found.append((settings, command))
         raise ConvergenceError("Enough.")
 

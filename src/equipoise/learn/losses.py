@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from equipoise.errors import UnknownNameError
-from equipoise.metrics import ssim
 
 #: ``(reconstruction, truth) -> scalar``.
 UpperLoss = Callable[[Tensor, Tensor], Tensor]
@@ -26,7 +25,13 @@ def _huber(x: Tensor, truth: Tensor) -> Tensor:
 
 
 def _one_minus_ssim(x: Tensor, truth: Tensor) -> Tensor:
-    return 1.0 - ssim(x, truth)
+    """With every pixel of a patch, images reflected at its border: patches may be small."""
+    # Imported here: it brings matplotlib and scipy, which takes longer than many a solve.
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    value = structural_similarity_index_measure(x, truth, data_range=1.0)
+    assert isinstance(value, Tensor)
+    return 1.0 - value
 
 
 LOSSES: dict[str, UpperLoss] = {

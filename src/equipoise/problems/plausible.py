@@ -76,8 +76,8 @@ def noise_warning(found: float | None, expected: float, span: float) -> str | No
 def alpha_for_noise(alpha: float, noise: float, learned: float) -> float:
     """The strength for another noise than R was learned for.
 
-    Formula: ``alpha (noise / learned)^1.25``. The exponent is what restores best where ridge
-    regularisers that were learned for 25/255 denoise the validation photographs with 5/255 to
+    Formula: ``alpha (noise / learned)^1.25``. The exponent is what restores best where a convex
+    ridge regulariser that was learned for 25/255 denoises the validation photographs with 5/255 to
     50/255 (``python -m benchmarks.noise_exponent``).
 
     Args:
