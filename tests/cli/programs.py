@@ -10,6 +10,10 @@ import torch
 from numpy.typing import NDArray
 from typer.testing import Result
 
+from equipoise.problems import denoise
+from equipoise.reconstructor import EquilibriumReconstructor, SolveOptions
+from equipoise.regularizers import load_regularizer
+
 Run = Callable[..., Result]
 
 
@@ -30,3 +34,10 @@ def save_weights(path: Path, task: str, **options: object) -> Path:
     chosen = Task(name=task, noise=0.05, **options)  # type: ignore[arg-type]
     save_regularizer(path, regularizer, {"task": task_record(chosen)})
     return path
+
+
+def solved(weights: Path, y: torch.Tensor) -> torch.Tensor:
+    """The library's answer for denoising one image (C, H, W)."""
+    regularizer, _ = load_regularizer(weights)
+    model = EquilibriumReconstructor(regularizer, options=SolveOptions(tolerance=2e-4))
+    return model.solve(y[None], denoise(tuple(y.shape)).physics).x[0]
