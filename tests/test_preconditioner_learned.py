@@ -55,16 +55,21 @@ def test_learned_regularizers_take_two_thirds_of_the_evaluations() -> None:
 def test_inpainting_takes_fewer_evaluations_with_balanced_pixels(
     alpha: float, balanced: int, plain: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The numbers of docs/solvers.md, up to what rounding makes of them."""
+    """The numbers of docs/solvers.md: medians, since rounding alone makes 48 to 62 out of 49."""
     mask = (normal(1, 1, 96, 96, seed=1) > 0).float()
     y = mask * (photograph(96) + 0.05 * normal(1, 1, 96, 96)).float()
     physics = Inpainting((1, 96, 96), mask=mask)
 
-    def evaluations() -> int:
-        equation = Equation(physics, y, published("crr", torch.float32), alpha)
-        solution = solve(equation, y)
-        solution.check()
-        return int(solution.evaluations)
+    def evaluations() -> float:
+        """The median over data that differ in their last digits."""
+        found = []
+        for last_digits in range(5):
+            data = y * (1 + 1e-7 * last_digits)
+            equation = Equation(physics, data, published("crr", torch.float32), alpha)
+            solution = solve(equation, data)
+            solution.check()
+            found.append(int(solution.evaluations))
+        return float(np.median(found))
 
     def unbalanced(
         local: LocalKernels, multiplier: Tensor, floor: float | Tensor, rows: Tensor | None
