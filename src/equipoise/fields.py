@@ -1,18 +1,20 @@
-"""The evaluator of a field R whose parameters are held fixed, and what is known of a field."""
+"""Evaluators of fields R whose parameters are held fixed, sums and scalings of them, and what is
+known of a field."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from equipoise.bounds import Bound
-from equipoise.convolutions.circulant import LocalKernels
+from equipoise.convolutions.circulant import LocalKernels, sum_of_kernels
 from equipoise.errors import InputError, NoPotentialError
 from equipoise.modes import in_own_precision, leaf
 
@@ -276,6 +278,76 @@ class Field(ABC):
 
     def _local_kernels(self, x: Tensor) -> LocalKernels | None:
         return None
+
+
+class ScaledField(Field):
+    """``(a / s) R(s x)``.
+
+    Args:
+        fold: which images it takes, those of R.
+        inner: R.
+        a: the strength.
+        s: the scale.
+    """
+
+    def __init__(self, fold: Fold, inner: Field, a: Tensor, s: Tensor) -> None:
+        super().__init__(fold)
+        self._inner, self._a, self._s = inner, a, s
+
+    def _value(self, x: Tensor) -> Tensor:
+        return self._inner._value(self._s * x).mul_(self._a / self._s)
+
+    def _potential_and_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        potential, value = self._inner._potential_and_value(self._s * x)
+        return self._a / self._s.square() * potential, value.mul_(self._a / self._s)
+
+    def _linearize(self, x: Tensor) -> Linearization:
+        return self._inner._linearize(self._s * x).then(self._times)
+
+    def _times(self, product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        return lambda v: self._a * product(v)
+
+    def _local_kernels(self, x: Tensor) -> LocalKernels | None:
+        local = self._inner._local_kernels(self._s * x)
+        return None if local is None else local.times(self._a)
+
+
+class SumField(Field):
+    """``sum_i w_i R_i(x)``.
+
+    Args:
+        fold: which images it takes.
+        fields: R_i.
+        weights: w_i.
+    """
+
+    def __init__(self, fold: Fold, fields: Sequence[Field], weights: Sequence[float]) -> None:
+        super().__init__(fold)
+        self._parts = list(zip(weights, fields, strict=True))
+
+    def _value(self, x: Tensor) -> Tensor:
+        return reduce(add, (w * part.value(x) for w, part in self._parts))
+
+    def _potential_and_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        found = [(w, *part.potential_and_value(x)) for w, part in self._parts]
+        potentials, values = zip(*((w * r, w * value) for w, r, value in found), strict=True)
+        return reduce(add, potentials), reduce(add, values)
+
+    def _linearize(self, x: Tensor) -> Linearization:
+        found = [(w, part.linearize(x)) for w, part in self._parts]
+
+        def jvp(v: Tensor) -> Tensor:
+            return reduce(add, (w * near.jvp(v) for w, near in found))
+
+        def vjp(v: Tensor) -> Tensor:
+            return reduce(add, (w * near.vjp(v) for w, near in found))
+
+        return Linearization(jvp, jvp if all(n.vjp is n.jvp for _, n in found) else vjp)
+
+    def _local_kernels(self, x: Tensor) -> LocalKernels | None:
+        found = [(w, part.local_kernels(x)) for w, part in self._parts]
+        known = [local.times(w) for w, local in found if local is not None]
+        return sum_of_kernels(known) if len(known) == len(found) else None
 
 
 def no_potential(name: str) -> NoPotentialError:

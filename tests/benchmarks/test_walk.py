@@ -10,5 +10,5 @@ from benchmarks.walk import evaluation
 def test_an_evaluation_stays_within_few_files() -> None:
     files = evaluation()
     assert "equilibrium.py" in files
-    assert len(set(files)) <= 10, sorted(set(files))
-    assert sum(a != b for a, b in pairwise(files)) <= 18
+    assert len(set(files)) <= 8, sorted(set(files))
+    assert sum(a != b for a, b in pairwise(files)) <= 14

@@ -50,16 +50,13 @@ class HuberPair:
         first = _clip(u, self._inner)
         if self._weight is None:
             rest = u.sub_(first, alpha=0.5)
-            tile.clear_margin(rest)
-            return _dot(first, rest), first
+            return _energy(first, rest, tile), first
         second = _clip(u, self._outer)
         rest = torch.sub(u, first, alpha=0.5)
-        tile.clear_margin(rest)
-        energy = _dot(first, rest)
+        energy = _energy(first, rest, tile)
         rest = u.sub_(second, alpha=0.5)
-        tile.clear_margin(rest)
         second.mul_(_per_channel(self._weight, second))
-        return energy - _dot(second, rest), first.sub_(second)
+        return energy - _energy(second, rest, tile), first.sub_(second)
 
     def slope(self, u: Tensor) -> Tensor:
         """Clip; u is overwritten."""
@@ -99,10 +96,12 @@ def _per_channel(numbers: Tensor, u: Tensor) -> Tensor:
     return numbers.reshape(-1, *[1] * (u.dim() - 2))
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of each sample, over features in whatever order memory has them."""
-    a, b = (v.movedim(1, -1).flatten(1) for v in (a, b))
-    return torch.linalg.vecdot(a, b)
+def _energy(slope: Tensor, rest: Tensor, tile: Tile) -> Tensor:
+    """Inner product of each sample over the tile without its margin, which is cleared in rest."""
+    if not tile.whole:
+        tile.clear_margin(rest)
+    # over features in whatever order memory has them
+    return torch.linalg.vecdot(*(v.movedim(1, -1).flatten(1) for v in (slope, rest)))
 
 
 def _rows(u: Tensor) -> Tensor:

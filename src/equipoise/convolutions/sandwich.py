@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from equipoise.convolutions.convolution import Correlation, Padding, laid_out, mirrored, wrap
-from equipoise.convolutions.tiles import Tile, cut, cut_grid, plan
+from equipoise.convolutions.tiles import Tile, cut_grid, demands, plan
 from equipoise.errors import InputError
 
 #: Turns the features of a tile into what the adjoint takes; may write on them.
@@ -51,6 +51,7 @@ class ConvolutionSandwich:
     ) -> None:
         self._padding: Padding = padding
         self._sides = tuple(inner), tuple(outer)
+        self._demands = demands(inner[-1])
         self._head = [Correlation(layer, None, padding) for layer in inner[:-1]]
         self._last = Correlation(inner[-1], bias, padding)
         self._last_linear = self._last if bias is None else Correlation(inner[-1], None, padding)
@@ -121,7 +122,7 @@ class ConvolutionSandwich:
         return z
 
     def _tiles(self, z: Tensor) -> tuple[Tile, ...]:
-        return cut(len(z), tuple(z.shape[2:]), self._sides[0][-1])
+        return plan(len(z), tuple(z.shape[2:]), *self._demands)
 
     def _source(self, z: Tensor, tiles: Sequence[Tile]) -> Tensor:
         """What tiles are cut from: with a border where they have margins."""

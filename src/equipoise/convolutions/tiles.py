@@ -58,11 +58,10 @@ class Tile:
         return features
 
     def clear_margin(self, features: Tensor) -> None:
-        """Set the margin to zero, so that sums count every pixel once."""
-        if not self.whole:
-            for axis, margin in enumerate(self.margin, start=2):
-                _clear(features, axis, 0, margin)
-                _clear(features, axis, features.shape[axis] - margin, margin)
+        """Set the margin of a tile that is not whole to zero: sums count every pixel once."""
+        for axis, margin in enumerate(self.margin, start=2):
+            _clear(features, axis, 0, margin)
+            _clear(features, axis, features.shape[axis] - margin, margin)
 
     def clear_outside(self, features: Tensor) -> None:
         """Set to zero what lies outside the image, next to a tile narrower than a margin too."""
@@ -86,8 +85,7 @@ def cut(batch: int, shape: tuple[int, ...], filters: Tensor) -> tuple[Tile, ...]
         shape: their spatial shape.
         filters: shape (features, channels, *sizes).
     """
-    margin = tuple(size // 2 for size in filters.shape[2:])
-    return plan(batch, shape, margin, len(filters) * filters.element_size(), _budget(filters))
+    return plan(batch, shape, *demands(filters))
 
 
 def cut_grid(batch: int, shape: tuple[int, ...], filters: Tensor) -> tuple[Tile, ...]:
@@ -98,12 +96,15 @@ def cut_grid(batch: int, shape: tuple[int, ...], filters: Tensor) -> tuple[Tile,
         shape: of the grid.
         filters: shape (features, channels, *sizes).
     """
-    margin = (0,) * len(shape)
-    return plan(batch, shape, margin, len(filters) * filters.element_size(), _budget(filters))
+    _, *room = demands(filters)
+    return plan(batch, shape, (0,) * len(shape), *room)
 
 
-def _budget(filters: Tensor) -> int:
-    return CACHE if filters.device.type == "cpu" else DEVICE
+def demands(filters: Tensor) -> tuple[tuple[int, ...], int, int]:
+    """What :func:`plan` must know of filters: margin, bytes of all features at a pixel, budget."""
+    margin = tuple(size // 2 for size in filters.shape[2:])
+    budget = CACHE if filters.device.type == "cpu" else DEVICE
+    return margin, len(filters) * filters.element_size(), budget
 
 
 @lru_cache(maxsize=256)

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from equipoise.bounds import Bound
 from equipoise.checks import require_positive
-from equipoise.convolutions.circulant import LocalKernels, sum_of_kernels
 from equipoise.convolutions.memory import keep_freed_memory
 from equipoise.data_term import IdentityTerm
 from equipoise.equilibrium import Equilibrium
@@ -25,6 +24,7 @@ from equipoise.fields import (
     Field,
     Fold,
     Linearization,
+    SumField,
     Traits,
     autograd_linearization,
     no_potential,
@@ -348,14 +348,14 @@ class Sum(Regularizer):
             yield weight, part, tuple(islice(rest, count))
 
     def _field(self, x: Tensor, constants: Constants) -> Tensor:
-        return _total(w * part.field(x, own) for w, part, own in self._terms(constants))
+        return reduce(add, (w * part.field(x, own) for w, part, own in self._terms(constants)))
 
     def _potential(self, x: Tensor, constants: Constants) -> Tensor:
-        return _total(w * part.potential(x, own) for w, part, own in self._terms(constants))
+        return reduce(add, (w * part.potential(x, own) for w, part, own in self._terms(constants)))
 
     def _frozen(self, fold: Fold, constants: Constants) -> Field:
         fields = [part._frozen(part._fold(), own) for _, part, own in self._terms(constants)]
-        return _SumField(fold, fields, self.weights)
+        return SumField(fold, fields, self.weights)
 
     def _known(self, constants: Constants) -> Traits:
         """Moduli and Lipschitz constants add; an energy with one attaining potential attains its
@@ -364,7 +364,7 @@ class Sum(Regularizer):
 
         def added(bounds: Iterable[Bound | None]) -> Bound | None:
             known = [b.times(w) for w, b in zip(self.weights, bounds, strict=True) if b is not None]
-            return _total(known) if len(known) == len(found) else None
+            return reduce(add, known) if len(known) == len(found) else None
 
         bent = [known for known in found if not known.linear]
         return Traits(
@@ -376,50 +376,8 @@ class Sum(Regularizer):
         )
 
 
-class _SumField(Field):
-    """``sum_i w_i R_i(x)``.
-
-    Args:
-        fold: which images it takes.
-        fields: R_i.
-        weights: w_i.
-    """
-
-    def __init__(self, fold: Fold, fields: Sequence[Field], weights: Sequence[float]) -> None:
-        super().__init__(fold)
-        self._parts = list(zip(weights, fields, strict=True))
-
-    def _value(self, x: Tensor) -> Tensor:
-        return _total(w * part.value(x) for w, part in self._parts)
-
-    def _potential_and_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        found = [(w, *part.potential_and_value(x)) for w, part in self._parts]
-        return _total(w * r for w, r, _ in found), _total(w * value for w, _, value in found)
-
-    def _linearize(self, x: Tensor) -> Linearization:
-        found = [(w, part.linearize(x)) for w, part in self._parts]
-
-        def jvp(v: Tensor) -> Tensor:
-            return _total(w * near.jvp(v) for w, near in found)
-
-        def vjp(v: Tensor) -> Tensor:
-            return _total(w * near.vjp(v) for w, near in found)
-
-        return Linearization(jvp, jvp if all(n.vjp is n.jvp for _, n in found) else vjp)
-
-    def _local_kernels(self, x: Tensor) -> LocalKernels | None:
-        found = [(w, part.local_kernels(x)) for w, part in self._parts]
-        known = [local.times(w) for w, local in found if local is not None]
-        return sum_of_kernels(known) if len(known) == len(found) else None
-
-
 def _the_one(what: str, said: set[Any]) -> Any:
     """What all parts of a sum say that say something; None if none does."""
     if len(said) > 1:
         raise UsageError(f"The parts of a sum were built for other {what}: {sorted(said)}.")
     return next(iter(said), None)
-
-
-def _total(terms: Iterable[Any]) -> Any:
-    """The sum of at least one tensor or bound."""
-    return reduce(add, terms)

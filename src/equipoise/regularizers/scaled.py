@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -11,9 +10,8 @@ from torch import Tensor, nn
 
 from equipoise.bounds import Bound
 from equipoise.checks import require_positive
-from equipoise.convolutions.circulant import LocalKernels
 from equipoise.errors import UsageError
-from equipoise.fields import Field, Fold, Linearization, Traits
+from equipoise.fields import Field, Fold, ScaledField, Traits
 from equipoise.regularizers.base import (
     Constants,
     Regularizer,
@@ -120,39 +118,7 @@ class Scaled(Regularizer):
 
     def _frozen(self, fold: Fold, constants: Constants) -> Field:
         a, s, *inner = constants
-        return _ScaledField(fold, self.regularizer._frozen(fold, tuple(inner)), a, s)
-
-
-class _ScaledField(Field):
-    """``(a / s) R(s x)``.
-
-    Args:
-        fold: which images it takes, those of R.
-        inner: R.
-        a: the strength.
-        s: the scale.
-    """
-
-    def __init__(self, fold: Fold, inner: Field, a: Tensor, s: Tensor) -> None:
-        super().__init__(fold)
-        self._inner, self._a, self._s = inner, a, s
-
-    def _value(self, x: Tensor) -> Tensor:
-        return self._inner._value(self._s * x).mul_(self._a / self._s)
-
-    def _potential_and_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        potential, value = self._inner._potential_and_value(self._s * x)
-        return self._a / self._s.square() * potential, value.mul_(self._a / self._s)
-
-    def _linearize(self, x: Tensor) -> Linearization:
-        return self._inner._linearize(self._s * x).then(self._times)
-
-    def _times(self, product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        return lambda v: self._a * product(v)
-
-    def _local_kernels(self, x: Tensor) -> LocalKernels | None:
-        local = self._inner._local_kernels(self._s * x)
-        return None if local is None else local.times(self._a)
+        return ScaledField(fold, self.regularizer._frozen(fold, tuple(inner)), a, s)
 
 
 def _check_scales(strength: float, scale: float) -> None:
