@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from programs import Run, save_weights
 
@@ -47,6 +48,20 @@ def test_study_of_weights_takes_their_own_problem(run: Run, tmp_path: Path) -> N
     (case,) = json.loads((out / "summary.json").read_text())["cases"]
     assert (case["physics"], case["regularizer"]) == ("own", "weights")
     assert "Inpainting" in case["description"]
+
+
+def test_photographs_on_another_scale_are_told(run: Run, tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).uniform(0, 255, (3, 1, 12, 12))
+    data = tmp_path / "data"
+    data.mkdir()
+    for index, image in enumerate(numbers):
+        np.save(data / f"{index}.npy", image)
+    case = ("--physics", "inpaint", "--regularizer", "tikhonov", "--data", data, *SMALL)
+    result = run("study", "rates", *case, "--out", tmp_path / "odd")
+    assert "say it with --data-range 255" in result.stdout, result.output
+    (note,) = json.loads((tmp_path / "odd" / "summary.json").read_text())["notes"]
+    assert "3 of the images" in note
+    assert "--data-range 255" in (tmp_path / "odd" / "report.html").read_text()
 
 
 def test_failed_solves_of_monotone_fields_exit_with_their_code(run: Run, tmp_path: Path) -> None:

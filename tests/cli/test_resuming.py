@@ -173,6 +173,9 @@ def test_a_restoration_goes_on(
     table = [line for line in result.stdout.splitlines() if "_restored" in line]
     assert [line.split()[0] for line in table] == [f"scan{k}_restored.npy" for k in range(4)]
     assert all(" to " in line for line in table)  # PSNR of all, before and after
+    result = run(*half_done, "--resume")
+    assert result.exit_code == 2
+    assert "Nothing of this command is unfinished here." in result.stderr
 
 
 def test_what_is_done_altogether_is_only_shown(

@@ -24,7 +24,7 @@ SETTINGS = StudySettings(size=16, noise_levels=(0.1, 0.01))
 
 def case_of(made: DecomposablePhysics, regularizer: Regularizer, images: Tensor) -> Case:
     names = tuple(f"image{k}" for k in range(len(images)))
-    return Case("made", "made", made, regularizer, images, names, images, "Made for a test.")
+    return Case("made", "made", made, regularizer, images, names, images, "Made for a test.", ())
 
 
 def small_case(place: str, name: str, seed: int) -> Case:

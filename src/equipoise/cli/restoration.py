@@ -40,7 +40,11 @@ def restore_all(
     left = [job for job in jobs if job not in rows]
     own = {path for job in jobs if job in rows or journal.owns(job) for path in job.outputs}
     files = [path for job in left for path in job.outputs if path not in own]
-    advice = "" if resume or not journal.there else "Or go on with --resume where it was killed."
+    advice = ""
+    if resume and not journal.there:
+        advice = "Nothing of this command is unfinished here."
+    elif journal.there and not resume:
+        advice = "Or go on with --resume where it was killed."
     console, rescue = Console(), Rescue()
     with reserved(
         files,

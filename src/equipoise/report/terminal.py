@@ -40,6 +40,8 @@ def print_study(study: StudyRecord, console: Console) -> None:
         study: what was measured.
         console: where to print.
     """
+    for note in study.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     for case in study.cases:
         main = (number for number in case.numbers if number.main)
         console.print(_columns(tables.numbers(case.title, main)))

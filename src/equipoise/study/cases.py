@@ -32,6 +32,7 @@ class Case:
         image_names: what they are called, N of them.
         learning: other images, shape (M, C, H, W), for what may be fitted.
         description: one sentence on both.
+        notes: what is odd about the files of the images.
     """
 
     physics_name: str
@@ -42,6 +43,7 @@ class Case:
     image_names: tuple[str, ...]
     learning: Tensor
     description: str
+    notes: tuple[str, ...]
 
     @property
     def label(self) -> str:
@@ -111,5 +113,6 @@ def cases(
         operator, what = operator_by_name(place, tuple(images.test.shape[1:]), settings)
         for name, (regularizer, words) in fields:
             shown = (images.test, images.names, images.learning)
-            found.append(Case(place, name, operator, regularizer, *shown, f"{what} {words}"))
+            words = f"{what} {words}"
+            found.append(Case(place, name, operator, regularizer, *shown, words, images.notes))
     return found

@@ -27,11 +27,13 @@ class StudyImages:
         test: ground truths, shape (N, C, H, W).
         names: what they are called.
         learning: other images, shape (M, C, H, W).
+        notes: plain sentences about what is odd about the files.
     """
 
     test: Tensor
     names: tuple[str, ...]
     learning: Tensor
+    notes: tuple[str, ...] = ()
 
 
 def study_images(settings: StudySettings, *, colour: bool = False) -> StudyImages:
@@ -56,6 +58,7 @@ def study_images(settings: StudySettings, *, colour: bool = False) -> StudyImage
         test=torch.stack([image for _, image in chosen]),
         names=tuple(name for name, _ in chosen),
         learning=torch.stack(others),
+        notes=split.notes,
     )
 
 

@@ -188,6 +188,7 @@ class StudyRecord:
         versions: versions of what computed it.
         seconds: wall-clock time.
         run: which run produced it.
+        notes: what is odd about the files of the images.
     """
 
     study: str
@@ -197,6 +198,7 @@ class StudyRecord:
     versions: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     run: str = ""
+    notes: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """JSON-able form; infinite numbers become texts and missing ones null."""

@@ -107,4 +107,5 @@ def run_study(
         versions=versions(),
         seconds=time.perf_counter() - began,
         run=run_id(),
+        notes=chosen[0].notes,
     )
