@@ -16,15 +16,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import torch
+import numpy as np
+from skimage.io import imsave
 
 from benchmarks import machine, plots
 from benchmarks.findings import verdict
 from benchmarks.record import Column, Record, Row, Table, Value
 from benchmarks.tables import MISSING, number
 from benchmarks.timing import Timing, compare
-from equipoise.images import Image, write_image
-from equipoise.regularizers import Scaled, build, save_regularizer
 
 #: Side of the image, and noise of the task that the weights name.
 SIDE, SIGMA = 64, 0.1
@@ -37,6 +36,15 @@ RECONSTRUCT = "equipoise reconstruct"
 EARLIER = ", other checkout"
 #: Asked of the ratio to an earlier build, and hoped for.
 REQUIRED, AIM = 0.5, 0.3
+
+#: Makes weights with whatever build is imported.
+_SAVE = f"""
+import sys, torch
+from equipoise.regularizers import Scaled, build, save_regularizer
+torch.manual_seed(0)
+field = Scaled(build("tied-conv", filters=8, kernel_size=5), strength=0.1)
+save_regularizer(sys.argv[1], field, {{"task": {{"task": "denoise", "noise": {SIGMA}}}}})
+"""
 
 _COLUMNS = [
     Column("seconds", "whole process, median", "s"),
@@ -53,15 +61,16 @@ def run(short: bool, say: Callable[[str], None]) -> Record:
     """
     began = time.perf_counter()
     other = os.environ.get(machine.AGAINST)
-    with tempfile.TemporaryDirectory() as folder:
-        words = _write_inputs(Path(folder))
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as earlier:
+        words = _write_inputs(Path(folder), machine.ROOT)
         commands = {
             LIBRARIES: partial(_process, machine.ROOT, ["-c", "import torch, deepinv"]),
             HELP: partial(_process, machine.ROOT, ["-m", "equipoise", "reconstruct", "--help"]),
             RECONSTRUCT: partial(_process, machine.ROOT, words),
         }
         if other:
-            commands[RECONSTRUCT + EARLIER] = partial(_process, Path(other), words)
+            others = _write_inputs(Path(earlier), Path(other))
+            commands[RECONSTRUCT + EARLIER] = partial(_process, Path(other), others)
         say(f"{TURNS[short]} turns of {len(commands)} processes")
         took = compare(commands, repeats=TURNS[short])
     return Record(
@@ -95,15 +104,14 @@ def plot(record: Record, path: Path) -> None:
     plots.save([plots.Bars("Whole processes", "s", bars)], path)
 
 
-def _write_inputs(folder: Path) -> list[str]:
-    """Write an image and weights; return the arguments of Python that restore the image."""
-    generator = torch.Generator().manual_seed(0)
-    write_image(folder / "image.png", Image(torch.rand(1, SIDE, SIDE, generator=generator)))
-    torch.manual_seed(0)
-    field = Scaled(build("tied-conv", filters=8, kernel_size=5), strength=0.1)
-    record = {"task": {"task": "denoise", "noise": SIGMA}}
-    save_regularizer(folder / "small.safetensors", field, record)
-    options = ["--weights", str(folder / "small.safetensors"), "--overwrite"]
+def _write_inputs(folder: Path, checkout: Path) -> list[str]:
+    """Write an image, and weights as that build writes them; return the arguments of Python that
+    restore the image."""
+    pixels = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
+    imsave(folder / "image.png", pixels, check_contrast=False)
+    weights = folder / "small.safetensors"
+    _process(checkout, ["-c", _SAVE, str(weights)])
+    options = ["--weights", str(weights), "--overwrite"]
     return ["-m", "equipoise", "reconstruct", str(folder / "image.png"), *options]
 
 

@@ -2,11 +2,12 @@
 
     python -m benchmarks.threads
 
-Times five training steps (8 patches of 48 x 48, convex ridge) and one solve of 256 x 256 pixels in
-processes of their own: with one thread and with all, which wait for each other as OpenMP has it,
-sleep at once (``OMP_WAIT_POLICY=PASSIVE``), or look a thousand times before they sleep
-(``GOMP_SPINCOUNT=1000``), on the machine as it is and beside one busy loop for each of its
-processors. Each number is the least of three.
+Times five training steps (8 patches of 48 x 48, convex ridge), one solve of 256 x 256 pixels and
+one of total variation in float64 in processes of their own: with one thread and with all, which
+wait for each other as OpenMP has it or look ten thousand times before they sleep
+(``GOMP_SPINCOUNT=10000``), and as the program does, which also looks how many threads there is room
+for; on the machine as it is and beside one busy loop for each of its processors. Each number is
+the least of three.
 """
 
 from __future__ import annotations
@@ -44,23 +45,41 @@ for _ in range(12):
     times.append(time.perf_counter() - started)
 print(min(times))
 """,
+    "variation": """
+import torch, time
+from deepinv.physics import Denoising
+from equipoise import Equation, build
+from equipoise.problems import photographs
+from equipoise.solve import solve
+truth = torch.stack(photographs(crop=128).val).double()
+y = truth + 0.1 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
+regularizer = build("tv")
+times = []
+for _ in range(6):
+    started = time.perf_counter()
+    solve(Equation(Denoising(), y, regularizer, 0.09), y, tolerance=1e-5)
+    times.append(time.perf_counter() - started)
+print(min(times))
+""",
+}
+SHORT = {"GOMP_SPINCOUNT": "10000"}
+EVERY = str(torch.get_num_threads())
+#: What a process is given, and what it does first.
+KINDS: dict[str, tuple[dict[str, str], str]] = {
+    "one thread": ({"OMP_NUM_THREADS": "1"}, ""),
+    "all, as OpenMP waits": ({"OMP_NUM_THREADS": EVERY}, ""),
+    "all, waiting shortly": ({"OMP_NUM_THREADS": EVERY, **SHORT}, ""),
+    "the program": (SHORT, "from equipoise.threads import leave_room; leave_room()\n"),
 }
 
 
-WAITING = {
-    "usual": {},
-    "asleep": {"OMP_WAIT_POLICY": "PASSIVE"},
-    "shortly": {"GOMP_SPINCOUNT": "1000"},
-}
-
-
-def seconds(work: str, threads: int, waiting: str) -> float:
+def seconds(work: str, kind: str) -> float:
     """What one process of its own takes."""
-    unset = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    unset = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS")
     others = {name: value for name, value in os.environ.items() if name not in unset}
-    given = {"OMP_NUM_THREADS": str(threads), **WAITING[waiting]}
+    given, first = KINDS[kind]
     found = subprocess.run(
-        [sys.executable, "-c", WORK[work]],
+        [sys.executable, "-c", first + WORK[work]],
         env={**others, **given},
         capture_output=True,
         text=True,
@@ -71,21 +90,20 @@ def seconds(work: str, threads: int, waiting: str) -> float:
 
 def main() -> None:
     """Print one row for each kind of work and of threads."""
-    every = torch.get_num_threads()
-    kinds = [(1, "usual"), *((every, waiting) for waiting in WAITING)]
-    print("work      threads  waiting   quiet (s)  busy (s)")
+    print(f"{'work':10} {'threads':22} quiet (s)  busy (s)")
     for work in WORK:
-        for threads, waiting in kinds:
-            quiet = min(seconds(work, threads, waiting) for _ in range(TURNS))
+        for kind in KINDS:
+            quiet = min(seconds(work, kind) for _ in range(TURNS))
             loops = [
-                subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(every)
+                subprocess.Popen([sys.executable, "-c", "while True: pass"])
+                for _ in range(int(EVERY))
             ]
             try:
-                busy = min(seconds(work, threads, waiting) for _ in range(TURNS))
+                busy = min(seconds(work, kind) for _ in range(TURNS))
             finally:
                 for loop in loops:
                     loop.kill()
-            print(f"{work:9} {threads:7}  {waiting:8} {quiet:10.2f} {busy:9.2f}", flush=True)
+            print(f"{work:10} {kind:22} {quiet:9.3f} {busy:9.3f}", flush=True)
 
 
 if __name__ == "__main__":

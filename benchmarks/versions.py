@@ -21,11 +21,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.instances import FOLDER, data_folder
 from benchmarks.machine import ROOT
-from benchmarks.versions_worker import CASES
 
 #: Turns, unless said otherwise.
-TURNS = 15
+TURNS = 8
+#: What is timed.
+CASES = (
+    "evaluation",
+    "forward, denoising",
+    "forward, inpainting",
+    "hypergradient",
+    "source-condition step",
+    "Jacobian penalty step",
+)
 
 
 class Build:
@@ -40,7 +49,12 @@ class Build:
         self._process = stack.enter_context(
             subprocess.Popen(
                 [sys.executable, "-P", str(ROOT / "benchmarks" / "versions_worker.py")],
-                env={**os.environ, "PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": "1"},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(checkout / "src"),
+                    "OMP_NUM_THREADS": "1",
+                    FOLDER: str(data_folder("")),
+                },
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

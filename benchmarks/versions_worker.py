@@ -5,22 +5,28 @@ Only what both builds offer is used here, and nothing of this package.
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import torch
 from deepinv.physics import Denoising, Inpainting
+from skimage.io import imread
 from torch import Tensor
 
 from equipoise import Equation, EquilibriumReconstructor, build
 from equipoise.learn import TrainSettings, fill_bank, make_validation, train
 from equipoise.problems import denoise
-from equipoise.regularizers import Scaled
+from equipoise.regularizers import RidgeRegularizer, Scaled
 from equipoise.solve import solve
 
+#: Where the photographs and the published weights are.
+DATA = Path(os.environ["EQUIPOISE_DATA"])
 #: Side of the images, and of patches and how many there are in a training step.
 SIDE, PATCH, BATCH = 128, 48, 8
 SIGMA = 0.1
@@ -41,18 +47,24 @@ def noise(side: int) -> Tensor:
     return SIGMA * torch.randn(1, 1, side, side, generator=torch.Generator().manual_seed(1))
 
 
-def ridge() -> Scaled:
-    """The convex ridge, moved away from where it starts."""
-    torch.manual_seed(0)
-    field = Scaled(build("crr"), strength=0.1)
-    with torch.no_grad():
-        for parameter in field.regularizer.parameters():
-            parameter.add_(0.02 * torch.randn_like(parameter))
-    return field
+def photograph() -> Tensor:
+    """The middle of a photograph, shape (1, 1, SIDE, SIDE)."""
+    pixels = torch.from_numpy(imread(DATA / "set12" / "01.png")).float() / 255
+    top, left = ((length - SIDE) // 2 for length in pixels.shape)
+    return pixels[None, None, top : top + SIDE, left : left + SIDE].contiguous()
+
+
+def ridge() -> RidgeRegularizer:
+    """The published convex ridge."""
+    with np.load(DATA / "ridge_weights" / "crr.npz") as file:
+        numbers = {key: torch.from_numpy(file[key]).float() for key in file.files}
+    filters = [numbers[f"filter{i}"] for i in (1, 2, 3)]
+    convexity = float(numbers["weak_convexity"])
+    return RidgeRegularizer.from_arrays(filters, numbers["weight"], numbers["slope"], convexity)
 
 
 def evaluation() -> Callable[[], float]:
-    y = scene(SIDE, 0) + noise(SIDE)
+    y = photograph() + noise(SIDE)
     equation = Equation(Denoising(), y, ridge())
 
     def some() -> None:
@@ -63,7 +75,7 @@ def evaluation() -> Callable[[], float]:
 
 
 def forward(task: str) -> Callable[[], float]:
-    x = scene(SIDE, 0)
+    x = photograph()
     if task == "denoise":
         physics = Denoising()
     else:
@@ -71,11 +83,11 @@ def forward(task: str) -> Callable[[], float]:
         physics = Inpainting(x.shape[1:], mask=mask)
     y = physics.A(x + noise(SIDE))
     field = ridge()
-    return timed(lambda: solve(Equation(physics, y, field), y, tolerance=1e-5).check())
+    return timed(lambda: solve(Equation(physics, y, field), y).check())
 
 
 def hypergradient() -> Callable[[], float]:
-    x = scene(SIDE, 0)
+    x = photograph()
     y = x + noise(SIDE)
     field = ridge()
     model = EquilibriumReconstructor(field, 1.0)

@@ -20,7 +20,7 @@ TOOK = {
 
 
 def test_the_program_restores_the_image(tmp_path: Path) -> None:
-    words = startup._write_inputs(tmp_path)
+    words = startup._write_inputs(tmp_path, ROOT)
     startup._process(ROOT, words)
     assert read_image(tmp_path / "image_restored.png").pixels.shape == (1, 64, 64)
 

@@ -22,6 +22,7 @@ from equipoise.cli.failures import plain_errors, plain_warnings, terminable
 from equipoise.cli.values import arguments, names, one_of
 from equipoise.environment import new_run
 from equipoise.settings.setting import OUTPUT, PANELS, Shown, option_name, options_of
+from equipoise.threads import choose_threads, leave_room
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 #: What users gave for the fields of a model, on the command line or in the file.
@@ -49,8 +50,8 @@ def _of_every_command(
         typer.Option(
             metavar="N",
             min=1,
-            help="Processor threads. Default: one for steps of training on small patches, for "
-            "which that is fastest; otherwise all, or those of OMP_NUM_THREADS.",
+            help="Processor threads. Default: those of OMP_NUM_THREADS, otherwise as many as are "
+            "fastest and as other programs leave; a seed gives the same digits with a number.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -192,9 +193,9 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
         **values: Any,
     ) -> None:
         with plain_errors(debug), plain_warnings(), terminable(), new_run():
-            if threads is not None:
-                from equipoise.threads import choose_threads
-
+            if threads is None:
+                leave_room()
+            else:
                 choose_threads(threads)
             given = {name: group.given(context, values) for name, group in groups.items()}
             command(context=context, **values, **given)

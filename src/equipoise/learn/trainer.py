@@ -42,7 +42,7 @@ from equipoise.modes import learning_verb
 from equipoise.regularizers import Scaled
 from equipoise.regularizers.base import Regularizer
 from equipoise.settings.training import SOURCE, TrainSettings
-from equipoise.threads import threads_for
+from equipoise.threads import Pace, at_most
 
 #: What is said of weights whose strength was searched for in vain.
 STRENGTH_AT_LIMIT = (
@@ -126,6 +126,7 @@ class _Training:
         self.best = copy.deepcopy(regularizer.state_dict())
         self.notes: tuple[str, ...] = ()
         self.report: StepReport | None = None
+        self.pace = Pace()
         self.phase = pretraining_phase(settings) or main_phase(settings, 0, 0.0)
         #: The strength on top of R's own, which the source condition leaves open.
         self.alpha = 1.0
@@ -149,11 +150,15 @@ class _Training:
     def advance(self) -> None:
         """Take one optimisation step."""
         started = time.perf_counter()
-        with threads_for(self.phase.settings.batch_size * self.bank.truth[0].numel()):
+        threads = self.pace.choice()
+        with at_most(threads):
             self._take_step()
         self.step += 1
-        self.seconds += time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        self.seconds += seconds
         assert self.report is not None
+        work = 1.0 + self.report.forward_evaluations + self.report.adjoint_products
+        self.pace.learn(threads, seconds / work)
         self.log.add(self.report, self.seconds)
         if not self.phase.last and self.phase.limit_reached(self.step, self.seconds):
             self.end_pretraining()

@@ -18,6 +18,7 @@ from equipoise.solve.rounding import Rounding
 from equipoise.solve.solver import Solver, State, select_state
 from equipoise.solve.system import Guarded, System
 from equipoise.status import Solution, Status
+from equipoise.threads import give_way
 from equipoise.vectors import expand, norm, where
 
 #: A residual this many times larger than at the start (or than the scale) counts as divergence,
@@ -90,6 +91,7 @@ def solve(
     chosen.require(system)
     stride = check_every or (1 if x0.device.type == "cpu" else 4)
     started = time.perf_counter()
+    give_way()
     with torch.no_grad():
         run = _Run(system, chosen, x0.detach(), tolerance, max_evaluations, patience, history)
         while run.active:
