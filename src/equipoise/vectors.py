@@ -27,13 +27,18 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
     return torch.linalg.vecdot(a, b)
 
 
+def looks(a: Tensor) -> bool:
+    """Whether branching on its values costs nothing; elsewhere that waits for a device."""
+    return a.device.type == "cpu"
+
+
 def norm(a: Tensor) -> Tensor:
     """Euclidean norm of each sample, shape (B,), without underflow or overflow of the squares."""
     a = a.flatten(1)
     wide = _WIDER.get(a.dtype)
     if wide is not None:
         return torch.linalg.vector_norm(a, dim=1, dtype=wide).to(a.real.dtype)
-    if a.device.type == "cpu":  # elsewhere to look would be to wait
+    if looks(a):
         size = torch.linalg.vector_norm(a, dim=1)
         if bool(((size > _LEAST) & (size < _MOST)).all()):
             return size

@@ -19,7 +19,7 @@ from equipoise.solve.solver import Solver, State, select_state
 from equipoise.solve.system import Guarded, System
 from equipoise.status import Solution, Status
 from equipoise.threads import give_way
-from equipoise.vectors import expand, norm, where
+from equipoise.vectors import expand, looks, norm, where
 
 #: A residual this many times larger than at the start (or than the scale) counts as divergence,
 #: at once or when the patience or the evaluations run out.
@@ -167,28 +167,33 @@ class _Run:
         self.residuals: list[Tensor] = []
         self.spent: list[Tensor] = []
         self.active = True
+        self.bounded = system.in_domain(x0) is not None
         self.check()
 
     def check(self) -> None:
         """Judge every running sample, write the book, and cut the batch if that saves work."""
         state, residual = self.state, self.gauge.size(self.state.e)
         self.rounding.see(state, self.gauge)
+        improved = residual < PROGRESS * self.marker
+        self.marker = torch.where(improved, residual, self.marker)
+        self.marker_at = torch.where(improved, state.evaluations, self.marker_at)
+        open_ = self.book.status[self.rows] == Status.RUNNING
+        if self._calm(state, residual):
+            self._note(residual, open_ & (residual < self.book.residual[self.rows]))
+            return
         slack = self._slack(residual)
         status = self._judge(state, residual, slack)
-        open_ = self.book.status[self.rows] == Status.RUNNING
         best = self.book.residual[self.rows]
         inside = status != Status.OUT_OF_DOMAIN
         better = open_ & inside & ((residual < best) | (status == Status.CONVERGED))
-        length = residual if self.gauge.weights is None else norm(state.e)
-        self.book.x[self.rows] = where(better, state.x, self.book.x[self.rows])
-        for kept, new, chosen in (
-            (self.book.residual, residual, better),
-            (self.book.length, length, better),
-            (self.book.rounding, slack, better),
-            (self.book.evaluations, state.evaluations, open_),
-            (self.book.status, status, open_),
+        self._note(residual, better)
+        earlier = self.rounding.guess(self.gauge, norm(self.book.x[self.rows]))
+        for kept, new in (
+            (self.book.rounding, torch.where(better, slack, earlier)),
+            (self.book.evaluations, state.evaluations),
+            (self.book.status, status),
         ):
-            kept[self.rows] = torch.where(chosen, new, kept[self.rows])
+            kept[self.rows] = torch.where(open_, new, kept[self.rows])
         if self.history:
             self.residuals.append(self.book.residual / self.full_gauge.scale)
             self.spent.append(self.book.evaluations.clone())
@@ -196,6 +201,27 @@ class _Run:
         self.active = len(keep) > 0  # the one synchronisation with the device
         if self.active and self._worth_cutting(len(keep)):
             self._cut(keep)
+
+    def _calm(self, state: State, residual: Tensor) -> bool:
+        """Whether it is plain that no sample ends here; not asked where looking costs time."""
+        if self.history or self.bounded or not looks(residual):
+            return False
+        plain = (residual > self.tolerance * self.gauge.scale) & ~state.failed
+        plain &= residual <= DIVERGENCE * self.large
+        plain &= state.evaluations < self.max_evaluations
+        plain &= state.evaluations - self.marker_at <= self.patience
+        return bool(plain.all())
+
+    def _note(self, residual: Tensor, better: Tensor) -> None:
+        """Write the present points of some samples, boolean (B,), into the book."""
+        state, book, rows = self.state, self.book, self.rows
+        if looks(better) and len(rows) == len(book.x) and bool(better.all()):
+            book.x.copy_(state.x)
+        else:
+            book.x[rows] = where(better, state.x, book.x[rows])
+        length = residual if self.gauge.weights is None else norm(state.e)
+        for kept, new in ((book.residual, residual), (book.length, length)):
+            kept[rows] = torch.where(better, new, kept[rows])
 
     def _slack(self, residual: Tensor) -> Tensor:
         """What rounding may add to the residuals; measured where they would pass without it."""
@@ -209,9 +235,6 @@ class _Run:
         return slack
 
     def _judge(self, state: State, residual: Tensor, slack: Tensor) -> Tensor:
-        improved = residual < PROGRESS * self.marker
-        self.marker = torch.where(improved, residual, self.marker)
-        self.marker_at = torch.where(improved, state.evaluations, self.marker_at)
         status = torch.full_like(state.evaluations, Status.RUNNING)
         goal = self.tolerance * self.gauge.scale
 

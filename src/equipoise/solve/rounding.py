@@ -74,10 +74,15 @@ class Rounding:
 
     def slack(self, gauge: Gauge) -> Tensor:
         """The estimate, (B,)."""
-        unit = UNITS * torch.finfo(self.e.dtype).eps
-        guess = gauge.terms + self.steepest * norm(self.x)
+        guess = self.guess(gauge, norm(self.x))
+        measured = UNITS * torch.finfo(self.e.dtype).eps * (gauge.terms + self.bend)
+        return torch.where(self.measured, measured, guess)
+
+    def guess(self, gauge: Gauge, size: Tensor) -> Tensor:
+        """The estimate at points of these norms where nothing was measured, (B,)."""
+        guess = gauge.terms + self.steepest * size
         guess = torch.where(self.first, STEEP * guess, guess)
-        return unit * torch.where(self.measured, gauge.terms + self.bend, guess)
+        return UNITS * torch.finfo(self.e.dtype).eps * guess
 
     def measure(self, system: System, state: State, gauge: Gauge, chosen: Tensor) -> None:
         """Measure the error or the bend of the chosen samples, boolean (B,); one evaluation."""
