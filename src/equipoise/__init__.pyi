@@ -43,6 +43,7 @@ from .regularizers import build as build
 from .regularizers import from_deepinv as from_deepinv
 from .regularizers import load_regularizer as load_regularizer
 from .regularizers import save_regularizer as save_regularizer
+from .shipped import pretrained as pretrained
 from .status import LinearSolution as LinearSolution
 from .status import Solution as Solution
 from .status import Status as Status

@@ -36,7 +36,7 @@ from equipoise.settings.setting import Shown, option_name, options_of
 from equipoise.settings.task import Of, Task
 
 HEAVY = ("torch", "deepinv", "matplotlib", "numpy")
-COMMANDS = ("compare", "train", "reconstruct", "certify", "study")
+COMMANDS = ("compare", "train", "reconstruct", "models", "certify", "study")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

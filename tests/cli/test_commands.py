@@ -27,6 +27,7 @@ SHORT = {
     "compare": (*TINY, "--crop", "16", "--seeds", "1", "--device", "cpu"),
     "train": TINY,
     "reconstruct": (),
+    "models": (),
     "certify": ("--size", "16"),
     "study": ("--size", "8", "--repeats", "2", "--noise-levels", "0.1,0.03"),
 }
@@ -144,12 +145,14 @@ def written(words: Sequence[str]) -> list[str]:
     if command == "train":
         return [str(out)]
     if command == "reconstruct":
-        named = words[1 : words.index("--weights")]
+        named = words[1 : words.index("--weights") if "--weights" in words else None]
         inputs = [Path(word) for word in named if word.endswith((".png", ".tif"))]
         if out is not None and Path(out).suffix:
             return [out]
         folder = Path(out or ".")
         return [str(folder / f"{image.stem}_restored{image.suffix}") for image in inputs]
+    if command == "models":
+        return []
     if command == "certify":
         return [f"{out}/certificate.html", f"{out}/certificate.json"] if out else []
     usual = "results/compare" if command == "compare" else f"results/study/{words[1]}"

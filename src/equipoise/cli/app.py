@@ -8,7 +8,8 @@ import typer
 
 from equipoise.cli.certify import certify
 from equipoise.cli.compare import compare
-from equipoise.cli.examples import CERTIFY, COMPARE, PROGRAM, RECONSTRUCT, STUDY, TRAIN
+from equipoise.cli.examples import CERTIFY, COMPARE, MODELS, PROGRAM, RECONSTRUCT, STUDY, TRAIN
+from equipoise.cli.models import models
 from equipoise.cli.options import with_options
 from equipoise.cli.reconstruct import reconstruct
 from equipoise.cli.study import study
@@ -50,6 +51,7 @@ for _command, _examples in (
     (compare, COMPARE),
     (train, TRAIN),
     (reconstruct, RECONSTRUCT),
+    (models, MODELS),
     (certify, CERTIFY),
     (study, STUDY),
 ):

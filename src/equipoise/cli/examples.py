@@ -2,6 +2,7 @@
 
 PROGRAM = """[bold]Examples[/bold]
 
+  equipoise reconstruct noisy.png
   equipoise compare --task denoise
   equipoise train --task denoise --out tied.safetensors
   equipoise reconstruct noisy.png --weights tied.safetensors
@@ -46,18 +47,28 @@ TRAIN = """[bold]Examples[/bold]
 
 RECONSTRUCT = """[bold]Examples[/bold]
 
-  Restore measured images with the problem that the weights were trained for:
+  A noisy picture, with weights that ship:
+  equipoise reconstruct noisy.png
+
+  Measured images, with weights of yours and their problem:
   equipoise reconstruct noisy.png scan.tif --weights tied.safetensors
 
   Known pixels are white in a mask image:
   equipoise reconstruct holes.png --weights holes.safetensors --mask known.png
 
-  One output file; many images, continued after an interruption:
-  equipoise reconstruct noisy.png --weights tied.safetensors --out new.png
+  Many images, continued after an interruption:
   equipoise reconstruct noisy.png scan.tif --weights tied.safetensors --resume
 
   Degrade a clean image first, restore it, and compare (PSNR):
   equipoise reconstruct clean.png --weights tied.safetensors --simulate
+"""
+
+MODELS = """[bold]Examples[/bold]
+
+  All that ship, the card of one, and what its card says computed again:
+  equipoise models
+  equipoise models show crr-gray
+  equipoise models verify crr-gray
 """
 
 CERTIFY = """[bold]Examples[/bold]

@@ -12,9 +12,9 @@ from equipoise.cli.jobs import MeasuredSettings, SolvingSettings
 from equipoise.cli.options import Given, OptionsOf, Overwrite
 from equipoise.cli.tables import require_convergence
 from equipoise.cli.values import typed_command
-from equipoise.errors import UsageError
 from equipoise.settings.setting import OUTPUT, PROBLEM
 from equipoise.settings.task import Task
+from equipoise.shipped.default import DEFAULT
 
 
 def reconstruct(
@@ -29,14 +29,23 @@ def reconstruct(
         ),
     ],
     weights: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             metavar="FILE.safetensors",
-            help="What 'equipoise train' wrote.",
+            help="What 'equipoise train' wrote. Default: weights that ship with the program.",
             rich_help_panel=PROBLEM,
             show_default=False,
         ),
-    ],
+    ] = None,
+    regularizer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"Which of the weights that ship ('equipoise models'). Default: {DEFAULT}.",
+            rich_help_panel=PROBLEM,
+            show_default=False,
+        ),
+    ] = None,
     problem: Annotated[Given, OptionsOf(Task)],
     simulate: Annotated[
         bool,
@@ -71,8 +80,9 @@ def reconstruct(
     """Restore images; report residual, error bound where one holds, and evaluations.
 
     An IMAGE is the measurement; IMAGE_restored.EXT is written (PNG for JPEG, BMP,
-    PGM, PPM) with its depth and alpha. Inputs are never overwritten. Task and options are those
-    of the weights unless given here; an operator of yours must be given.
+    PGM, PPM) with its depth and alpha. Inputs are never overwritten. With weights that ship the
+    strength follows from the noise, which is estimated unless --noise says it; with weights of
+    yours task and options are theirs unless given here (an operator must be given).
 
     Exit code 4 if an image did not converge; it is written all the same.
     """
@@ -81,46 +91,33 @@ def reconstruct(
     from equipoise.cli.restoration import restore_all
     from equipoise.cli.restoring import Restorer
     from equipoise.cli.tasks import choose_task
-    from equipoise.problems.plausible import alpha_for_noise
+    from equipoise.cli.weights import weights_for
     from equipoise.problems.pose import choose_device
-    from equipoise.problems.records import learned_noise, learned_values, recorded_task
     from equipoise.reconstructor import EquilibriumReconstructor, SolveOptions
-    from equipoise.regularizers import load_regularizer
 
     chosen = SolvingSettings(**solving)
     where = choose_device(chosen.device)
-    regularizer, record = load_regularizer(weights, where)
-    learned = recorded_task(record)
-    restored = choose_task(learned, problem)
+    learned = weights_for(weights, regularizer, where)
+    restored = choose_task(learned.task, problem)
     measured = MeasuredSettings(**files)
     measured.refuse_idle(restored.name, simulate)
     images = image_files(images)
     require_known_mask(restored, simulate, images)
     jobs = plan_jobs(images, out, simulate, may_miss(restored, simulate))
     limits = SolveOptions(tolerance=chosen.tolerance, max_evaluations=chosen.max_evaluations)
-    known = learned_noise(learned, restored)
-    alpha, console = chosen.alpha, Console()
-    if "noise" in problem and restored.noise and known:
-        alpha = alpha_for_noise(alpha, restored.noise / restored.span, known)
-        console.print(
-            f"R was learned for noise of {known * restored.span:.3g}: alpha is {alpha:.3g}.",
-            markup=False,
-            soft_wrap=True,
-        )
-        known = restored.noise / restored.span
-    elif "noise" in problem and not simulate:
-        raise UsageError(
-            "--noise sets the strength by the noise that the weights were learned for, which these "
-            "do not say for this task: give --alpha."
-        )
+    said = "noise" in problem
+    alpha, words = learned.strength(chosen.alpha, restored, said=said, simulate=simulate)
+    if words:
+        Console().print(words, markup=False, soft_wrap=True)
     restorer = Restorer(
-        model=EquilibriumReconstructor(regularizer, alpha, options=limits).to(where),
+        model=EquilibriumReconstructor(learned.regularizer, alpha, options=limits).to(where),
         task=restored,
         measured=measured,
         simulate=simulate,
         seed=chosen.seed,
-        noise=known,
-        values=learned_values(record),
+        noise=learned.noise(restored, said=said),
+        values=learned.values,
+        card=learned.card,
     )
     rows = restore_all(
         restorer,

@@ -29,9 +29,14 @@ from equipoise.problems.problem import Shape
 from equipoise.problems.tasks import Padding
 from equipoise.problems.tomography import Detector, ParallelBeam, diagonal_detector
 from equipoise.reconstructor import EquilibriumReconstructor
+from equipoise.regularizers import Scaled
 from equipoise.settings.data_range import DataRange
 from equipoise.settings.task import OWN, Task
+from equipoise.shipped import Card
 from equipoise.status import Status
+
+#: Less noise than this, half a step of eight bits, is not believed.
+LEAST_NOISE = 0.5 / 255
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ class Restorer:
         noise: standard deviation that R was learned for, for images in [0, 1]; None: not known, or
             said by the user.
         values: between which numbers the images lay that R was learned from.
+        card: of weights that ship, whose strength is set for each image by its noise.
     """
 
     model: EquilibriumReconstructor
@@ -97,6 +103,7 @@ class Restorer:
     seed: int
     noise: float | None = None
     values: tuple[float, float] = (0.0, 1.0)
+    card: Card | None = None
 
     def restore(self, job: Job, inputs: list[Path], rescue: Rescue) -> Restored:
         """Read, measure where simulated, solve, write.
@@ -131,6 +138,7 @@ class Restorer:
             )
         truth, y = self._posed_data(problem, numbers, data_range)
         start = problem.start(y)
+        adapted = self._adapt(problem, y, data_range)
         solution = self.model.solve(y, problem.physics, start)
         made = {job.restored: _filled(image, solution.x, data_range)}
         if job.degraded is not None:
@@ -145,9 +153,27 @@ class Restorer:
             seconds=solution.seconds,
             psnr_input=None if truth is None else float(psnr(start, truth)),
             psnr=None if truth is None else float(psnr(solution.x, truth)),
-            notes=(*self._warnings(problem, truth, y, data_range), *problem.notes),
+            notes=(*adapted, *self._warnings(problem, truth, y, data_range), *problem.notes),
             written=all(written),
         )
+
+    def _adapt(self, problem: Problem, y: Tensor, data_range: DataRange) -> list[str]:
+        """Set the strength of weights that ship by the noise of an image; say by which."""
+        if self.card is None:
+            return []
+        found = None
+        known = self.simulate or self.task.noise is not None
+        if not known and self.task.name in ("denoise", "deblur"):
+            found = estimated_noise(y)
+        noise = max(problem.sigma if found is None else found, LEAST_NOISE)
+        field = self.model.regularizer
+        assert isinstance(field, Scaled)
+        field.set_scales(*self.card.scales(noise))
+        if known:
+            return []
+        shown = f"{float(f'{noise * data_range.width:.2g}'):g}"
+        how = "taken to be" if found is None else "estimated at"
+        return [f"Noise {how} {shown} (standard deviation): say what it is with --noise."]
 
     def _own_mask(self, source: Path, image: Image) -> Mask | None:
         """The mask that belongs to this image alone; None where all have the same."""

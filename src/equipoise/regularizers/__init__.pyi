@@ -18,6 +18,7 @@ from .pairs import DenseTiedPair as DenseTiedPair
 from .pairs import DenseUntiedPair as DenseUntiedPair
 from .pairs import TiedConvPair as TiedConvPair
 from .pairs import UntiedConvPair as UntiedConvPair
+from .published import from_learned_regularizers as from_learned_regularizers
 from .residual import Residual as Residual
 from .residual import ResidualDenoiser as ResidualDenoiser
 from .ridge import RidgeRegularizer as RidgeRegularizer

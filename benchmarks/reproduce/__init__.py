@@ -1,0 +1,1 @@
+"""Trainings of the regularisers that ship, one command each."""

@@ -1,0 +1,147 @@
+"""One set of filters for several noise levels, each with a strength and a scale of its own.
+
+All are trained together: every step takes some patches of each level, and the gradient of a level
+is divided by its present mean squared error, so that all count alike in decibels. A run that was
+stopped goes on from its latest state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from equipoise.learn import PatchBank, TrainSettings
+from equipoise.learn.checkpoint import (
+    Checkpoint,
+    grouped,
+    optimizer_tensors,
+    read_checkpoint,
+    restore_optimizer,
+    write_checkpoint,
+)
+from equipoise.learn.schedules import (
+    learning_rate_at,
+    minibatch,
+    share_done,
+    tolerance_at,
+    turns_at,
+)
+from equipoise.learn.step import accumulate_gradient
+from equipoise.regularizers import Scaled
+from equipoise.shipped.card import Level
+
+#: Seconds between two saves, and between two lines.
+SAVE, SAY = 120.0, 30.0
+#: How much of a step's error enters the mean by which gradients are divided.
+SHARE = 0.1
+
+
+class Levels:
+    """Scalings of one regulariser for several noise levels.
+
+    Args:
+        inner: the regulariser; its own strength and scale are not used.
+        levels: noise, first strength and first scale of each.
+    """
+
+    def __init__(self, inner: Scaled, levels: list[Level]) -> None:
+        self.noises = [level.noise for level in levels]
+        self.fields = [Scaled(inner.regularizer, each.strength, each.scale) for each in levels]
+
+    def parameters(self) -> list[Tensor]:
+        """All that is learned, what is common once."""
+        own = [p for field in self.fields for p in (field.log_strength, field.log_scale)]
+        return [*self.fields[0].regularizer.parameters(), *own]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The same by name."""
+        return {str(index): p.detach() for index, p in enumerate(self.parameters())}
+
+    def levels(self) -> list[Level]:
+        """Strengths and scales as they are."""
+        pairs = zip(self.noises, self.fields, strict=True)
+        return [Level(noise=n, strength=field.strength, scale=field.scale) for n, field in pairs]
+
+
+def train_levels(
+    levels: Levels,
+    banks: list[PatchBank],
+    settings: TrainSettings,
+    state: Path,
+    validate: Callable[[Levels], list[float]],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Train; the levels hold the last weights afterwards.
+
+    Args:
+        levels: what is trained.
+        banks: patches of each level; ``settings.batch_size`` are shared among them.
+        settings: of the training, in mode bilevel or equilibrium.
+        state: file that is written now and then, and read first if it is there.
+        validate: PSNR of each level on held-out images.
+        say: told of progress.
+
+    Returns:
+        The log, JSON-able.
+    """
+    parameters = levels.parameters()
+    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate)
+    log: dict[str, Any] = {"step": 0, "seconds": 0.0, "validation": []}
+    errors = [0.0] * len(banks)
+    if state.exists():
+        saved = read_checkpoint(state)
+        with torch.no_grad():
+            for index, parameter in enumerate(parameters):
+                parameter.copy_(saved.group("weights")[str(index)])
+        restore_optimizer(optimizer, saved.group("optimizer"))
+        facts: dict[str, Any] = saved.facts
+        log, errors = facts["log"], facts["errors"]
+        say(f"goes on at step {log['step']}")
+    each = max(1, settings.batch_size // len(banks))
+    saved_at = said_at = time.perf_counter()
+    while (share := share_done(log["step"], log["seconds"], settings)) < 1:
+        step, began = int(log["step"]), time.perf_counter()
+        total = [torch.zeros_like(p) for p in parameters]
+        evaluations = products = 0.0
+        for index, (field, bank) in enumerate(zip(levels.fields, banks, strict=True)):
+            optimizer.zero_grad(set_to_none=True)
+            rows = minibatch(step, len(bank), each, settings.seed + index)
+            turns = turns_at(step, each, len(bank.symmetries), settings.seed + index)
+            report = accumulate_gradient(
+                field, bank, rows, settings, tolerance_at(share, settings), turns
+            )
+            errors[index] += (SHARE if errors[index] else 1.0) * (report.mse - errors[index])
+            for sum_, parameter in zip(total, parameters, strict=True):
+                if parameter.grad is not None:
+                    sum_ += parameter.grad / errors[index]
+            evaluations += report.forward_evaluations / len(banks)
+            products += report.adjoint_products / len(banks)
+        for sum_, parameter in zip(total, parameters, strict=True):
+            parameter.grad = sum_
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.clip))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, share, settings)
+        if norm < float("inf"):
+            optimizer.step()
+        log["step"] = step + 1
+        log["seconds"] += time.perf_counter() - began
+        last = share_done(log["step"], log["seconds"], settings) == 1
+        if last or log["step"] % settings.validate_every == 0:
+            log["validation"].append([log["step"], log["seconds"], *validate(levels)])
+            say(f"step {log['step']}: {', '.join(f'{p:.3f}' for p in log['validation'][-1][2:])}")
+        if time.perf_counter() > said_at + SAY:
+            said_at = time.perf_counter()
+            say(
+                f"step {log['step']} of {settings.steps}, {log['seconds']:.0f} s, evaluations "
+                f"{evaluations:.1f}, products {products:.1f}, gradient {norm:.2g}"
+            )
+        if last or time.perf_counter() > saved_at + SAVE:
+            saved_at = time.perf_counter()
+            tensors = {"weights": levels.tensors(), "optimizer": optimizer_tensors(optimizer)}
+            write_checkpoint(state, Checkpoint(grouped(tensors), {"log": log, "errors": errors}))
+    return log

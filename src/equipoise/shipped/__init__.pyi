@@ -1,0 +1,10 @@
+from .card import Card as Card
+from .card import Level as Level
+from .card import Result as Result
+from .card import scales_at as scales_at
+from .checking import verify as verify
+from .default import DEFAULT as DEFAULT
+from .models import names as names
+from .models import pretrained as pretrained
+from .models import shipped as shipped
+from .score import denoising_score as denoising_score
