@@ -5,6 +5,7 @@
     python -m benchmarks.reproduce levels NAME
     python -m benchmarks.reproduce score NAME --on choose|test [--noise 25]
     python -m benchmarks.reproduce ship NAME
+    python -m benchmarks.reproduce table
 
 A training goes on from its state in ``results/reproduce`` if it was stopped, and leaves its weights
 in ``benchmarks/reproduce/weights`` with a record of how they came about. Then strength and scale
@@ -27,6 +28,7 @@ from benchmarks.reproduce.data import FOLDERS, images
 from benchmarks.reproduce.levels import Levels, train_levels
 from benchmarks.reproduce.recipes import RECIPES, Recipe
 from benchmarks.reproduce.ship import chosen_factors, chosen_levels, ship
+from benchmarks.reproduce.table import fill
 from equipoise.environment import versions
 from equipoise.errors import EquipoiseError
 from equipoise.learn import PatchBank, Validation, fill_bank, make_validation
@@ -157,7 +159,7 @@ def measure(name: str, recipe: Recipe, role: Any, noise: float) -> None:
 def main(words: list[str]) -> int:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reproduce")
-    parser.add_argument("verb", choices=["list", "train", "levels", "score", "ship"])
+    parser.add_argument("verb", choices=["list", "train", "levels", "score", "ship", "table"])
     parser.add_argument("name", nargs="?", choices=[*RECIPES])
     parser.add_argument("--on", choices=["choose", "test"], default="choose")
     parser.add_argument("--noise", type=float, default=25.0, help="in 255ths")
@@ -166,6 +168,9 @@ def main(words: list[str]) -> int:
         for name, recipe in RECIPES.items():
             noises = ", ".join(f"{noise:g}" for noise in recipe.noises)
             print(f"{name}: {recipe.about}, noise {noises} of 255")
+        return 0
+    if given.verb == "table":
+        fill()
         return 0
     if given.name is None:
         parser.error(f"{given.verb} needs a name: {', '.join(RECIPES)}.")

@@ -1,0 +1,122 @@
+"""The way from a recipe to weights that ship, with tiny images and few steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.reproduce import __main__ as program
+from benchmarks.reproduce import data, levels, ship, table
+from benchmarks.reproduce.recipes import RECIPES, Recipe
+from equipoise.problems import photographs
+from equipoise.settings.training import TrainSettings
+from equipoise.shipped import models, verify
+from shared_data import shared
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A recipe ``tiny``, photographs of 40 pixels, and folders of its own."""
+    split = photographs(crop=40)
+    cut = [image[:, :40, :40] for image in (*split.train, *split.val)]
+
+    def images(role: str, *, colour: bool = False) -> dict[str, Tensor]:
+        chosen = cut[:3] if role == "train" else cut[3:5]
+        return {f"{role}{index}": image for index, image in enumerate(chosen)}
+
+    settings = TrainSettings(
+        steps=4, batch_size=4, patch_size=16, patches=8, validate_every=2, augment=True
+    )
+    recipe = Recipe("crr", {"filters": [2, 4]}, (15.0, 25.0), settings, "a ridge", "small-gray")
+    monkeypatch.setitem(RECIPES, "tiny", recipe)
+    for module in (program, ship):
+        monkeypatch.setattr(module, "images", images)
+    for name, folder in (("WEIGHTS", "weights"), ("RECORDS", "records"), ("STATES", "states")):
+        monkeypatch.setattr(program, name, tmp_path / folder)
+    monkeypatch.setattr(program, "CROP", 32)
+    for name, value in (
+        ("SHIPPED", tmp_path / "shipped"),
+        ("CROP", 32),
+        ("SEARCH", 4),
+        ("NOISES", (15.0, 25.0)),
+        ("FACTORS", (2.0, 1.0, 0.5)),
+        ("TASKS", {"inpaint": ({"mask": "0.5", "noise": 0.02},)}),
+    ):
+        monkeypatch.setattr(ship, name, value)
+    monkeypatch.setattr("equipoise.shipped.checking.CROP", 32)
+    return tmp_path
+
+
+def test_from_a_recipe_to_a_card(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for words in (
+        ["train", "tiny"],
+        ["levels", "tiny"],
+        ["score", "tiny", "--on", "choose", "--noise", "25"],
+        ["ship", "tiny"],
+    ):
+        assert program.main(words) == 0
+    record = json.loads((small / "records" / "tiny-set12-25.json").read_text())
+    assert record["images"] == record["converged"] == 2
+    monkeypatch.setattr(models, "_folder", lambda: small / "shipped")
+    assert models.names() == ["small-gray"]
+    _, card = models.shipped("small-gray")
+    assert card.command == "python -m benchmarks.reproduce train tiny"
+    assert [round(255 * level.noise) for level in card.levels] == [15, 25]
+    assert set(card.factors) == {"inpaint"}
+    reached = {(r.data, round(255 * r.noise)): r.psnr for r in card.results}
+    assert reached["set12", 25] == record["psnr"] > record["input_psnr"] + 2
+    assert all(check.passed for check in verify("small-gray"))
+    readme = small / "README.md"
+    readme.write_text(f"before {table.BEGIN}old{table.END} after")
+    table.fill(readme)
+    text = readme.read_text()
+    assert text.startswith("before ")
+    assert text.endswith(" after")
+    assert f"{record['psnr']:.2f}" in text
+    assert "old" not in text
+
+
+def test_a_training_goes_on(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped after two of four steps and begun again: two more, from the weights that were."""
+    seen: list[float] = []
+    accumulate = levels.accumulate_gradient
+
+    def counted(*arguments: object) -> object:
+        if len(seen) == 4 and not resumed:
+            raise KeyboardInterrupt
+        report = accumulate(*arguments)  # type: ignore[arg-type]
+        seen.append(report.mse)
+        return report
+
+    resumed = False
+    monkeypatch.setattr(levels, "accumulate_gradient", counted)
+    monkeypatch.setattr(levels, "SAVE", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        program.main(["train", "tiny"])
+    assert len(seen) == 4  # two steps with two levels
+    resumed = True
+    assert program.main(["train", "tiny"]) == 0
+    assert len(seen) == 8
+    assert seen[6] < 1.5 * seen[2]  # as good as before on other patches
+
+
+def test_patches_and_choices_never_mix() -> None:
+    shared("bsds300_color")
+    train, choose = data.images("train", colour=True), data.images("choose", colour=True)
+    assert not train.keys() & choose.keys()
+    assert len(train) > 5 * len(choose) > 0
+    assert {image.shape[0] for image in choose.values()} == {3}
+    assert all(float(image.max()) <= 1 for image in choose.values())
+    assert next(iter(choose.values())).dtype == torch.float32
+
+
+def test_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["list"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in RECIPES)
+    with pytest.raises(SystemExit):
+        program.main(["train"])
