@@ -74,7 +74,7 @@ def learn(name: str, recipe: Recipe) -> None:
             make_validation(problem, held_out, size=CROP, seed=seed + NOISE_SEED, tolerance=2e-4)
         )
     field, levels = _begin(recipe, banks)
-    trained = Levels(field, levels)
+    trained = Levels(field, levels, held=recipe.strength is not None)
 
     def validate(levels: Levels) -> list[float]:
         pairs = zip(levels.fields, validations, strict=True)
@@ -106,7 +106,10 @@ def _begin(recipe: Recipe, banks: list[PatchBank]) -> tuple[Scaled, list[Level]]
     else:
         field, scales = Scaled(build(recipe.regularizer, **recipe.arguments)), []
         for bank in banks:
-            calibrate(field, bank)
+            if recipe.strength is None:
+                calibrate(field, bank)
+            else:
+                field.set_scales(recipe.strength, 1.0)
             scales.append((field.strength, field.scale))
     pairs = zip(noises, scales, strict=True)
     return field, [Level(noise=noise, strength=a, scale=s) for noise, (a, s) in pairs]

@@ -47,16 +47,20 @@ class Levels:
     Args:
         inner: the regulariser; its own strength and scale are not used.
         levels: noise, first strength and first scale of each.
+        held: whether strengths stay as they are.
     """
 
-    def __init__(self, inner: Scaled, levels: list[Level]) -> None:
+    def __init__(self, inner: Scaled, levels: list[Level], *, held: bool = False) -> None:
         self.noises = [level.noise for level in levels]
         self.fields = [Scaled(inner.regularizer, each.strength, each.scale) for each in levels]
+        for field in self.fields:
+            field.log_strength.requires_grad_(not held)
 
     def parameters(self) -> list[Tensor]:
         """All that is learned, what is common once."""
         own = [p for field in self.fields for p in (field.log_strength, field.log_scale)]
-        return [*self.fields[0].regularizer.parameters(), *own]
+        every = [*self.fields[0].regularizer.parameters(), *own]
+        return [p for p in every if p.requires_grad]
 
     def tensors(self) -> dict[str, Tensor]:
         """The same by name."""

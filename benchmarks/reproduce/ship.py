@@ -56,7 +56,7 @@ LICENCES = {"bsd400": "CC BY-NC 4.0 (non-commercial)"}
 TRAINED_ON = {"bsd400": "400 crops of photographs, Berkeley segmentation data (bsd400)"}
 GUARANTEES = {
     "crr": "convex: one solution for every y and every alpha, with a proved bound on its error",
-    "wcrr": "1-weakly convex: one solution for every y while alpha times its strength is below 1",
+    "wcrr": "1-weakly convex: denoising is a convex problem for alpha up to 1",
 }
 CITATIONS = {
     "crr": "Goujon, Neumayer, Bohra, Ducotterd, Unser 2023; Hertrich et al. 2025 (architecture)",
@@ -76,6 +76,12 @@ def chosen_levels(
         say: told of each level.
     """
     held_out = list(images("choose", colour=recipe.colour).values())[:CHOSEN]
+
+    def allowed(logarithms: np.ndarray) -> tuple[float, float]:
+        strength, scale = np.exp(logarithms).tolist()
+        most = strength if recipe.strength is None else recipe.strength
+        return min(strength, most), scale
+
     found: list[Level] = []
     for noise in (each / 255 for each in NOISES):
         problem = denoise((3 if recipe.colour else 1, CROP, CROP), sigma=noise)
@@ -86,13 +92,13 @@ def chosen_levels(
             begin[0] += 1.25 * np.log(noise / known[0].noise)
 
         def loss(logarithms: np.ndarray, validation: Validation = validation) -> float:
-            field.set_scales(*np.exp(logarithms).tolist())
+            field.set_scales(*allowed(logarithms))
             return -validation.measure(field)[0]
 
         simplex = begin + np.array([[0.0, 0.0], [0.2, 0.0], [0.0, 0.2]])
         options = {"initial_simplex": simplex, "xatol": 0.01, "fatol": 2e-4, "maxfev": SEARCH}
         best = minimize(loss, begin, method="Nelder-Mead", options=options)
-        strength, scale = np.exp(best.x).tolist()
+        strength, scale = allowed(best.x)
         found.append(Level(noise=noise, strength=strength, scale=scale))
         say(f"noise {255 * noise:g}: a = {strength:.4g}, s = {scale:.4g}, {-best.fun:.3f} dB")
     return found

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from equipoise.convolutions.convolution import Padding
+from equipoise.convolutions.norm import convolution_norm
 from equipoise.errors import InputError, UsageError
 from equipoise.regularizers.operators import (
     AnalysisOperator,
@@ -44,26 +47,40 @@ def test_norm_dominates_the_dense_matrix_and_the_adjoint_is_its_transpose(
     largest = float(torch.linalg.matrix_norm(dense, 2))
     bound = chain.norm(weights)
     assert largest <= bound
-    if len(filters) == 1:
+    if len(filters) == 1 or padding == "circular":
         assert bound <= 1.25 * largest
     basis = torch.eye(dense.shape[0], dtype=torch.float64).reshape(-1, filters[-1], 8, 7)
     torch.testing.assert_close(chain.adjoint(basis, weights).flatten(1).T, dense.T)
 
 
+@pytest.mark.parametrize("padding", ["zero", "circular"])
+@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("filters", [(5,), (2, 4)])
 @pytest.mark.parametrize("size", [(3, 4), (8, 8), (12, 5)])
 @torch.no_grad()
 def test_normalized_chains_have_norm_at_most_one_for_every_size(
-    filters: tuple[int, ...], size: tuple[int, int]
+    filters: tuple[int, ...], size: tuple[int, int], channels: int, padding: Padding
 ) -> None:
-    chain = random_chain(filters, "zero", normalized=True)
+    chain = random_chain(filters, padding, channels, normalized=True)
     weights = chain.weights()
-    assert float(torch.linalg.matrix_norm(matrix(chain, weights, (1, *size)), 2)) <= 1.0
+    dense = matrix(chain, weights, (channels, *size))
+    assert float(torch.linalg.matrix_norm(dense, 2)) <= 1.0
     assert chain.norm(weights) == pytest.approx(1.0, rel=1e-6)
 
 
-def test_normalisation_is_differentiated() -> None:
-    chain = random_chain((3, 4), "zero", normalized=True)
+@torch.no_grad()
+def test_circular_chains_use_what_normalisation_allows() -> None:
+    """On one large grid the norm is nearly 1, which a product of bounds would not reach."""
+    chain = random_chain((2, 3, 5), "circular", normalized=True)
+    weights = chain.weights()
+    assert float(torch.linalg.matrix_norm(matrix(chain, weights, (1, 16, 15)), 2)) >= 0.97
+    product = math.prod(float(convolution_norm(layer)) for layer in weights)
+    assert product > 1.1
+
+
+@pytest.mark.parametrize("padding", ["zero", "circular"])
+def test_normalisation_is_differentiated(padding: Padding) -> None:
+    chain = random_chain((3, 4), padding, normalized=True)
 
     def total() -> torch.Tensor:
         waves = (w * torch.sin(torch.arange(w.numel())).reshape(w.shape) for w in chain.weights())

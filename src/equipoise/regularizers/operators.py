@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -116,7 +117,9 @@ class ConvolutionChain(AnalysisOperator):
         dims: number of spatial axes, 1 to 3.
         padding: ``"zero"`` or ``"circular"``, in every convolution.
         zero_mean: make every filter of the first convolution zero-mean, channel by channel.
-        normalized: divide every convolution by its norm bound, so that ``||K|| <= 1``.
+        normalized: divide by a norm bound, so that ``||K|| <= 1``. Circular chains are one
+            convolution with the collapsed filters, whose bound is nearly the norm; with zero
+            padding each convolution is divided by its own bound, and ``||K||`` may be far below 1.
         scale: Euclidean norm of each filter of the first convolution at the start.
 
     Raises:
@@ -155,7 +158,10 @@ class ConvolutionChain(AnalysisOperator):
         layers = list(self.layers)
         if self.zero_mean:
             layers[0] = zero_mean(layers[0])
-        if self.normalized:
+        if self.normalized and self.padding == "circular":
+            bound = convolution_norm(collapsed(tuple(layers)), self._peaks)
+            layers[-1] = layers[-1] / _positive(bound)
+        elif self.normalized:
             layers = [layer / _positive(convolution_norm(layer, self._peaks)) for layer in layers]
         return tuple(layers)
 
@@ -183,11 +189,12 @@ class ConvolutionChain(AnalysisOperator):
         return partial(_autocorrelations, mean)
 
     def norm(self, weights: Weights) -> float:
-        """The product of the proved bounds of the convolutions."""
-        product = 1.0
-        for layer in weights:
-            product *= float(convolution_norm(layer.detach().double(), self._peaks))
-        return product
+        """The product of the proved bounds of the convolutions, or for circular chains the bound
+        of the one convolution that they are."""
+        layers = tuple(layer.detach().double() for layer in weights)
+        if self.padding == "circular":
+            layers = (collapsed(layers),)
+        return math.prod(float(convolution_norm(layer, self._peaks)) for layer in layers)
 
 
 class DenseOperator(AnalysisOperator):

@@ -33,7 +33,7 @@ class RidgeRegularizer(AnalysisRegularizer):
         dims: number of spatial axes.
         padding: ``"zero"`` or ``"circular"`` in every convolution.
         zero_mean: whether filters of the first convolution are kept zero-mean.
-        normalized: whether every convolution is divided by its norm bound.
+        normalized: whether ``||K|| <= 1`` by construction, which circular padding does not waste.
 
     Raises:
         UsageError: if a size is out of range or weak_convexity is negative.
