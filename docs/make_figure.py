@@ -40,6 +40,7 @@ STYLES = {
     "jacobian-free": ("#009E73", "^"),
     "unrolled": ("#CC79A7", "D"),
     "source-condition": ("#5D3A9B", "P"),
+    "pretrained": ("#B8860B", "*"),
 }
 #: Inches and pixels per inch: 750 pixels across, two for each CSS pixel of a narrow phone.
 WIDTH, ROW, DENSITY = 3.75, 0.27, 200

@@ -22,6 +22,7 @@ from equipoise.compare import run as run_module
 from equipoise.errors import ConvergenceError, EquipoiseError, InputError, UsageError
 from equipoise.learn import Progress, Validation
 from equipoise.settings.task import Task
+from equipoise.shipped import DEFAULT
 
 #: What an entry of ``runs`` in summary.json must have.
 REQUIRED = {
@@ -449,3 +450,26 @@ def test_every_task_is_posed_before_one_is_learned(folder: Path) -> None:
     with pytest.raises(InputError, match="larger than the image"):
         run_comparison(tiny(tasks=tasks, data=str(folder)), observer=watch)
     assert watch.told == []
+
+
+def test_weights_that_ship_are_compared_at_the_noise_of_the_task(folder: Path) -> None:
+    settings = tiny(
+        tasks=(Task(name="denoise", noise=0.1), Task(name="inpaint", noise=0.02)),
+        methods=("tikhonov", "pretrained"),
+        regularizers=None,
+        data=str(folder),
+    )
+    comparison = run_comparison(settings)
+    for task in comparison.tasks:
+        plain, ready = (run.summary for run in task.runs)
+        assert (ready.label, ready.method) == ("Pretrained ridge", "pretrained")
+        assert ready.regularizer == DEFAULT
+        assert ready.converged_fraction == 1.0
+        assert ready.parameters > 10_000
+        assert 0.02 < ready.alpha < 5
+        assert not ready.alpha_at_limit
+        assert any(note.startswith("Pretrained ridge: strength") for note in task.notes)
+        assert ready.psnr_mean > ready.psnr_input
+        assert plain.method == "tikhonov"
+    denoised = comparison.tasks[0].runs[1].summary
+    assert 0.5 < denoised.alpha < 2  # the weights are right for the noise

@@ -7,9 +7,17 @@ from typing import Any, Literal, cast, get_args
 
 from equipoise.errors import UnknownNameError, UsageError
 from equipoise.settings.training import Mode
+from equipoise.shipped.default import DEFAULT
 
 Method = Literal[
-    "bilevel", "equilibrium", "jacobian-free", "unrolled", "source-condition", "tv", "tikhonov"
+    "bilevel",
+    "equilibrium",
+    "jacobian-free",
+    "unrolled",
+    "source-condition",
+    "tv",
+    "tikhonov",
+    "pretrained",
 ]
 
 #: Filters of the convolutional pair and their side: 24 is every zero-mean cosine atom of 5 x 5.
@@ -23,7 +31,7 @@ class MethodSpec:
     Args:
         label: its name in the report.
         method: how it is learned (the ``method`` of ``summary.json``).
-        regularizer: name in the catalogue of regularisers.
+        regularizer: name in the catalogue of regularisers, or of weights that ship.
         config: constructor arguments.
     """
 
@@ -34,7 +42,7 @@ class MethodSpec:
 
     @property
     def mode(self) -> Mode | None:
-        """Training mode; None for baselines, whose strength is tuned instead."""
+        """Training mode; None for what is not trained here: its strength is tuned instead."""
         return cast(Mode, self.method) if self.method in get_args(Mode) else None
 
 
@@ -66,6 +74,11 @@ _BASELINES: dict[str, MethodSpec] = {
     "tv": MethodSpec("Total variation", "tv", "tv"),
 }
 
+#: Whose strength alone is tuned, beside the baselines.
+_READY: dict[str, MethodSpec] = {
+    "pretrained": MethodSpec("Pretrained ridge", "pretrained", DEFAULT),
+}
+
 #: What each way of learning is applied to unless the user names regularisers.
 _DEFAULTS: dict[str, tuple[str, ...]] = {
     "bilevel": ("tied-conv", "crr"),
@@ -76,7 +89,7 @@ _DEFAULTS: dict[str, tuple[str, ...]] = {
 }
 
 #: Every method that ``--methods`` takes.
-METHODS = (*_BASELINES, *_DEFAULTS)
+METHODS = (*_BASELINES, *_DEFAULTS, *_READY)
 
 
 def specs(methods: tuple[str, ...], regularizers: tuple[str, ...] | None) -> list[MethodSpec]:
@@ -94,8 +107,9 @@ def specs(methods: tuple[str, ...], regularizers: tuple[str, ...] | None) -> lis
     """
     rows: list[MethodSpec] = []
     for method in methods:
-        if method in _BASELINES:
-            rows.append(_BASELINES[method])
+        tuned = {**_BASELINES, **_READY}
+        if method in tuned:
+            rows.append(tuned[method])
             continue
         if method not in _DEFAULTS:
             raise UnknownNameError("method", method, METHODS)

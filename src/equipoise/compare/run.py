@@ -35,6 +35,7 @@ from equipoise.problems.pose import choose_device, images_of, pose
 from equipoise.regularizers import Regularizer, build
 from equipoise.settings.task import OWN, Task
 from equipoise.settings.training import LearningSettings, Mode
+from equipoise.shipped import pretrained
 
 #: Baselines are solved in float64 to this relative residual.
 BASELINE_TOLERANCE = 1e-5
@@ -197,7 +198,11 @@ def _baseline(spec: MethodSpec, posed: _Posed) -> tuple[RunResult, str]:
         seed=settings.seed + VALIDATION_SEED,
         tolerance=BASELINE_TOLERANCE,
     )
-    regularizer = build(spec.regularizer, **spec.config)
+    if spec.method == "pretrained":
+        sigma, device = posed.problem.sigma or None, posed.problem.device
+        regularizer = pretrained(spec.regularizer, sigma, device).double()
+    else:
+        regularizer = build(spec.regularizer, **spec.config)
     tolerance, limit = BASELINE_TOLERANCE, settings.max_evaluations
     tuned = validation.double().tune(regularizer, tolerance=tolerance, max_evaluations=limit)
     seconds = time.perf_counter() - started

@@ -79,6 +79,8 @@ def spoken(group: Group) -> str:
         return "tuned total variation"
     if method == "tikhonov":
         return "tuned Tikhonov regularisation"
+    if method == "pretrained":
+        return "the pretrained ridge"
     name = group.label.removesuffix(f", {method}").removesuffix(f" ({method})")
     if len(name) > 1 and name[0].isupper() and name[1].islower():
         name = name[0].lower() + name[1:]

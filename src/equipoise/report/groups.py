@@ -18,8 +18,8 @@ from equipoise.compare.records import (
     TrainingCurve,
 )
 
-#: Methods whose few parameters are tuned on validation photographs, not trained.
-BASELINES: tuple[Method, ...] = ("tikhonov", "tv")
+#: Methods whose few parameters are tuned on validation photographs; nothing is trained here.
+BASELINES: tuple[Method, ...] = ("tikhonov", "tv", "pretrained")
 
 
 @dataclass(frozen=True)
