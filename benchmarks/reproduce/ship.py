@@ -47,7 +47,9 @@ TASKS: dict[str, tuple[dict[str, Any], ...]] = {
     "tomography": ({"angles": "60", "noise": 0.01},),
 }
 #: Factors of alpha that are tried.
-FACTORS = tuple(2.0 ** (-k / 2) for k in range(-2, 9))
+FACTORS = tuple(2.0 ** (-k / 2) for k in range(-1, 8))
+#: On how many of the photographs they are tried.
+TRIED = 4
 TERMS = {
     "bsd400": "the owners of the Berkeley segmentation data allow non-commercial research and "
     "education",
@@ -112,7 +114,7 @@ def chosen_factors(
     Strength and scale are those of the problem's noise; several problems of one task share a
     factor.
     """
-    held_out = list(images("choose", colour=recipe.colour).values())[:CHOSEN]
+    held_out = list(images("choose", colour=recipe.colour).values())[:TRIED]
     truth = torch.stack([centre_crop(image, CROP) for image in held_out])
     found = {}
     for task, problems in TASKS.items():
@@ -126,9 +128,9 @@ def chosen_factors(
                 equation = Equation(problem.physics, y, field, factor)
                 x = solve(equation, x, tolerance=1e-3, max_evaluations=500).x
                 gains[index] += float(psnr(x, truth).mean()) / len(problems)
-        best = int(gains.argmax())
+        best, plain = int(gains.argmax()), float(gains[FACTORS.index(1.0)])
         found[task] = FACTORS[best]
-        say(f"{task}: alpha times {FACTORS[best]:.3g}, {gains[best]:.2f} dB; 1: {gains[2]:.2f} dB")
+        say(f"{task}: alpha times {FACTORS[best]:.3g}, {gains[best]:.2f} dB; 1: {plain:.2f} dB")
     return found
 
 

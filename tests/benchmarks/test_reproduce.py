@@ -44,6 +44,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("SEARCH", 4),
         ("NOISES", (15.0, 25.0)),
         ("FACTORS", (2.0, 1.0, 0.5)),
+        ("TRIED", 2),
         ("TASKS", {"inpaint": ({"mask": "0.5", "noise": 0.02},)}),
     ):
         monkeypatch.setattr(ship, name, value)
