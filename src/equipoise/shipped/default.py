@@ -1,4 +1,4 @@
 """Which of the weights that ship are taken where none are named."""
 
 #: For noisy images, gray and colour.
-DEFAULT = "crr-gray"
+DEFAULT = "wcrr-gray"
