@@ -190,7 +190,16 @@ def test_record_is_strict_json_with_statuses() -> None:
     study = run_study("rates", settings)
     text = json.dumps(study.record(), allow_nan=False)
     found = json.loads(text)
-    assert set(found) == {"study", "title", "settings", "cases", "versions", "seconds", "run"}
+    assert set(found) == {
+        "study",
+        "title",
+        "settings",
+        "cases",
+        "versions",
+        "seconds",
+        "run",
+        "notes",
+    }
     (case,) = found["cases"]
     assert [panel["name"] for panel in case["panels"]] == list(QUANTITIES)
     for panel in case["panels"]:
