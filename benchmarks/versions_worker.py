@@ -31,7 +31,7 @@ DATA = Path(os.environ["EQUIPOISE_DATA"])
 SIDE, PATCH, BATCH = 128, 48, 8
 SIGMA = 0.1
 #: Training steps, and those of them that are timed: the median of their durations counts.
-STEPS, TIMED = 14, 12
+STEPS, TIMED = 50, 20
 #: Evaluations that are timed at once.
 EVALUATIONS = 20
 
