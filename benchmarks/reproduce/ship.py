@@ -34,6 +34,9 @@ SHIPPED = ROOT / "src" / "equipoise" / "shipped" / "weights"
 NOISES = (5.0, 15.0, 25.0, 50.0)
 #: How many photographs they are chosen on, the side of what is cut from them, seed of the noise.
 CHOSEN, CROP, SEED = 12, 96, 9_001
+#: Share of a held strength that is used, so that denoising is strongly convex: one solution, with a
+#: bound on its error.
+USED = 0.95
 #: Evaluations of the search for the best strength and scale of a level.
 SEARCH = 24
 #: What strengths of the other tasks are chosen on: for each a few problems.
@@ -58,7 +61,7 @@ LICENCES = {"bsd400": "CC BY-NC 4.0 (non-commercial)"}
 TRAINED_ON = {"bsd400": "400 crops of photographs, Berkeley segmentation data (bsd400)"}
 GUARANTEES = {
     "crr": "convex: one solution for every y and every alpha, with a proved bound on its error",
-    "wcrr": "1-weakly convex: denoising is a convex problem for alpha up to 1",
+    "wcrr": "0.95-weakly convex: denoising has one solution for every y, alpha up to 1",
 }
 CITATIONS = {
     "crr": "Goujon, Neumayer, Bohra, Ducotterd, Unser 2023; Hertrich et al. 2025 (architecture)",
@@ -81,7 +84,7 @@ def chosen_levels(
 
     def allowed(logarithms: np.ndarray) -> tuple[float, float]:
         strength, scale = np.exp(logarithms).tolist()
-        most = strength if recipe.strength is None else recipe.strength
+        most = strength if recipe.strength is None else USED * recipe.strength
         return min(strength, most), scale
 
     found: list[Level] = []

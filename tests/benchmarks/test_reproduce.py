@@ -12,7 +12,9 @@ from torch import Tensor
 from benchmarks.reproduce import __main__ as program
 from benchmarks.reproduce import data, levels, ship, table
 from benchmarks.reproduce.recipes import RECIPES, Recipe
+from equipoise.learn.checkpoint import read_checkpoint
 from equipoise.problems import photographs
+from equipoise.regularizers import Scaled
 from equipoise.settings.training import TrainSettings
 from equipoise.shipped import models, verify
 from shared_data import shared
@@ -83,15 +85,14 @@ def test_from_a_recipe_to_a_card(small: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_training_goes_on(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped after two of four steps and begun again: two more, from the weights that were."""
-    seen: list[float] = []
+    seen: list[dict[str, Tensor]] = []
     accumulate = levels.accumulate_gradient
 
-    def counted(*arguments: object) -> object:
+    def counted(field: Scaled, *arguments: object) -> object:
         if len(seen) == 4 and not resumed:
             raise KeyboardInterrupt
-        report = accumulate(*arguments)  # type: ignore[arg-type]
-        seen.append(report.mse)
-        return report
+        seen.append({name: t.clone() for name, t in field.regularizer.state_dict().items()})
+        return accumulate(field, *arguments)  # type: ignore[arg-type]
 
     resumed = False
     monkeypatch.setattr(levels, "accumulate_gradient", counted)
@@ -99,10 +100,13 @@ def test_a_training_goes_on(small: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(KeyboardInterrupt):
         program.main(["train", "tiny"])
     assert len(seen) == 4  # two steps with two levels
+    saved = read_checkpoint(small / "states" / "tiny.checkpoint.safetensors").group("weights")
     resumed = True
     assert program.main(["train", "tiny"]) == 0
     assert len(seen) == 8
-    assert seen[6] < 1.5 * seen[2]  # as good as before on other patches
+    first, after = seen[0]["operator.layers.0"], seen[4]["operator.layers.0"]
+    assert torch.equal(after, saved["0"])
+    assert not torch.equal(after, first)
 
 
 def test_patches_and_choices_never_mix() -> None:

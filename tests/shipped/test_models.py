@@ -9,12 +9,19 @@ import torch
 from deepinv.physics import Denoising
 
 import equipoise
-from equipoise import EquilibriumReconstructor, Scaled, load_regularizer, save_regularizer
+from equipoise import (
+    Equation,
+    EquilibriumReconstructor,
+    Scaled,
+    load_regularizer,
+    save_regularizer,
+)
 from equipoise.errors import UnknownNameError, UsageError, WeightsError
 from equipoise.metrics import psnr
 from equipoise.problems import photographs
 from equipoise.shipped import DEFAULT, denoising_score, models, names, pretrained, shipped, verify
 from equipoise.shipped.checking import SET
+from equipoise.solve import solve
 
 
 @pytest.mark.parametrize("name", names())
@@ -22,6 +29,21 @@ def test_weights_are_what_their_card_says(name: str) -> None:
     checks = verify(name)
     assert len(checks) > 2
     assert [check.what for check in checks if not check.passed] == []
+
+
+@pytest.mark.parametrize("name", names())
+def test_denoising_has_one_solution_at_every_noise(name: str) -> None:
+    """What cards promise: strongly monotone for alpha 1, so that errors are bounded."""
+    y = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    for noise in (0.001, 0.02, 0.05, 0.1, 0.3, 1.0):
+        equation = Equation(Denoising(), y, pretrained(name, noise))
+        assert equation.modulus is not None
+        assert equation.modulus.proved
+        assert equation.modulus.value > 0.04
+        if noise <= 0.3:
+            solution = solve(equation, y)
+            assert solution.all_converged
+            assert solution.error_bound is not None
 
 
 def test_all_files_together_are_small() -> None:

@@ -62,14 +62,12 @@ def _overview(cards: list[Card]) -> Table:
         table.add_column(head, justify="right")
     for card in cards:
         images = "colour" if card.channels == 3 else "gray, channel by channel"
-        reached = [r for r in card.results if r.data.endswith("bsd68") and _at_25(r.noise)]
-        psnr = f"{reached[0].psnr:.2f}" if reached else "–"
-        table.add_row(card.name, card.about, images, card.licence, f"{card.parameters:,}", psnr)
+        at_25 = (r for r in card.results if abs(255 * r.noise - 25) < 0.01)
+        reached = [f"{r.psnr:.2f} on {r.data}" for r in at_25]
+        table.add_row(
+            card.name, card.about, images, card.licence, f"{card.parameters:,}", *reached[:1]
+        )
     return table
-
-
-def _at_25(noise: float) -> bool:
-    return abs(255 * noise - 25) < 0.01
 
 
 def _show(card: Card, console: Console) -> None:

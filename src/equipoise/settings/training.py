@@ -54,8 +54,9 @@ class TrainSettings(LearningSettings):
 
     Beside a number of ``steps``, ``time_budget`` is the seconds of training after which it ends
     early; the schedules of learning rate and tolerance then follow the clock if it runs out before
-    the steps do. Training is reproducible for a fixed number of steps. The penalty of
-    ``jacobian_penalty`` is that of :mod:`equipoise.learn.stability`; here it is off unless set.
+    the steps do. Training is reproducible for a fixed number of steps and of threads
+    (``OMP_NUM_THREADS``). The penalty of ``jacobian_penalty`` is that of
+    :mod:`equipoise.learn.stability`; here it is off unless set.
     """
 
     mode: Annotated[

@@ -59,15 +59,15 @@ class Card(BaseModel):
         channels: 1 (acts on every channel by itself) or 3.
         parameters: how many.
         levels: strength and scale by noise, in rising order.
-        factors: of alpha, by task, where A is not the identity.
+        factors: of alpha by task, where A is not the identity; operators of users take the least.
         trained_on: the images.
         terms: what their owners allow.
         licence: of the weights.
         command: that repeats the training.
-        seconds: of training, on two processor cores.
+        seconds: of training, on one processor core.
         results: on which images which PSNR.
         guarantee: what holds for denoising with them.
-        modulus: PROVED monotonicity of R at the level of the largest noise.
+        modulus: PROVED monotonicity of R at the level of the largest noise, as computed.
         lipschitz: PROVED Lipschitz constant of R there.
         citation: what to cite beside this package.
     """
