@@ -12,6 +12,7 @@ from deepinv.physics import BlurFFT, Denoising, Inpainting, LinearPhysics
 from torch import Tensor
 
 from equipoise.equation import Equation
+from equipoise.equilibrium import Equilibrium
 from equipoise.gauge import Gauge, clipped, level_and_spread, scale_above_rounding
 from equipoise.regularizers import Regularizer, Residual, build
 from equipoise.solve import FixedPoint, solve
@@ -371,6 +372,27 @@ def test_rounding_is_measured_in_float64() -> None:
     assert found is not None
     assert torch.equal(found, exact.residual(y.double()))
     assert exact.exact_residual(y.double()) is None
+
+
+def test_rounding_of_chosen_samples_alone_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three samples one: the same number as alone, one float64 evaluation of one sample."""
+    y = (picture() + 0.1 * normal(3, *SHAPE)).float()
+    equation, field = Equation(Denoising(), y, blind("tv"), 30.0), Equilibrium.exact_residual
+    state = FixedPoint(step_size=1e-9).start(equation, y)
+    seen: list[int] = []
+
+    def counted(system: Equilibrium, x: Tensor) -> Tensor | None:
+        seen.append(len(x))
+        return field(system, x)
+
+    monkeypatch.setattr(Equilibrium, "exact_residual", counted)
+    rounding = Rounding.at(state)
+    rounding.measure(equation, state, equation.gauge, torch.tensor([False, True, False]))
+    assert seen == [1]
+    assert rounding.measured.tolist() == [False, True, False]
+    whole = Rounding.at(state)
+    whole.measure(equation, state, equation.gauge, torch.tensor([True, True, True]))
+    torch.testing.assert_close(rounding.bend[1], whole.bend[1], rtol=1e-3, atol=0.0)
 
 
 class OnlyFloat32(LinearPhysics):

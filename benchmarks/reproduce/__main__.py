@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +83,14 @@ def learn(name: str, recipe: Recipe) -> None:
 
     STATES.mkdir(parents=True, exist_ok=True)
     state = STATES / f"{name}.checkpoint.safetensors"
-    log = train_levels(trained, banks, settings, state, validate, say)
+    log = train_levels(trained, banks, settings, state, validate, say, recipe.pool)
     record = {
         "task": {"task": "denoise", "noise": recipe.noises[-1] / 255},
         "data": {"name": FOLDERS[recipe.colour]["train"], "channels": channels},
         "command": f"python -m benchmarks.reproduce train {name}",
         "settings": settings.model_dump(mode="json"),
         "begins": recipe.begins,
+        "pool": None if recipe.pool is None else asdict(recipe.pool),
         "levels": [level.model_dump() for level in trained.levels()],
         "training": log,
         "provenance": {"versions": versions(), "device": "cpu"},
@@ -183,12 +185,14 @@ def main(words: list[str]) -> int:
             learn(given.name, recipe)
         elif given.verb == "levels":
             choose(given.name, recipe)
+        elif given.verb == "ship" and recipe.ships_as is None:
+            parser.error(f"{given.name} does not ship: others begin with it.")
         elif given.verb == "score":
             measure(given.name, recipe, given.on, given.noise)
         else:
             field, levels, record = loaded(given.name)
             records = sorted(RECORDS.glob(f"{given.name}-*.json"))
-            say(f"wrote {ship(recipe.ships_as, recipe, field, levels, record, records)}")
+            say(f"wrote {ship(recipe, field, levels, record, records)}")
     except EquipoiseError as error:
         print(error, file=sys.stderr)
         return 2

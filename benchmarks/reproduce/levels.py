@@ -1,14 +1,17 @@
 """One set of filters for several noise levels, each with a strength and a scale of its own.
 
 All are trained together: every step takes some patches of each level, and the gradient of a level
-is divided by its present mean squared error, so that all count alike in decibels. A run that was
-stopped goes on from its latest state.
+is divided by its present mean squared error, so that all count alike in decibels. Patches may be
+visited in pools, several times in short succession, while their last solutions are still good
+starting points: a step then costs a fraction of one on new patches. A run that was stopped goes on
+from its latest state.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,25 @@ from equipoise.shipped.card import Level
 SAVE, SAY = 120.0, 30.0
 #: How much of a step's error enters the mean by which gradients are divided.
 SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Pool:
+    """How patches are visited: so many at a time, each so often, before the next ones.
+
+    Args:
+        patches: of a pool, a multiple of the mini-batch.
+        visits: of each patch before the next pool.
+    """
+
+    patches: int
+    visits: int
+
+    def rows(self, step: int, count: int, size: int, seed: int) -> Tensor:
+        """Rows of a step's mini-batch of ``size`` among ``count`` patches."""
+        group, within = divmod(step, self.patches // size * self.visits)
+        chosen = minibatch(group, count, self.patches, seed)
+        return chosen[minibatch(within, len(chosen), size, seed + group)]
 
 
 class Levels:
@@ -79,6 +101,7 @@ def train_levels(
     state: Path,
     validate: Callable[[Levels], list[float]],
     say: Callable[[str], None],
+    pool: Pool | None = None,
 ) -> dict[str, Any]:
     """Train; the levels hold the last weights afterwards.
 
@@ -89,6 +112,7 @@ def train_levels(
         state: file that is written now and then, and read first if it is there.
         validate: PSNR of each level on held-out images.
         say: told of progress.
+        pool: how patches are visited; None: all in turn.
 
     Returns:
         The log, JSON-able.
@@ -114,8 +138,10 @@ def train_levels(
         evaluations = products = 0.0
         for index, (field, bank) in enumerate(zip(levels.fields, banks, strict=True)):
             optimizer.zero_grad(set_to_none=True)
-            rows = minibatch(step, len(bank), each, settings.seed + index)
-            turns = turns_at(step, each, len(bank.symmetries), settings.seed + index)
+            seed = settings.seed + index
+            order = (step, len(bank), each, seed)
+            rows = minibatch(*order) if pool is None else pool.rows(*order)
+            turns = turns_at(step, each, len(bank.symmetries), seed)
             report = accumulate_gradient(
                 field, bank, rows, settings, tolerance_at(share, settings), turns
             )

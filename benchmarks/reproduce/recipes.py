@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.reproduce.levels import Pool
 from equipoise.settings.training import TrainSettings
 
 
@@ -18,10 +19,11 @@ class Recipe:
         noises: standard deviations in 255ths, in rising order.
         settings: of the training.
         about: what it is, in a few words.
-        ships_as: name of the weights that ship.
+        ships_as: name of the weights that ship; None: only others begin with them.
         begins: the recipe whose weights it begins with; None: from untrained ones.
         colour: three channels, on colour photographs.
         strength: held fixed, so that what is proved of R holds for alpha 1; None: learned.
+        pool: how patches are visited; None: all in turn.
     """
 
     regularizer: str
@@ -29,10 +31,11 @@ class Recipe:
     noises: tuple[float, ...]
     settings: TrainSettings
     about: str
-    ships_as: str
+    ships_as: str | None
     begins: str | None = None
     colour: bool = False
     strength: float | None = None
+    pool: Pool | None = None
 
 
 #: Learning rates fall to a fiftieth of this; the tolerance of solves from the first to the second.
@@ -46,20 +49,38 @@ _USUAL: dict[str, Any] = {
     "validate_every": 200,
     "augment": True,
 }
-#: Seconds of a training, beside another one on two processors.
-_LONG = 3300.0
-
-
+#: Where it goes on: larger patches, because at circular borders those of 40 pixels are all border.
+_ON: dict[str, Any] = {
+    **_USUAL,
+    "batch_size": 6,
+    "patch_size": 64,
+    "learning_rate": 0.005,
+    "first_tolerance": 2e-3,
+    "tolerance": 5e-4,
+    "adjoint_tolerance": 0.1,
+    "seed": 1,
+}
+_POOL = Pool(patches=96, visits=8)
 _FILTERS = [4, 8, 64]
 
 
-def _settings(seconds: float) -> TrainSettings:
-    return TrainSettings(steps=1_000_000, time_budget=seconds, **_USUAL)
+def _settings(seconds: float, usual: dict[str, Any] = _USUAL) -> TrainSettings:
+    return TrainSettings(steps=1_000_000, time_budget=seconds, **usual)
 
 
 RECIPES: dict[str, Recipe] = {
     "crr-25": Recipe(
-        "crr", {"filters": _FILTERS}, (25,), _settings(_LONG), "convex ridge", "crr-gray"
+        "crr", {"filters": _FILTERS}, (25,), _settings(3300.0), "convex ridge", None
+    ),
+    "crr-25-on": Recipe(
+        "crr",
+        {"filters": _FILTERS},
+        (25,),
+        _settings(3300.0, _ON),
+        "convex ridge",
+        "crr-gray",
+        begins="crr-25",
+        pool=_POOL,
     ),
     # Circular, because then the weak convexity that is allowed is used up: denoising is convex.
     "wcrr-25": Recipe(
@@ -68,7 +89,18 @@ RECIPES: dict[str, Recipe] = {
         (25,),
         _settings(1500.0),
         "weakly convex ridge",
-        "wcrr-gray",
+        None,
         strength=1.0,
+    ),
+    "wcrr-25-on": Recipe(
+        "wcrr",
+        {"filters": _FILTERS, "padding": "circular"},
+        (25,),
+        _settings(3300.0, _ON),
+        "weakly convex ridge",
+        "wcrr-gray",
+        begins="wcrr-25",
+        strength=1.0,
+        pool=_POOL,
     ),
 }

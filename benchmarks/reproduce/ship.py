@@ -149,7 +149,6 @@ def results(records: list[Path]) -> list[Result]:
 
 
 def ship(
-    name: str,
     recipe: Recipe,
     field: Scaled,
     levels: list[Level],
@@ -157,6 +156,8 @@ def ship(
     records: list[Path],
 ) -> Path:
     """Write the file that ships, with its card; return where."""
+    name = recipe.ships_as
+    assert name is not None
     data = FOLDERS[recipe.colour]["train"]
     field.set_scales(*scales_at(levels, levels[-1].noise))
     traits = field.traits()

@@ -209,17 +209,15 @@ class Equation(Equilibrium):
     def _in_double(self) -> Equilibrium | None:
         alpha, fidelity = self.alpha, self.data_fidelity
         try:
-            twin = Equation(
+            return Equation(
                 in_precision(self.physics, torch.float64, tuple(self.image_shape[1:])),
                 in_double(self.y.detach()),
                 deepcopy(self.regularizer).double(),
                 alpha.detach().double() if isinstance(alpha, Tensor) else alpha,
                 None if fidelity is None else deepcopy(fidelity).double(),
             )
-            twin.residual(torch.zeros_like(twin.like))
         except Exception:  # an operator of float32 alone may raise anything
             return None
-        return twin
 
     # ---- evaluation with a graph ---------------------------------------------------------------
 

@@ -109,6 +109,16 @@ def test_a_training_goes_on(small: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert not torch.equal(after, first)
 
 
+def test_pools_are_visited_several_times_in_a_row() -> None:
+    pool = levels.Pool(patches=4, visits=3)
+    steps = [pool.rows(step, 8, 2, seed=0).tolist() for step in range(12)]
+    first, second = sum(steps[:6], []), sum(steps[6:], [])
+    assert {first.count(row) for row in set(first)} == {3} == {second.count(r) for r in set(second)}
+    assert sorted({*first, *second}) == list(range(8))
+    assert len(set(first)) == 4
+    assert steps[0] + steps[1] != steps[2] + steps[3]  # in another order
+
+
 def test_patches_and_choices_never_mix() -> None:
     shared("bsds300_color")
     train, choose = data.images("train", colour=True), data.images("choose", colour=True)

@@ -86,16 +86,14 @@ class Rounding:
 
     def measure(self, system: System, state: State, gauge: Gauge, chosen: Tensor) -> None:
         """Measure the error or the bend of the chosen samples, boolean (B,); one evaluation."""
-        exact = system.exact_residual(state.x) if isinstance(system, Verifiable) else None
-        if exact is None:
-            bend = _bend(system, state, gauge)
-        else:
-            weights = None if gauge.weights is None else gauge.weights.to(exact.dtype)
-            excess = weighted_norm(exact, weights) - gauge.size(state.e)
-            bend = excess.to(state.e.dtype).clamp_min(0.0)
-            bend = bend / (UNITS * torch.finfo(state.e.dtype).eps)
+        rows = chosen.nonzero().squeeze(1)
+        part = system.select(rows) if len(rows) < len(chosen) else system
+        if part is None:  # it cannot be cut: the others are evaluated in vain
+            part, rows = system, torch.arange(len(chosen), device=chosen.device)
+        bend = _bend(part, state.x[rows], state.e[rows], gauge.select(rows))
         bend = torch.nan_to_num(bend, nan=torch.finfo(bend.dtype).max)
-        self.bend = torch.where(chosen, bend, self.bend)
+        measured = self.bend.index_copy(0, rows, bend)
+        self.bend = torch.where(chosen, measured, self.bend)
         self.tries = self.tries + chosen
         state.evaluations = state.evaluations + chosen
 
@@ -105,9 +103,14 @@ class Rounding:
         return Rounding(*(part[keep] for part in kept))
 
 
-def _bend(system: System, state: State, gauge: Gauge) -> Tensor:
-    """``size(J (x signs))`` by a difference, (B,)."""
-    signs = signs_like(state.x[0], 0)
-    step = torch.finfo(state.e.dtype).eps ** STEP
-    change = system.residual(state.x + step * signs * state.x) - state.e
-    return gauge.size(change) / step
+def _bend(system: System, x: Tensor, e: Tensor, gauge: Gauge) -> Tensor:
+    """What the error of ``e = E(x)`` says of b, or ``size(J (x signs))`` by a difference, (B,)."""
+    eps = torch.finfo(e.dtype).eps
+    exact = system.exact_residual(x) if isinstance(system, Verifiable) else None
+    if exact is None:
+        step = eps**STEP
+        change = system.residual(x + step * signs_like(x[0], 0) * x) - e
+        return gauge.size(change) / step
+    weights = None if gauge.weights is None else gauge.weights.to(exact.dtype)
+    excess = weighted_norm(exact, weights) - gauge.size(e)
+    return excess.to(e.dtype).clamp_min(0.0) / (UNITS * eps)
