@@ -69,9 +69,7 @@ def _settings(seconds: float, usual: dict[str, Any] = _USUAL) -> TrainSettings:
 
 
 RECIPES: dict[str, Recipe] = {
-    "crr-25": Recipe(
-        "crr", {"filters": _FILTERS}, (25,), _settings(3300.0), "convex ridge", None
-    ),
+    "crr-25": Recipe("crr", {"filters": _FILTERS}, (25,), _settings(3300.0), "convex ridge", None),
     "crr-25-on": Recipe(
         "crr",
         {"filters": _FILTERS},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,7 @@ def test_a_training_goes_on(small: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_pools_are_visited_several_times_in_a_row() -> None:
     pool = levels.Pool(patches=4, visits=3)
     steps = [pool.rows(step, 8, 2, seed=0).tolist() for step in range(12)]
-    first, second = sum(steps[:6], []), sum(steps[6:], [])
+    first, second = [*chain(*steps[:6])], [*chain(*steps[6:])]
     assert {first.count(row) for row in set(first)} == {3} == {second.count(r) for r in set(second)}
     assert sorted({*first, *second}) == list(range(8))
     assert len(set(first)) == 4
