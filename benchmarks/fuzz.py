@@ -29,6 +29,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import torch
+
 from benchmarks.fuzz_files import KINDS, valid
 from benchmarks.fuzz_mutations import mutated
 from equipoise.errors import EquipoiseError
@@ -104,6 +106,7 @@ def outcome(kind: str, file: Path) -> tuple[str, str]:
 
 def _serve(pipe: Connection, other_end: Connection, seed: int, log: Path) -> None:
     """Read the mutants that the other process asks for, until it closes the pipe or ends."""
+    torch.set_num_threads(1)  # other threads did not come along when this process was forked
     other_end.close()  # a copy of ours would keep the pipe open when the other process is killed
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)

@@ -6,7 +6,7 @@ import gzip
 import struct
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -23,9 +23,10 @@ from benchmarks.fuzz_contents import changed_json, changed_png, changed_yaml
 from benchmarks.fuzz_mutations import sealed, with_checksums
 from equipoise.cli.app import app
 from equipoise.cli.config import defaults_of, long_options
-from equipoise.images import read_image
+from equipoise.images import read_image, write_image
 from equipoise.learn.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from equipoise.problems import kernel_from_text, mask_from_text, read_idx
+from equipoise.problems.angles import angles_from_file
 from equipoise.problems.records import (
     learned_noise,
     learned_values,
@@ -33,6 +34,7 @@ from equipoise.problems.records import (
     task_record,
 )
 from equipoise.regularizers import Scaled, build, load_regularizer, save_regularizer
+from equipoise.regularizers.published import from_learned_regularizers
 from equipoise.settings.task import Task
 
 #: Makes valid files in an empty folder.
@@ -112,6 +114,25 @@ def _tiff(folder: Path) -> None:
     tifffile.imwrite(folder / "palette.tif", _GRAY, photometric="palette", colormap=colours)
     scale = {"axes": "YX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
     tifffile.imwrite(folder / "ome.tif", _GRAY, ome=True, metadata=scale)
+
+
+def _geotiff(folder: Path) -> None:
+    """Tags that say where an image lies, and what stands for missing numbers."""
+    place = [
+        (33550, 12, 3, (10.0, 10.0, 0.0), True),
+        (33922, 12, 6, (0.0, 0.0, 0.0, 4e5, 5e6, 0.0), True),
+        (34735, 3, 8, (1, 1, 0, 1, 1024, 0, 1, 1), True),
+        (34737, 2, 0, "WGS 84|", True),
+        (42113, 2, 0, "-9999", True),
+    ]
+    tifffile.imwrite(folder / "float.tif", _GRAY.astype(np.float32) / 255, extratags=place)
+    tifffile.imwrite(folder / "integers.tif", _GRAY.astype(np.int16), extratags=place)
+
+
+def _rewritten(file: Path) -> None:
+    """Read an image and write it to a TIFF, with all that it says of itself."""
+    image = read_image(file, missing=True)
+    write_image(file.with_name("written.tif"), replace(image, missing=None))
 
 
 def _npy(folder: Path) -> None:
@@ -214,6 +235,26 @@ def _idx(folder: Path) -> None:
     (folder / "images.gz").write_bytes(gzip.compress(content, mtime=0))
 
 
+def _angles(folder: Path) -> None:
+    degrees = np.linspace(0, 180, 24, endpoint=False)
+    (folder / "a.txt").write_text("\n".join(map(str, degrees)))
+    (folder / "a.csv").write_text(", ".join(map(str, degrees)))
+    np.save(folder / "a.npy", degrees)
+
+
+def _published(folder: Path) -> None:
+    """A convex ridge as LearnedRegularizers saves it."""
+    shapes = ((2, 1), (3, 2), (4, 3))
+    names = ("filters.0.parametrizations.weight.original", "filters.1.weight", "filters.2.weight")
+    generator = torch.Generator().manual_seed(0)
+    state = {
+        name: torch.randn(*shape, 5, 5, generator=generator)
+        for name, shape in zip(names, shapes, strict=True)
+    }
+    state |= {"scaling": torch.zeros(1, 4, 1, 1), "beta": torch.tensor(4.0)}
+    torch.save(state, folder / "crr.pt")
+
+
 #: Name -> kind.
 KINDS = {
     "png8": Kind(_png8, read_image, with_checksums, changed_png),
@@ -229,4 +270,7 @@ KINDS = {
     "mask": Kind(_mask, lambda file: mask_from_text(str(file))),
     "kernel": Kind(_kernel, lambda file: kernel_from_text(str(file))),
     "idx": Kind(_idx, read_idx),
+    "geotiff": Kind(_geotiff, _rewritten),
+    "angles": Kind(_angles, angles_from_file),
+    "published": Kind(_published, lambda file: from_learned_regularizers(file, 0.0)),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,3 +175,60 @@ def test_colours_that_jpeg_keeps_as_luminance_are_read(tmp_path):
         assert tiff.pages[0].photometric.name == "YCBCR"
     read = read_image(tmp_path / "a.tif").pixels.numpy() * 255
     np.testing.assert_allclose(read, flat.transpose(2, 0, 1), atol=3)
+
+
+SCALE, TIE = (10.0, 10.0, 0.0), (0.0, 0.0, 0.0, 4.0e5, 5.6e6, 0.0)
+KEYS = (1, 1, 0, 2, 1024, 0, 1, 1, 3072, 0, 1, 32632)
+PLACE = [
+    (33550, 12, 3, SCALE, True),
+    (33922, 12, 6, TIE, True),
+    (34735, 3, 12, KEYS, True),
+    (34737, 2, 0, "WGS 84 / UTM zone 32N|", True),
+]
+
+
+def test_a_geotiff_stays_where_it_lies(tmp_path: Path) -> None:
+    source, target = tmp_path / "a.tif", tmp_path / "b.tif"
+    tifffile.imwrite(source, np.full((16, 20), 0.5, np.float32), extratags=PLACE)
+    image = read_image(source)
+    write_image(target, image.with_pixels(image.pixels + 0.1))
+    with tifffile.TiffFile(target) as tiff:
+        tags = tiff.pages[0].tags
+        assert tags.valueof(33550) == SCALE
+        assert tags.valueof(33922) == TIE
+        assert tags.valueof(34735) == KEYS
+        assert str(tags.valueof(34737)).startswith("WGS 84 / UTM zone 32N|")
+    smaller = image.with_pixels(image.pixels[:, :8, :8])
+    assert smaller.place == ()
+    write_image(target, smaller)
+    with tifffile.TiffFile(target) as tiff:
+        assert tiff.pages[0].tags.get(33550) is None
+
+
+def test_numbers_that_stand_for_missing_pixels_are_missing(tmp_path: Path) -> None:
+    """-9999 among elevations: refused where nothing is missing, NaN where something may be."""
+    source = tmp_path / "a.tif"
+    values = np.full((16, 20), 0.5, np.float32)
+    values[3, 4] = -9999
+    nodata = [(42113, 2, 0, "-9999", True)]
+    tifffile.imwrite(source, values, extratags=nodata)
+    with pytest.raises(InputError, match="NaN"):
+        read_image(source)
+    missing = read_image(source, missing=True).missing
+    assert missing is not None
+    assert missing.nonzero().tolist() == [[0, 3, 4]]
+    tifffile.imwrite(source, values.astype(np.int16), extratags=nodata)
+    with pytest.raises(InputError, match=r"marks 1 of its numbers as missing .*-9999"):
+        read_image(source, missing=True)
+    tifffile.imwrite(source, np.zeros((16, 20), np.uint8), extratags=[(42113, 2, 0, "255", True)])
+    assert read_image(source).pixels.max() == 0.0
+
+
+def test_what_a_tiff_cannot_say_in_ascii_is_left_out(tmp_path: Path) -> None:
+    source, target = tmp_path / "a.tif", tmp_path / "b.tif"
+    text = "Größe|".encode("latin-1")
+    tifffile.imwrite(source, np.zeros((16, 20), np.float32), extratags=[(34737, 2, 0, text, True)])
+    image = read_image(source)
+    assert image.place == ()
+    write_image(target, image)
+    assert read_image(target).pixels.shape == (1, 16, 20)

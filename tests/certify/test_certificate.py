@@ -10,14 +10,14 @@ import pytest
 import torch
 from deepinv.optim import L2
 from deepinv.optim.data_fidelity import PoissonLikelihood
-from deepinv.physics import MRI
+from deepinv.physics import MRI, Denoising
 from instances import FIELDS, IMAGE, PHYSICS, Instance, equilibrium, make_physics, normal, scalar
 
 from equipoise.bounds import Kind
 from equipoise.certify import Certificate, certify
 from equipoise.equation import Equation
 from equipoise.errors import HypothesisError, InputError, UsageError
-from equipoise.regularizers import Tikhonov
+from equipoise.regularizers import Tikhonov, build
 
 ALWAYS = ["Constants", "Existence and uniqueness", "Solving", "Stability"]
 EVERYTHING = [*ALWAYS, "A posteriori", "Lower bound", "Source condition"]
@@ -178,3 +178,13 @@ def test_memory_for_large_images_and_many_filters() -> None:
         [sys.executable, "-c", MEMORY], capture_output=True, text=True, timeout=280, check=True
     )
     assert 0 < float(run.stdout) < 1000
+
+
+def test_parts_are_told_in_order() -> None:
+    told: list[tuple[str, int, int]] = []
+    y = torch.rand(1, 1, 8, 8, dtype=torch.float64)
+    equation = Equation(Denoising(), y, build("tikhonov"), 1.0)
+    found = certify(equation, x=y, truth=y, on_part=lambda *part: told.append(part))
+    assert [done for _, done, _ in told] == list(range(len(found.sections)))
+    assert {total for *_, total in told} == {len(found.sections)}
+    assert told[-1][0] == "source condition"

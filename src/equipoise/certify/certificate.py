@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -33,6 +35,7 @@ def certify(
     noise_norm: float | Tensor | None = None,
     probes: int = 8,
     seed: int = 0,
+    on_part: Callable[[str, int, int], None] | None = None,
 ) -> Certificate:
     """State what is proved, and what only measured, of an equation and its equilibria.
 
@@ -50,6 +53,8 @@ def certify(
             Only with a truth.
         probes: random probes of the symmetry defect, at least 2.
         seed: of all random vectors.
+        on_part: told, before each part of the work, what it is, how many are done, and how many
+            there are.
 
     Returns:
         The certificate; the number of one name is ``certificate.find(name)``.
@@ -66,21 +71,37 @@ def certify(
     known = Hypotheses(equation)
     here = None if x is None else Point(known, x)
     there = None if truth is None else Point(known, truth, "truth")
-    physics = physics_constants(equation, seed=seed)
     image = equation.adjoint_data if x is None else x
-    field = regularizer_constants(equation.regularizer, image, probes=probes, seed=seed)
-    sections = [
-        constants_section(physics, field, equation.traits),
-        existence_section(known),
-        solving_section(known),
-        stability_section(known),
+
+    def constants() -> Section:
+        physics = physics_constants(equation, seed=seed)
+        field = regularizer_constants(equation.regularizer, image, probes=probes, seed=seed)
+        return constants_section(physics, field, equation.traits)
+
+    parts: list[tuple[str, Callable[[], Section]]] = [
+        ("constants of A and R", constants),
+        ("existence and uniqueness", lambda: existence_section(known)),
+        ("sure steps", lambda: solving_section(known)),
+        ("stability", lambda: stability_section(known)),
     ]
     if here is not None:
-        sections.append(Section("A posteriori", posterior_statements(here)))
+        parts.append(
+            ("distance", lambda: Section("A posteriori", posterior_statements(here))),
+        )
     if there is not None:
         delta = _noise(there, noise_norm)
-        sections.append(Section("Lower bound", lower_bound_statements(there, delta)))
-        sections.append(Section("Source condition", source_statements(there, delta)))
+        parts += [
+            ("lower bound", lambda: Section("Lower bound", lower_bound_statements(there, delta))),
+            (
+                "source condition",
+                lambda: Section("Source condition", source_statements(there, delta)),
+            ),
+        ]
+    sections = []
+    for done, (what, made) in enumerate(parts):
+        if on_part is not None:
+            on_part(what, done, len(parts))
+        sections.append(made())
     return Certificate(_subject(known), tuple(sections))
 
 

@@ -110,8 +110,14 @@ def certify_job(
     progress.begin(f"Restoring {name}")
     solution = solve(equation, start, tolerance=job.tolerance, max_evaluations=job.max_evaluations)
     progress.end()
-    progress.begin("Certifying")
-    found = certify(equation, x=solution.x, truth=truth, probes=job.probes, seed=job.seed)
+
+    def part(what: str, done: int, total: int) -> None:
+        if done == 0:
+            progress.begin("Certifying", total, "parts")
+        progress.update(done, what)
+
+    numbers = {"probes": job.probes, "seed": job.seed}
+    found = certify(equation, x=solution.x, truth=truth, on_part=part, **numbers)
     progress.end()
     channels, height, width = truth.shape[1:]
     subject = (

@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from equipoise.errors import InputError
-from equipoise.images.image import Resolution
+from equipoise.images.image import Resolution, Tag
 
 Pixels = NDArray[Any]
 
@@ -47,6 +47,7 @@ class Decoded:
         extra: ExtraSamples of a TIFF.
         resolution: pixels in a length, or None.
         profile: ICC colour profile, or None.
+        place: tags of a GeoTIFF that say where the image lies.
     """
 
     values: Pixels
@@ -56,6 +57,7 @@ class Decoded:
     extra: tuple[int, ...] = ()
     resolution: Resolution | None = None
     profile: bytes | None = None
+    place: tuple[Tag, ...] = ()
 
 
 def check_size(file: Path, shape: Iterable[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from torch import Tensor
 from equipoise.errors import InputError
 from equipoise.settings.data_range import DataRange
 
+#: A tag of a TIFF: code, type, count, value.
+Tag = tuple[int, int, int, Any]
 #: Luminance weights of linear R, G, B (ITU-R BT.709), as scikit-image uses them.
 LUMINANCE = (0.2125, 0.7154, 0.0721)
 
@@ -87,6 +90,7 @@ class Image:
             1 associated alpha, 2 unassociated alpha.
         resolution: pixels in a length, or None.
         profile: ICC colour profile, or None.
+        place: tags of a GeoTIFF that say where the image lies.
         missing: shape (1, H, W), True where the file has NaN, in which place ``pixels`` has 0;
             None if that was not asked for, or no pixel is missing.
     """
@@ -99,6 +103,7 @@ class Image:
     extra: tuple[int, ...] = ()
     resolution: Resolution | None = None
     profile: bytes | None = None
+    place: tuple[Tag, ...] = ()
     missing: Tensor | None = None
 
     @property
@@ -126,12 +131,14 @@ class Image:
     def with_pixels(self, pixels: Tensor) -> Image:
         """The same kind of file with other pixels (C, H, W).
 
-        Alpha and resolution are kept where the size is the same: they are not known of others.
+        Alpha, resolution and place are kept where the size is the same: they are not known of
+        others.
         """
         if pixels.shape[1:] == self.pixels.shape[1:]:
             return replace(self, pixels=pixels)
         extra = tuple(kind for kind in self.extra if kind == 0)
-        return replace(self, pixels=pixels, alpha=None, extra=extra, resolution=None, missing=None)
+        unknown: dict[str, Any] = {"alpha": None, "resolution": None, "missing": None, "place": ()}
+        return replace(self, pixels=pixels, extra=extra, **unknown)
 
 
 def to_gray(pixels: Tensor) -> Tensor:

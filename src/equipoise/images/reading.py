@@ -194,6 +194,7 @@ def _scale(file: Path, decoded: Decoded, missing: bool) -> Image:
         extra=decoded.extra,
         resolution=decoded.resolution,
         profile=decoded.profile,
+        place=decoded.place,
         missing=unknown,
     )
 

@@ -19,12 +19,17 @@ from equipoise.images.decoded import (
     upright,
     with_channels,
 )
-from equipoise.images.image import Image, Resolution
+from equipoise.images.image import Image, Resolution, Tag
 
 #: ExtraSamples of a TIFF: a sample that is a band, and the two kinds of alpha.
 BAND, ASSOCIATED, UNASSOCIATED = 0, 1, 2
 #: Samples of a pixel without extra ones.
 _BASE = {"MINISBLACK": 1, "MINISWHITE": 1, "PALETTE": 1, "RGB": 3, "YCBCR": 3}
+#: Where a GeoTIFF lies: pixel scale, tie points, transformation, keys and what they refer to, with
+#: the number types of TIFF (12 is float64, 3 uint16, 2 text).
+_PLACE = {33550: 12, 33922: 12, 34264: 12, 34735: 3, 34736: 12, 34737: 2}
+#: What GDAL stores for pixels that are missing.
+_NODATA = 42113
 _UNITS = {1: "none", 2: "inch", 3: "centimeter"}
 #: Centimetres in the units of length that ImageJ and OME name.
 _CENTIMETRES = {
@@ -57,10 +62,12 @@ def decode_tiff(file: Path) -> Decoded:
             raise InputError(f"'{file}' has axes {page.axes}; expected a single 2-D image.")
         values = with_channels(values)
         extra = _extra_samples(file, page, values.shape[2] - _BASE[photometric])
+        values = _without_missing(file, page, values)
         values, white = _linear(file, page, values)
         orientation = int(page.tags.valueof(ORIENTATION_TAG, default=1))
         resolution = turned(_resolution(page), orientation)
         profile = page.iccprofile
+        place = _place(page) if orientation == 1 else ()
     alpha = _alpha(extra, values.shape[2] - len(extra))
     _refuse_associated(file, values, alpha, extra, white)
     return Decoded(
@@ -70,6 +77,7 @@ def decode_tiff(file: Path) -> Decoded:
         extra=extra,
         resolution=resolution,
         profile=profile,
+        place=place,
     )
 
 
@@ -80,7 +88,7 @@ def bits_of(image: Image) -> int | None:
 
 
 def encode_tiff(file: BinaryIO, values: Pixels, image: Image) -> None:
-    """Write pixels (H, W, C) with the samples, bits, resolution and profile of an image."""
+    """Write pixels (H, W, C) with the samples, bits, resolution, profile and place of an image."""
     import tifffile  # as above
 
     extra = image.extra
@@ -108,6 +116,7 @@ def encode_tiff(file: BinaryIO, values: Pixels, image: Image) -> None:
         planarconfig="contig" if samples > 1 else None,
         extrasamples=extra or None,
         iccprofile=image.profile,
+        extratags=[(*tag, True) for tag in image.place],
         **options,
     )
 
@@ -124,6 +133,42 @@ def _extra_samples(file: Path, page: Any, count: int) -> tuple[int, ...]:
             "most one alpha."
         )
     return tuple(kind if kind in (ASSOCIATED, UNASSOCIATED) else BAND for kind in kinds)
+
+
+def _place(page: Any) -> tuple[Tag, ...]:
+    """The tags of a GeoTIFF, without those of another type than theirs or not in ASCII."""
+    found = (page.tags.get(code) for code in _PLACE)
+    known = (tag for tag in found if tag is not None and tag.dtype == _PLACE[tag.code])
+    kept = []
+    for tag in known:
+        text = isinstance(tag.value, str) and tag.value.isascii()
+        if text or isinstance(tag.value, tuple):
+            count = 0 if text else len(tag.value)
+            kept.append((tag.code, int(tag.dtype), count, tag.value))
+    return tuple(kept)
+
+
+def _without_missing(file: Path, page: Any, values: Pixels) -> Pixels:
+    """NaN where the file says by GDAL's tag that a number stands for a missing pixel.
+
+    Raises:
+        InputError: if there are such pixels among integers, which have no NaN.
+    """
+    told = str(page.tags.valueof(_NODATA, default="")).strip(" \0")
+    try:
+        number = float(told)
+    except ValueError:
+        return values
+    lost = values == number
+    if not lost.any():
+        return values
+    if values.dtype.kind != "f":
+        raise InputError(
+            f"'{file}' marks {int(lost.sum())} of its numbers as missing (GDAL_NODATA {told}), "
+            "and integers have no NaN: save it as floating-point numbers, and inpaint with "
+            "--task inpaint --mask nan."
+        )
+    return np.where(lost, np.asarray(np.nan, values.dtype), values)
 
 
 def _linear(file: Path, page: Any, values: Pixels) -> tuple[Pixels, int | None]:

@@ -35,8 +35,9 @@ def write_image(path: str | Path, image: Image, *, never: Iterable[str | Path] =
 
     Integers that were divided when they were read are multiplied again, and all are rounded and
     clipped to what their type can hold; floating-point numbers are written as they are. PNG and
-    TIFF keep resolution and colour profile, TIFF the meaning of further samples and their number of
-    bits. The file appears in one step; its folder is made if it is missing.
+    TIFF keep resolution and colour profile, TIFF the meaning of further samples, their number of
+    bits, and where a GeoTIFF lies. The file appears in one step; its folder is made if it is
+    missing.
 
     Args:
         path: where to; the ending says the format. JPEG is refused because it loses detail, see
