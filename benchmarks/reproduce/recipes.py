@@ -69,16 +69,8 @@ def _settings(seconds: float, usual: dict[str, Any] = _USUAL) -> TrainSettings:
 
 
 RECIPES: dict[str, Recipe] = {
-    "crr-25": Recipe("crr", {"filters": _FILTERS}, (25,), _settings(3300.0), "convex ridge", None),
-    "crr-25-on": Recipe(
-        "crr",
-        {"filters": _FILTERS},
-        (25,),
-        _settings(3300.0, _ON),
-        "convex ridge",
-        "crr-gray",
-        begins="crr-25",
-        pool=_POOL,
+    "crr-25": Recipe(
+        "crr", {"filters": _FILTERS}, (25,), _settings(3300.0), "convex ridge", "crr-gray"
     ),
     # Circular, because then the weak convexity that is allowed is used up: denoising is convex.
     "wcrr-25": Recipe(
@@ -87,16 +79,17 @@ RECIPES: dict[str, Recipe] = {
         (25,),
         _settings(1500.0),
         "weakly convex ridge",
-        None,
+        "wcrr-gray",
         strength=1.0,
     ),
+    # Brought nothing: from 28.32 to 28.33 dB on crops of set12 in 957 steps (28.35 after 600).
     "wcrr-25-on": Recipe(
         "wcrr",
         {"filters": _FILTERS, "padding": "circular"},
         (25,),
         _settings(3300.0, _ON),
         "weakly convex ridge",
-        "wcrr-gray",
+        None,
         begins="wcrr-25",
         strength=1.0,
         pool=_POOL,

@@ -127,3 +127,19 @@ def test_an_alpha_that_is_not_positive_exits_with_2(run: Run) -> None:
     result = run("certify", *TIKHONOV, "--alpha", -1)
     assert result.exit_code == 2
     assert "alpha" in result.stderr
+
+
+def test_weights_that_ship_are_certified_at_the_noise_of_the_task(run: Run) -> None:
+    words = ("--regularizer", "wcrr-gray", "--size", 24)
+    low, high = (
+        by_name(statements(run, *words, "--task", "denoise", "--noise", noise))
+        for noise in (0.02, 0.1)
+    )
+    assert low["modulus_lower"]["value"] == pytest.approx(-0.446, abs=0.01)
+    assert high["modulus_lower"]["value"] == pytest.approx(-0.95, abs=1e-4)
+    usual = by_name(statements(run, *words, "--task", "inpaint"))
+    said = by_name(statements(run, *words, "--task", "inpaint", "--noise", 0.05))
+    assert usual["modulus_lower"]["value"] == said["modulus_lower"]["value"]
+    refused = run("certify", *words, "--set", "filters=2")
+    assert refused.exit_code == 2
+    assert "has been trained" in refused.stderr

@@ -16,6 +16,7 @@ from equipoise.status import Status
 from equipoise.study.cases import Case, cases
 from equipoise.study.closed_form import closed_form_difference, tikhonov_equilibrium
 from equipoise.study.matrix import MatrixPhysics
+from equipoise.study.regularizers import regularizer_by_name
 from equipoise.study.settings import PHYSICS, REGULARIZERS, StudySettings
 from equipoise.study.solving import solve_case
 from equipoise.study.truths import draw_noise, source_truth
@@ -180,3 +181,12 @@ def test_wrong_settings_are_named(wrong: dict[str, object], words: str) -> None:
 def test_images_must_be_large_enough() -> None:
     with pytest.raises(InputError, match="smaller than the study's 300"):
         cases(StudySettings(size=300), ("inpaint",), ("tikhonov",))
+
+
+def test_trained_weights_that_ship_can_be_studied() -> None:
+    settings = StudySettings(regularizers=("wcrr-gray",))
+    field, words = regularizer_by_name("wcrr-gray", settings)
+    assert next(field.parameters()).dtype == torch.float64
+    assert "wcrr-gray" in words
+    with pytest.raises(ValidationError, match="wcrr-gray"):
+        StudySettings(regularizers=("wcrr-grey",))

@@ -69,9 +69,9 @@ def _certified(job: CertifyJob, choice: FieldChoice, problem: Given) -> Certifie
     from equipoise.cli.tasks import choose_task
     from equipoise.problems.pose import choose_device
 
-    regularizer, words, usual = named_field(choice, choose_device(job.device), job.seed)
+    named = named_field(choice, choose_device(job.device), job.seed)
     with display() as progress:
-        return certify_job(job, regularizer, words, choose_task(usual, problem), progress)
+        return certify_job(job, named, choose_task(named.task, problem), progress)
 
 
 def _show(found: Certified, as_json: bool) -> None:

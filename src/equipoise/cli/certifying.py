@@ -21,10 +21,11 @@ from equipoise.problems.datasplit import centre_crop
 from equipoise.problems.photographs import photograph_file
 from equipoise.problems.pose import pose
 from equipoise.problems.records import recorded_task
-from equipoise.regularizers import Regularizer, build, load_regularizer
+from equipoise.regularizers import Regularizer, Scaled, build, load_regularizer
 from equipoise.report.pages import Example
 from equipoise.settings.data_range import DataRange
 from equipoise.settings.task import Task
+from equipoise.shipped import Card, names, shipped
 from equipoise.solve import solve
 from equipoise.status import Solution
 from equipoise.vectors import norm
@@ -50,38 +51,55 @@ class Certified:
     solution: Solution
 
 
-def named_field(
-    choice: FieldChoice, device: torch.device, seed: int
-) -> tuple[Regularizer, str, Task | None]:
-    """Load weights, or build a regulariser of the catalogue.
+@dataclass(frozen=True)
+class Named:
+    """What a user names.
+
+    Args:
+        regularizer: the field R.
+        words: its name and origin, a phrase.
+        task: the problem that it was trained for, if that is said.
+        card: of weights that ship, which have a strength for each noise.
+    """
+
+    regularizer: Regularizer
+    words: str
+    task: Task | None = None
+    card: Card | None = None
+
+
+def named_field(choice: FieldChoice, device: torch.device, seed: int) -> Named:
+    """Load weights, a user's or such as ship, or build a regulariser of the catalogue.
 
     Args:
         choice: which of them.
         device: where it computes.
         seed: of the initial weights of what is built.
 
-    Returns:
-        The field R, its name and origin in a phrase, and the problem that it was trained for.
-
     Raises:
         UnknownNameError: with the nearest valid name.
+        UsageError: if weights that ship are given arguments.
         WeightsError: if the file is unusable.
     """
     weights, name = choice.weights, choice.regularizer
     if weights is not None:
         regularizer, record = load_regularizer(weights, device)
-        return regularizer, f"the regulariser of {weights.name}", recorded_task(record)
+        return Named(regularizer, f"the regulariser of {weights.name}", recorded_task(record))
     assert name is not None
+    if name in names():
+        if choice.arguments:
+            raise UsageError(f"--set is for what is built; {name} has been trained.")
+        trained, card = shipped(name, device)
+        return Named(trained, f"the regulariser {name}, which ships", card=card)
     found, config = named_regularizer(name, choice.arguments)
     said = "".join(f", {key} = {value}" for key, value in choice.arguments.items())
     torch.manual_seed(seed)
-    return build(found, **config).to(device), f"{name}{said}, as built", None
+    return Named(build(found, **config).to(device), f"{name}{said}, as built")
 
 
 def certify_job(
     job: CertifyJob,
-    regularizer: Regularizer,
-    words: str,
+    named: Named,
     task: Task,
     progress: Display | None = None,
 ) -> Certified:
@@ -89,8 +107,7 @@ def certify_job(
 
     Args:
         job: photograph, strength, accuracy.
-        regularizer: the field R.
-        words: its name and origin, a phrase.
+        named: the field R, which gets the strength for the noise if it ships.
         task: the inverse problem.
         progress: told of what is being done.
 
@@ -98,11 +115,15 @@ def certify_job(
         InputError: if the photograph cannot be read or does not fit the problem.
         UsageError: if regulariser and problem do not fit together.
     """
+    regularizer = named.regularizer
     like = next(regularizer.parameters(), torch.zeros(()))
     truth, name, odd = _photograph(job, regularizer.channels, task.range)
     truth = truth.to(like)
     shape = tuple(truth.shape[1:])
     problem = pose(task, shape, seed=job.seed, dtype=like.dtype, device=like.device)
+    if named.card is not None and problem.sigma > 0:
+        assert isinstance(regularizer, Scaled)
+        regularizer.set_scales(*named.card.scales(problem.sigma))
     y = problem.measure(truth, torch.Generator().manual_seed(job.seed))
     start = problem.start(y)
     equation = Equation(problem.physics, y, regularizer, job.alpha)
@@ -121,7 +142,7 @@ def certify_job(
     progress.end()
     channels, height, width = truth.shape[1:]
     subject = (
-        f"{problem.description} R: {words}; alpha = {job.alpha:g}; "
+        f"{problem.description} R: {named.words}; alpha = {job.alpha:g}; "
         f"{width} x {height} pixels{', colour' if channels == 3 else ''}."
     )
     notes = (

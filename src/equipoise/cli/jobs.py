@@ -60,7 +60,8 @@ class FieldChoice(Settings):
     weights: Annotated[Path | None, Shown("FILE.safetensors", PROBLEM)] = None
     """What 'equipoise train' wrote."""
     regularizer: Annotated[str | None, Shown("NAME", PROBLEM, instead_of="weights")] = None
-    """Instead of weights: tikhonov, tv, contractive, crr, ... as it is built."""
+    """Instead of weights: tikhonov, tv, contractive, crr, ... as it is built, or a name of weights
+    that ship, set to the task's noise."""
     arguments: Annotated[Arguments, Shown("NAME=VALUE", PROBLEM, name="set")]
 
 

@@ -1,4 +1,4 @@
-"""The regularisers of a study, by name, in float64; the built-in ones need no training."""
+"""The regularisers of a study, by name, in float64; built-in ones, or trained ones that ship."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from equipoise.convolutions.norm import convolution_norm
 from equipoise.errors import UnknownNameError
 from equipoise.regularizers import Regularizer, Residual, RidgeRegularizer, build, load_regularizer
+from equipoise.shipped import names, pretrained
 from equipoise.study.settings import LOADED, REGULARIZERS, StudySettings
 
 #: Contraction factor of the contractive residual network.
@@ -55,7 +56,8 @@ def regularizer_by_name(name: str, settings: StudySettings) -> tuple[Regularizer
     It is in float64 with fixed parameters; the second value says what it is.
 
     Args:
-        name: one of the built-in names, or ``weights``.
+        name: one of the built-in names, of weights that ship (at the noise that they were learned
+            at), or ``weights``.
         settings: seed and weights file.
 
     Raises:
@@ -66,6 +68,8 @@ def regularizer_by_name(name: str, settings: StudySettings) -> tuple[Regularizer
         assert settings.weights is not None, "checked by the settings"
         regularizer = load_regularizer(settings.weights)[0]
         words = f"{type(regularizer).__name__} of the weights file"
+    elif name in names():
+        regularizer, words = pretrained(name), f"{name}, which was trained for denoising and ships"
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
