@@ -136,15 +136,19 @@ def _extra_samples(file: Path, page: Any, count: int) -> tuple[int, ...]:
 
 
 def _place(page: Any) -> tuple[Tag, ...]:
-    """The tags of a GeoTIFF, without those of another type than theirs or not in ASCII."""
+    """The tags of a GeoTIFF, without those of another type than theirs.
+
+    Text comes as str with whatever letters, of which tifffile 2026.3.3 writes none but ASCII; bytes it
+    writes as they are.
+    """
     found = (page.tags.get(code) for code in _PLACE)
     known = (tag for tag in found if tag is not None and tag.dtype == _PLACE[tag.code])
-    kept = []
+    kept: list[Tag] = []
     for tag in known:
-        text = isinstance(tag.value, str) and tag.value.isascii()
-        if text or isinstance(tag.value, tuple):
-            count = 0 if text else len(tag.value)
-            kept.append((tag.code, int(tag.dtype), count, tag.value))
+        if isinstance(tag.value, str):
+            kept.append((tag.code, int(tag.dtype), 0, tag.value.encode()))
+        elif isinstance(tag.value, tuple):
+            kept.append((tag.code, int(tag.dtype), len(tag.value), tag.value))
     return tuple(kept)
 
 
