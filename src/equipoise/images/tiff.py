@@ -138,8 +138,8 @@ def _extra_samples(file: Path, page: Any, count: int) -> tuple[int, ...]:
 def _place(page: Any) -> tuple[Tag, ...]:
     """The tags of a GeoTIFF, without those of another type than theirs.
 
-    Text comes as str with whatever letters, of which tifffile 2026.3.3 writes none but ASCII; bytes it
-    writes as they are.
+    Text comes as str with whatever letters, of which tifffile 2026.3.3 writes none but ASCII; bytes
+    it writes as they are.
     """
     found = (page.tags.get(code) for code in _PLACE)
     known = (tag for tag in found if tag is not None and tag.dtype == _PLACE[tag.code])
