@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 from equipoise.errors import UnknownNameError, UsageError
 from equipoise.settings.setting import PROBLEM, SOLVING, Data, Seed, Settings, Shown
 from equipoise.settings.task import Task
-from equipoise.shipped import names
 
 #: Physics that are built in.
 PHYSICS = ("inpaint", "blur", "sparse-view", "limited-angle")
@@ -67,8 +66,12 @@ class StudySettings(Settings):
         for name in self.regularizers or ():
             if name == LOADED and self.weights is None:
                 raise UsageError("The regularizer 'weights' needs a file: give --weights.")
+            if name in (*REGULARIZERS, LOADED):
+                continue
+            from equipoise.shipped import names  # with it comes PyTorch, which --help does without
+
             known = (*REGULARIZERS, *names())
-            if name not in (*known, LOADED):
+            if name not in known:
                 raise UnknownNameError("regularizer of a study", name, known)
         levels = self.noise_levels
         if levels is not None and (not levels or not all(0 < level < 1 for level in levels)):
