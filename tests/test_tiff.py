@@ -12,6 +12,7 @@ import torch
 
 from equipoise.errors import InputError
 from equipoise.images import Depth, read_image, write_image
+from equipoise.problems import FixedMask, mask_from_text
 
 RNG = np.random.default_rng(1)
 
@@ -218,10 +219,29 @@ def test_numbers_that_stand_for_missing_pixels_are_missing(tmp_path: Path) -> No
     assert missing is not None
     assert missing.nonzero().tolist() == [[0, 3, 4]]
     tifffile.imwrite(source, values.astype(np.int16), extratags=nodata)
-    with pytest.raises(InputError, match=r"marks 1 of its numbers as missing .*-9999"):
-        read_image(source, missing=True)
+    with pytest.raises(InputError, match=r"1 values that are .* missing by its tag"):
+        read_image(source)
+    image = read_image(source, missing=True)
+    assert image.missing is not None
+    assert image.missing.nonzero().tolist() == [[0, 3, 4]]
+    assert float(image.pixels[0, 3, 4]) == 0.0
     tifffile.imwrite(source, np.zeros((16, 20), np.uint8), extratags=[(42113, 2, 0, "255", True)])
     assert read_image(source).pixels.max() == 0.0
+
+
+def test_opacity_is_never_missing_and_a_mask_may_be(tmp_path: Path) -> None:
+    clear, mask = tmp_path / "a.tif", tmp_path / "mask.tif"
+    values = np.full((16, 20, 4), 200, np.uint8)
+    values[:4, :, 3] = 0
+    zero = [(42113, 2, 0, "0", True)]
+    tifffile.imwrite(clear, values, photometric="rgb", extrasamples=[2], extratags=zero)
+    assert read_image(clear).missing is None
+    known = np.full((16, 20), 255, np.uint8)
+    known[3:7, 4:9] = 0
+    tifffile.imwrite(mask, known, extratags=zero)
+    found = mask_from_text(str(mask))
+    assert isinstance(found, FixedMask)
+    assert int((found.values == 0).sum()) == 20
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])

@@ -48,6 +48,7 @@ class Decoded:
         resolution: pixels in a length, or None.
         profile: ICC colour profile, or None.
         place: tags of a GeoTIFF that say where the image lies.
+        lost: shape (H, W, C), where numbers stand for missing ones beside NaN, or None.
     """
 
     values: Pixels
@@ -58,6 +59,7 @@ class Decoded:
     resolution: Resolution | None = None
     profile: bytes | None = None
     place: tuple[Tag, ...] = ()
+    lost: Pixels | None = None
 
 
 def check_size(file: Path, shape: Iterable[int]) -> None:

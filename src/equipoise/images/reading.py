@@ -177,7 +177,7 @@ def _scale(file: Path, decoded: Decoded, missing: bool) -> Image:
         raise InputError(
             f"'{file}' holds integers above 2^53, which no floating point has exactly."
         )
-    unknown = _missing(file, values, missing)
+    unknown = _missing(file, decoded, missing)
     planes = torch.empty((values.shape[2], *values.shape[:2]), dtype=depth.precision)
     white = float(decoded.white or depth.maximum or 1)
     for k, plane in enumerate(planes):
@@ -199,25 +199,25 @@ def _scale(file: Path, decoded: Decoded, missing: bool) -> Image:
     )
 
 
-def _missing(file: Path, values: Any, allowed: bool) -> Tensor | None:
-    """Which pixels are NaN, (1, H, W).
+def _missing(file: Path, decoded: Decoded, allowed: bool) -> Tensor | None:
+    """Which pixels are NaN or said to be missing, (1, H, W).
 
     Raises:
-        InputError: if numbers are infinite, NaN where that is not allowed, or all NaN.
+        InputError: if numbers are infinite, missing where that is not allowed, or all missing.
     """
-    if values.dtype.kind != "f":
-        return None
-    lost = np.isnan(values)
-    infinite = int(np.isinf(values).sum())
+    values, real = decoded.values, decoded.values.dtype.kind == "f"
+    lost = np.isnan(values) if real else np.zeros(values.shape, bool)
+    if decoded.lost is not None:
+        lost = lost | decoded.lost
+    infinite = int((np.isinf(values) & ~lost).sum()) if real else 0
     bad = infinite + (0 if allowed else int(lost.sum()))
     if bad:
         advice = (
             " Where NaN marks missing pixels, inpaint: equipoise reconstruct --task inpaint --mask "
             "nan, or read_image(file, missing=True)."
         )
-        raise InputError(
-            f"'{file}' has {bad} values that are NaN or infinite.{advice if bad > infinite else ''}"
-        )
+        kind = "NaN or infinite" if decoded.lost is None else "NaN, infinite or missing by its tag"
+        raise InputError(f"'{file}' has {bad} values that are {kind}.{advice * (bad > infinite)}")
     if lost.all():
         raise InputError(f"'{file}' has nothing but NaN.")
     unknown = lost.any(axis=2)[None]

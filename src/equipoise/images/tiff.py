@@ -62,7 +62,7 @@ def decode_tiff(file: Path) -> Decoded:
             raise InputError(f"'{file}' has axes {page.axes}; expected a single 2-D image.")
         values = with_channels(values)
         extra = _extra_samples(file, page, values.shape[2] - _BASE[photometric])
-        values = _without_missing(file, page, values)
+        lost = _lost(page, values, extra)
         values, white = _linear(file, page, values)
         orientation = int(page.tags.valueof(ORIENTATION_TAG, default=1))
         resolution = turned(_resolution(page), orientation)
@@ -78,6 +78,7 @@ def decode_tiff(file: Path) -> Decoded:
         resolution=resolution,
         profile=profile,
         place=place,
+        lost=None if lost is None else upright(lost, orientation),
     )
 
 
@@ -152,27 +153,17 @@ def _place(page: Any) -> tuple[Tag, ...]:
     return tuple(kept)
 
 
-def _without_missing(file: Path, page: Any, values: Pixels) -> Pixels:
-    """NaN where the file says by GDAL's tag that a number stands for a missing pixel.
-
-    Raises:
-        InputError: if there are such pixels among integers, which have no NaN.
-    """
-    told = str(page.tags.valueof(_NODATA, default="")).strip(" \0")
+def _lost(page: Any, values: Pixels, extra: tuple[int, ...]) -> Pixels | None:
+    """Where the file says by GDAL's tag that a number stands for a missing one; not for alpha."""
     try:
-        number = float(told)
+        number = float(str(page.tags.valueof(_NODATA, default="")).strip(" \0"))
     except ValueError:
-        return values
+        return None
     lost = values == number
-    if not lost.any():
-        return values
-    if values.dtype.kind != "f":
-        raise InputError(
-            f"'{file}' marks {int(lost.sum())} of its numbers as missing (GDAL_NODATA {told}), "
-            "and integers have no NaN: save it as floating-point numbers, and inpaint with "
-            "--task inpaint --mask nan."
-        )
-    return np.where(lost, np.asarray(np.nan, values.dtype), values)
+    alpha = _alpha(extra, values.shape[2] - len(extra))
+    if alpha is not None:
+        lost[:, :, alpha] = False
+    return lost
 
 
 def _linear(file: Path, page: Any, values: Pixels) -> tuple[Pixels, int | None]:

@@ -152,7 +152,8 @@ def mask_from_text(text: str, seed: int = 0) -> Mask:
     if is_mask_file(text):
         name = Path(text).name
         with decoding(text, "mask"):
-            return FixedMask(known_pixels(read_image(text), name), f"the mask '{name}'")
+            picture = read_image(text, missing=True)  # what a mask has not is not known: 0
+            return FixedMask(known_pixels(picture, name), f"the mask '{name}'")
     return named_mask(text, seed)
 
 
