@@ -21,6 +21,7 @@ from equipoise.images.decoded import (
     EXACT,
     ORIENTATION_TAG,
     Decoded,
+    Pixels,
     check_size,
     turned,
     upright,
@@ -206,7 +207,7 @@ def _missing(file: Path, decoded: Decoded, allowed: bool) -> Tensor | None:
         InputError: if numbers are infinite, missing where that is not allowed, or all missing.
     """
     values, real = decoded.values, decoded.values.dtype.kind == "f"
-    lost = np.isnan(values) if real else np.zeros(values.shape, bool)
+    lost: Pixels = np.isnan(values) if real else np.zeros(values.shape, bool)
     if decoded.lost is not None:
         lost = lost | decoded.lost
     infinite = int((np.isinf(values) & ~lost).sum()) if real else 0
