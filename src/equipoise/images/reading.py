@@ -21,7 +21,6 @@ from equipoise.images.decoded import (
     EXACT,
     ORIENTATION_TAG,
     Decoded,
-    Pixels,
     check_size,
     turned,
     upright,
@@ -207,7 +206,7 @@ def _missing(file: Path, decoded: Decoded, allowed: bool) -> Tensor | None:
         InputError: if numbers are infinite, missing where that is not allowed, or all missing.
     """
     values, real = decoded.values, decoded.values.dtype.kind == "f"
-    lost: Pixels = np.isnan(values) if real else np.zeros(values.shape, bool)
+    lost = np.isnan(values) if real else np.zeros(values.shape, bool)
     if decoded.lost is not None:
         lost = lost | decoded.lost
     infinite = int((np.isinf(values) & ~lost).sum()) if real else 0
@@ -221,8 +220,8 @@ def _missing(file: Path, decoded: Decoded, allowed: bool) -> Tensor | None:
         raise InputError(f"'{file}' has {bad} values that are {kind}.{advice * (bad > infinite)}")
     if lost.all():
         raise InputError(f"'{file}' has nothing but NaN.")
-    unknown = lost.any(axis=2)[None]
-    return torch.from_numpy(unknown) if unknown.any() else None
+    unknown = torch.from_numpy(np.ascontiguousarray(lost)).any(dim=2)[None]
+    return unknown if bool(unknown.any()) else None
 
 
 def _split(planes: Tensor, alpha: int | None) -> tuple[Tensor, Tensor | None]:
