@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         steps=4, batch_size=4, patch_size=16, patches=8, validate_every=2, augment=True
     )
     recipe = Recipe("crr", {"filters": [2, 4]}, (15.0, 25.0), settings, "a ridge", "small-gray")
+    recipe = replace(recipe, pool=levels.Pool(patches=4, visits=2))
     monkeypatch.setitem(RECIPES, "tiny", recipe)
     for module in (program, ship):
         monkeypatch.setattr(module, "images", images)
@@ -118,6 +120,15 @@ def test_pools_are_visited_several_times_in_a_row() -> None:
     assert sorted({*first, *second}) == list(range(8))
     assert len(set(first)) == 4
     assert steps[0] + steps[1] != steps[2] + steps[3]  # in another order
+
+
+def test_what_others_begin_with_does_not_ship(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(RECIPES, "tiny", replace(RECIPES["tiny"], ships_as=None))
+    with pytest.raises(SystemExit):
+        program.main(["ship", "tiny"])
+    assert "tiny does not ship" in capsys.readouterr().err
 
 
 def test_patches_and_choices_never_mix() -> None:

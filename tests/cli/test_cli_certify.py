@@ -10,6 +10,12 @@ from typing import Any
 import pytest
 from programs import Run, save_weights
 
+from equipoise.cli.certifying import Named, certify_job
+from equipoise.cli.display import Display
+from equipoise.cli.jobs import CertifyJob
+from equipoise.regularizers import build
+from equipoise.settings.task import Task
+
 KEYS = {"name", "value", "kind", "assumes", "holds", "source", "title", "words", "advice"}
 TIKHONOV = ("--regularizer", "tikhonov", "--size", 24)
 
@@ -143,3 +149,27 @@ def test_weights_that_ship_are_certified_at_the_noise_of_the_task(run: Run) -> N
     refused = run("certify", *words, "--set", "filters=2")
     assert refused.exit_code == 2
     assert "has been trained" in refused.stderr
+    assert "Did you mean 'wcrr-gray'?" in run("certify", "--regularizer", "wcrr-grey").stderr
+
+
+class Recorder(Display):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.begun: dict[str, float | None] = {}
+        self.facts: list[str] = []
+
+    def begin(self, what: str, total: float | None = None, unit: str = "") -> None:
+        self.begun[what] = total
+
+    def update(self, done: float, facts: str = "", *, landmark: bool = False) -> None:
+        self.facts.append(f"{done:g} {facts}")
+
+
+def test_progress_says_which_part_is_certified() -> None:
+    seen = Recorder()
+    job = CertifyJob(size=16)
+    found = certify_job(job, Named(build("tikhonov"), "tikhonov"), Task(name="denoise"), seen)
+    assert seen.begun["Certifying"] == len(seen.facts) == len(found.certificate.sections)
+    assert seen.facts[0] == "0 constants of A and R"
+    assert seen.facts[-1].endswith("source condition")

@@ -85,9 +85,7 @@ def certify(
         ("stability", lambda: stability_section(known)),
     ]
     if here is not None:
-        parts.append(
-            ("distance", lambda: Section("A posteriori", posterior_statements(here))),
-        )
+        parts.append(("distance", lambda: Section("A posteriori", posterior_statements(here))))
     if there is not None:
         delta = _noise(there, noise_norm)
         parts += [

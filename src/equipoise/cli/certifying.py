@@ -91,7 +91,7 @@ def named_field(choice: FieldChoice, device: torch.device, seed: int) -> Named:
             raise UsageError(f"--set is for what is built; {name} has been trained.")
         trained, card = shipped(name, device)
         return Named(trained, f"the regulariser {name}, which ships", card=card)
-    found, config = named_regularizer(name, choice.arguments)
+    found, config = named_regularizer(name, choice.arguments, names())
     said = "".join(f", {key} = {value}" for key, value in choice.arguments.items())
     torch.manual_seed(seed)
     return Named(build(found, **config).to(device), f"{name}{said}, as built")
@@ -137,8 +137,9 @@ def certify_job(
             progress.begin("Certifying", total, "parts")
         progress.update(done, what)
 
-    numbers = {"probes": job.probes, "seed": job.seed}
-    found = certify(equation, x=solution.x, truth=truth, on_part=part, **numbers)
+    found = certify(
+        equation, x=solution.x, truth=truth, probes=job.probes, seed=job.seed, on_part=part
+    )
     progress.end()
     channels, height, width = truth.shape[1:]
     subject = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -84,12 +85,15 @@ def learn_and_save(job: LearningJob, console: Console) -> TrainingResult:
     return result
 
 
-def named_regularizer(name: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def named_regularizer(
+    name: str, arguments: dict[str, Any], others: Iterable[str] = ()
+) -> tuple[str, dict[str, Any]]:
     """Catalogue name and constructor arguments of what a user names.
 
     Args:
         name: a candidate of the comparison (with its arguments there), or any catalogue name.
         arguments: override the candidate's.
+        others: further names that are valid where this one is asked for.
 
     Raises:
         UnknownNameError: with the nearest valid name.
@@ -97,7 +101,7 @@ def named_regularizer(name: str, arguments: dict[str, Any]) -> tuple[str, dict[s
     if name in CANDIDATES:
         return CANDIDATES[name].name, {**CANDIDATES[name].config, **arguments}
     if name not in NAMES:
-        raise UnknownNameError("regularizer", name, {*NAMES, *CANDIDATES})
+        raise UnknownNameError("regularizer", name, {*NAMES, *CANDIDATES, *others})
     return name, arguments
 
 
