@@ -11,6 +11,7 @@ from systems import DenseSystem, random_system
 from torch import Tensor
 
 from equipoise.solve import Solver, State, System, solve
+from equipoise.solve.rounding import Rounding
 from equipoise.solve.solver import fresh_counters
 from equipoise.status import Solution, Status
 
@@ -138,3 +139,32 @@ def test_samples_are_judged_by_their_own_past_while_others_are_taken_out(order: 
         assert int(together.evaluations[place]) == int(alone.evaluations), name
         assert torch.equal(together.x[place], alone.x[0]), name
         assert torch.equal(together.residual[place], alone.residual[0]), name
+
+
+@pytest.mark.parametrize(
+    ("share", "then", "limit", "measured_at"),
+    [
+        (0.1, 0.5e-6, LIMIT, []),  # the next step settles it
+        (0.1, 0.95e-6, LIMIT, [3]),  # it does not
+        (0.1, 0.5e-6, 2, [2]),  # there is no next step
+        (0.5, 0.5e-6, LIMIT, [2]),  # nor would one help
+    ],
+)
+def test_rounding_is_looked_at_where_the_next_step_will_not_settle_it(
+    monkeypatch: pytest.MonkeyPatch, share: float, then: float, limit: int, measured_at: list[int]
+) -> None:
+    monkeypatch.setitem(SCRIPTS, "in doubt", (2.0, [1.0, 0.95e-6, then], Status.CONVERGED))
+    system = written(["in doubt"])
+    slack = share * TOLERANCE * system.scale
+    monkeypatch.setattr(Rounding, "guess", lambda *_: slack)
+    seen: list[int] = []
+
+    def measure(self: Rounding, _: System, state: State, gauge: object, chosen: Tensor) -> None:
+        seen.append(int(state.evaluations))
+        self.bend = torch.where(chosen, 0.0, self.bend)
+
+    monkeypatch.setattr(Rounding, "measure", measure)
+    start = torch.zeros(1, 2, dtype=torch.float64)
+    solution = solve(system, start, Reader(), tolerance=TOLERANCE, max_evaluations=limit)
+    assert solution.statuses == [Status.CONVERGED]
+    assert seen == measured_at

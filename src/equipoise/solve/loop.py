@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -26,9 +26,9 @@ from equipoise.vectors import expand, looks, norm, where
 DIVERGENCE, GROWTH = 1e4, 2.0
 #: A residual that has not fallen by this factor within the patience counts as stagnation.
 PROGRESS = 0.99
-#: Share of the tolerance below which rounding is not worth an evaluation: the next steps lower the
-#: residual by more.
-DOUBT = 0.01
+#: Share of the tolerance up to which rounding is not worth an evaluation at once: the next step
+#: lowers the residual by more, and costs less. A sample still in doubt after it is looked at.
+DOUBT = 0.3
 #: Points at which that may be tried: a sample whose residual meets the tolerance in vain so often
 #: has stagnated.
 TRIES = 8
@@ -93,12 +93,13 @@ def solve(
     started = time.perf_counter()
     give_way()
     with torch.no_grad():
-        run = _Run(system, chosen, x0.detach(), tolerance, max_evaluations, patience, history)
+        start = x0.detach().clone()  # the result is never the caller's tensor
+        run = _Run(system, chosen, start, tolerance, max_evaluations, patience, history)
         while run.active:
             for _ in range(stride):
                 run.state = chosen.step(run.system, run.state)
             run.check()
-        book = run.book
+        book = run.closed()
         edge = _at_edge(system, book)
     return Solution(
         x=book.x,
@@ -120,7 +121,7 @@ def solve(
 
 @dataclass
 class _Book:
-    """The best that is known of every sample of the full batch."""
+    """The best that is known of some samples; tensors are replaced and never written into."""
 
     x: Tensor
     residual: Tensor
@@ -129,9 +130,18 @@ class _Book:
     evaluations: Tensor
     status: Tensor
 
+    def select(self, keep: Tensor) -> _Book:
+        """What is known of the samples ``keep`` (indices)."""
+        return _Book(*(getattr(self, each.name)[keep] for each in fields(self)))
+
+    def with_rows(self, rows: Tensor, part: _Book) -> _Book:
+        """The same with what is newly known of the samples ``rows``."""
+        pairs = ((getattr(self, each.name), getattr(part, each.name)) for each in fields(self))
+        return _Book(*(known.index_copy(0, rows, new) for known, new in pairs))
+
 
 class _Run:
-    """One solve in progress: the current (possibly cut) system and the book of all samples."""
+    """One solve in progress: the current (possibly cut) system with the book of its samples."""
 
     def __init__(
         self,
@@ -156,14 +166,8 @@ class _Run:
         self.rows = torch.arange(len(x0), device=x0.device)
         running = torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
         endless = torch.full_like(residual, torch.inf)
-        self.book = _Book(
-            x0.clone(),
-            endless,
-            endless.clone(),
-            endless.clone(),
-            self.state.evaluations.clone(),
-            running,
-        )
+        self.book = _Book(x0, endless, endless, endless, self.state.evaluations, running)
+        self.full = self.book
         self.residuals: list[Tensor] = []
         self.spent: list[Tensor] = []
         self.active = True
@@ -177,30 +181,32 @@ class _Run:
         improved = residual < PROGRESS * self.marker
         self.marker = torch.where(improved, residual, self.marker)
         self.marker_at = torch.where(improved, state.evaluations, self.marker_at)
-        open_ = self.book.status[self.rows] == Status.RUNNING
+        book, open_ = self.book, self.book.status == Status.RUNNING
         if self._calm(state, residual):
-            self._note(residual, open_ & (residual < self.book.residual[self.rows]))
+            self._note(residual, open_ & (residual < book.residual))
             return
-        slack = self._slack(residual)
+        slack = self._slack(state, residual, open_)
         status = self._judge(state, residual, slack)
-        best = self.book.residual[self.rows]
         inside = status != Status.OUT_OF_DOMAIN
-        better = open_ & inside & ((residual < best) | (status == Status.CONVERGED))
+        better = open_ & inside & ((residual < book.residual) | (status == Status.CONVERGED))
         self._note(residual, better)
-        earlier = self.rounding.guess(self.gauge, norm(self.book.x[self.rows]))
-        for kept, new in (
-            (self.book.rounding, torch.where(better, slack, earlier)),
-            (self.book.evaluations, state.evaluations),
-            (self.book.status, status),
-        ):
-            kept[self.rows] = torch.where(open_, new, kept[self.rows])
+        earlier = self.rounding.guess(self.gauge, norm(book.x))
+        rounding = torch.where(better, slack, earlier)
+        book.rounding = torch.where(open_, rounding, book.rounding)
+        book.evaluations = torch.where(open_, state.evaluations, book.evaluations)
+        book.status = torch.where(open_, status, book.status)
         if self.history:
-            self.residuals.append(self.book.residual / self.full_gauge.scale)
-            self.spent.append(self.book.evaluations.clone())
-        keep = (self.book.status[self.rows] == Status.RUNNING).nonzero().squeeze(1)
+            known = self.closed()
+            self.residuals.append(known.residual / self.full_gauge.scale)
+            self.spent.append(known.evaluations)
+        keep = (book.status == Status.RUNNING).nonzero().squeeze(1)
         self.active = len(keep) > 0  # the one synchronisation with the device
         if self.active and self._worth_cutting(len(keep)):
             self._cut(keep)
+
+    def closed(self) -> _Book:
+        """What is known of all samples, those included that were cut out."""
+        return self.book if self.full is self.book else self.full.with_rows(self.rows, self.book)
 
     def _calm(self, state: State, residual: Tensor) -> bool:
         """Whether it is plain that no sample ends here; not asked where looking costs time."""
@@ -208,29 +214,32 @@ class _Run:
             return False
         plain = (residual > self.tolerance * self.gauge.scale) & ~state.failed
         plain &= residual <= DIVERGENCE * self.large
-        plain &= state.evaluations < self.max_evaluations
-        plain &= state.evaluations - self.marker_at <= self.patience
-        return bool(plain.all())
+        spent, tired = self._at_limits(state)
+        return bool((plain & ~(spent | tired)).all())
 
     def _note(self, residual: Tensor, better: Tensor) -> None:
         """Write the present points of some samples, boolean (B,), into the book."""
-        state, book, rows = self.state, self.book, self.rows
-        if looks(better) and len(rows) == len(book.x) and bool(better.all()):
-            book.x.copy_(state.x)
+        state, book = self.state, self.book
+        if looks(better) and bool(better.all()):
+            book.x, book.residual = state.x, residual
         else:
-            book.x[rows] = where(better, state.x, book.x[rows])
-        length = residual if self.gauge.weights is None else norm(state.e)
-        for kept, new in ((book.residual, residual), (book.length, length)):
-            kept[rows] = torch.where(better, new, kept[rows])
+            book.x = where(better, state.x, book.x)
+            book.residual = torch.where(better, residual, book.residual)
+        if self.gauge.weights is None:
+            book.length = book.residual
+        else:
+            book.length = torch.where(better, norm(state.e), book.length)
 
-    def _slack(self, residual: Tensor) -> Tensor:
+    def _slack(self, state: State, residual: Tensor, running: Tensor) -> Tensor:
         """What rounding may add to the residuals; measured where they would pass without it."""
         goal, slack = self.tolerance * self.gauge.scale, self.rounding.slack(self.gauge)
-        running = self.book.status[self.rows] == Status.RUNNING
-        short = (residual <= goal) & (residual + slack > goal) & (slack > DOUBT * goal)
-        doubt = running & short & ~self.rounding.measured
-        if bool(doubt.any()):
-            self.rounding.measure(self.system, self.state, self.gauge, doubt)
+        short = running & (residual <= goal) & (residual + slack > goal) & ~self.rounding.measured
+        spent, tired = self._at_limits(state)
+        last = spent | tired | state.failed
+        chosen = short & (last | self.rounding.doubted | (slack > DOUBT * goal))
+        self.rounding.doubted = short
+        if bool(chosen.any()):
+            self.rounding.measure(self.system, state, self.gauge, chosen)
             slack = self.rounding.slack(self.gauge)
         return slack
 
@@ -242,8 +251,7 @@ class _Run:
             """Later marks win: the order of the calls is the precedence of the statuses."""
             status.masked_fill_(condition, int(code))
 
-        spent = state.evaluations >= self.max_evaluations
-        tired = state.evaluations - self.marker_at > self.patience
+        spent, tired = self._at_limits(state)
         # What rounding adds keeps the residual above the goal.
         blurred = self.rounding.measured & ((slack >= goal) | (self.rounding.tries >= TRIES))
         mark(spent, Status.ITERATION_LIMIT)
@@ -258,6 +266,11 @@ class _Run:
         mark(solved, Status.CONVERGED)
         return status
 
+    def _at_limits(self, state: State) -> tuple[Tensor, Tensor]:
+        """Whether the evaluations are spent, and the patience is, both boolean (B,)."""
+        spent = state.evaluations >= self.max_evaluations
+        return spent, state.evaluations - self.marker_at > self.patience
+
     def _worth_cutting(self, left: int) -> bool:
         """On the CPU every sample costs; elsewhere new shapes cost, so only halves are cut."""
         if self.rows.device.type == "cpu":
@@ -268,7 +281,9 @@ class _Run:
         cut = self.system.select(keep)
         if cut is None:
             return
+        self.full = self.closed()
         self.system, self.state = cut, select_state(self.state, keep)
+        self.book = self.book.select(keep)
         self.rows, self.large = self.rows[keep], self.large[keep]
         self.gauge, self.rounding = self.gauge.select(keep), self.rounding.select(keep)
         self.marker, self.marker_at = self.marker[keep], self.marker_at[keep]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ class Rounding:
         bend: b where it was measured at this point, else infinite, (B,).
         first: boolean (B,): only one point was seen.
         tries: points at which it was measured, integer (B,).
+        doubted: boolean (B,): at the latest point it decided whether the residual is small enough.
     """
 
     x: Tensor
@@ -46,6 +47,7 @@ class Rounding:
     bend: Tensor
     first: Tensor
     tries: Tensor
+    doubted: Tensor
 
     @classmethod
     def at(cls, state: State) -> Rounding:
@@ -53,7 +55,8 @@ class Rounding:
         zero = torch.zeros(len(state.x), dtype=state.e.dtype, device=state.e.device)
         unknown = torch.full_like(zero, torch.inf)
         tries = torch.zeros_like(state.evaluations)
-        return cls(state.x, state.e, zero, unknown, torch.ones_like(state.failed), tries)
+        first, doubted = torch.ones_like(state.failed), torch.zeros_like(state.failed)
+        return cls(state.x, state.e, zero, unknown, first, tries, doubted)
 
     @property
     def measured(self) -> Tensor:
@@ -99,8 +102,7 @@ class Rounding:
 
     def select(self, keep: Tensor) -> Rounding:
         """The estimate of the samples ``keep`` (indices)."""
-        kept = self.x, self.e, self.steepest, self.bend, self.first, self.tries
-        return Rounding(*(part[keep] for part in kept))
+        return Rounding(*(getattr(self, each.name)[keep] for each in fields(self)))
 
 
 def _bend(system: System, x: Tensor, e: Tensor, gauge: Gauge) -> Tensor:
