@@ -55,6 +55,21 @@ def test_help_imports_nothing_heavy(command: str) -> None:
     assert "Examples" in result.stdout
 
 
+def test_a_name_that_no_weights_file_has_is_refused_before_anything_heavy_is_imported() -> None:
+    code = (
+        "import sys\n"
+        "sys.argv = ['equipoise', 'train', '--task', 'denoise', '--out', 'weights.pt']\n"
+        "from equipoise.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as exit:\n    assert exit.code == 2, exit.code\n"
+        f"found = [m for m in {HEAVY!r} if m in sys.modules]\n"
+        "assert not found, found\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "end in .safetensors, got --out weights.pt" in result.stderr
+
+
 def test_package_import_is_light_and_lends_every_name() -> None:
     code = (
         "import sys, equipoise\n"

@@ -33,12 +33,14 @@ def train(
     when the program is interrupted (Ctrl-C) or terminated; the same command goes on
     from it.
     """
+    out = job.get("out")
+    if out is not None and not str(out).endswith(_SUFFIX):
+        raise UsageError(f"Weights files end in {_SUFFIX}, got --out {out}.")
+
     from equipoise.cli.learning import learn_and_save
     from equipoise.cli.tasks import choose_task
 
     settings = LearningSettings(**limited(shared)).model_dump() | own
     asked = LearningJob(task=choose_task(None, problem), settings=settings, **job)
-    if asked.out.suffix != _SUFFIX:
-        raise UsageError(f"Weights files end in {_SUFFIX}, got --out {asked.out}.")
     with reserved([asked.out], held=[asked.out], beside=[asked.checkpoint], overwrite=overwrite):
         learn_and_save(asked, Console())
