@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmarks.machine import ROOT
 from benchmarks.reproduce.data import FOLDERS, images
 from benchmarks.reproduce.levels import Levels, train_levels
+from benchmarks.reproduce.matching import match
 from benchmarks.reproduce.recipes import RECIPES, Recipe
 from benchmarks.reproduce.ship import chosen_factors, chosen_levels, ship
 from benchmarks.reproduce.table import fill
@@ -74,23 +76,26 @@ def learn(name: str, recipe: Recipe) -> None:
         validations.append(
             make_validation(problem, held_out, size=CROP, seed=seed + NOISE_SEED, tolerance=2e-4)
         )
-    field, levels = _begin(recipe, banks)
+    STATES.mkdir(parents=True, exist_ok=True)
+    field, levels, matched = _begin(name, recipe, training, banks)
     trained = Levels(field, levels, held=recipe.strength is not None)
 
     def validate(levels: Levels) -> list[float]:
         pairs = zip(levels.fields, validations, strict=True)
         return [validation.measure(field)[0] for field, validation in pairs]
 
-    STATES.mkdir(parents=True, exist_ok=True)
     state = STATES / f"{name}.checkpoint.safetensors"
-    log = train_levels(trained, banks, settings, state, validate, say, recipe.pool)
+    ways = recipe.pool, recipe.tuning
+    log = train_levels(trained, banks, settings, state, validate, say, *ways)
+    log["seconds"] += matched
     record = {
         "task": {"task": "denoise", "noise": recipe.noises[-1] / 255},
         "data": {"name": FOLDERS[recipe.colour]["train"], "channels": channels},
         "command": f"python -m benchmarks.reproduce train {name}",
         "settings": settings.model_dump(mode="json"),
         "begins": recipe.begins,
-        "pool": None if recipe.pool is None else asdict(recipe.pool),
+        **{key: each and asdict(each) for key, each in zip(("pool", "tuning"), ways, strict=True)},
+        "matching": recipe.matching and asdict(recipe.matching),
         "levels": [level.model_dump() for level in trained.levels()],
         "training": log,
         "provenance": {"versions": versions(), "device": "cpu"},
@@ -99,22 +104,29 @@ def learn(name: str, recipe: Recipe) -> None:
     save_regularizer(weights_of(name), trained.fields[-1], record)
 
 
-def _begin(recipe: Recipe, banks: list[PatchBank]) -> tuple[Scaled, list[Level]]:
-    """The regulariser, and strength and scale of each level."""
-    noises = [noise / 255 for noise in recipe.noises]
+def _begin(
+    name: str, recipe: Recipe, training: list[Tensor], banks: list[PatchBank]
+) -> tuple[Scaled, list[Level], float]:
+    """The regulariser, strength and scale of each level, and seconds of matching."""
+    noises, matched = [noise / 255 for noise in recipe.noises], 0.0
     if recipe.begins is not None:
         field, known, _ = loaded(recipe.begins)
         scales = [scales_at(known, noise) for noise in noises]
     else:
         field, scales = Scaled(build(recipe.regularizer, **recipe.arguments)), []
+        if recipe.matching is not None:
+            state = STATES / f"{name}.matching.checkpoint.safetensors"
+            seed = recipe.settings.seed
+            matched = match(field, training, recipe.matching, seed, state, say)
         for bank in banks:
             if recipe.strength is None:
                 calibrate(field, bank)
             else:
-                field.set_scales(recipe.strength, 1.0)
+                field.set_scales(recipe.strength, field.scale)
             scales.append((field.strength, field.scale))
     pairs = zip(noises, scales, strict=True)
-    return field, [Level(noise=noise, strength=a, scale=s) for noise, (a, s) in pairs]
+    levels = [Level(noise=noise, strength=a, scale=s) for noise, (a, s) in pairs]
+    return field, levels, matched
 
 
 def loaded(name: str) -> tuple[Scaled, list[Level], dict[str, Any]]:

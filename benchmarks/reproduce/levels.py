@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from equipoise.learn import PatchBank, TrainSettings
 from equipoise.learn.checkpoint import (
@@ -63,6 +63,21 @@ class Pool:
         return chosen[minibatch(within, len(chosen), size, seed + group)]
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """How potentials are learned beside filters that are nearly known.
+
+    Args:
+        steps: the first ones, in which the filters stay as they are.
+        rate: learning rate of potentials and scales in those.
+        factor: of the learning rate after that, for potentials and scales.
+    """
+
+    steps: int
+    rate: float
+    factor: float
+
+
 class Levels:
     """Scalings of one regulariser for several noise levels.
 
@@ -84,6 +99,12 @@ class Levels:
         every = [*self.fields[0].regularizer.parameters(), *own]
         return [p for p in every if p.requires_grad]
 
+    def filters(self) -> list[Tensor]:
+        """Those of the parameters that make the features."""
+        operator = getattr(self.fields[0].regularizer, "operator", None)
+        assert isinstance(operator, nn.Module)
+        return list(operator.parameters())
+
     def tensors(self) -> dict[str, Tensor]:
         """The same by name."""
         return {str(index): p.detach() for index, p in enumerate(self.parameters())}
@@ -102,6 +123,7 @@ def train_levels(
     validate: Callable[[Levels], list[float]],
     say: Callable[[str], None],
     pool: Pool | None = None,
+    tuning: Tuning | None = None,
 ) -> dict[str, Any]:
     """Train; the levels hold the last weights afterwards.
 
@@ -113,12 +135,16 @@ def train_levels(
         validate: PSNR of each level on held-out images.
         say: told of progress.
         pool: how patches are visited; None: all in turn.
+        tuning: how potentials are learned; None: as the filters.
 
     Returns:
         The log, JSON-able.
     """
     parameters = levels.parameters()
-    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate)
+    filters = {id(p) for p in levels.filters()} if tuning is not None else set()
+    # In the order of the parameters, as states are read.
+    groups = [{"params": [p], "filter": id(p) in filters} for p in parameters]
+    optimizer = torch.optim.Adam(groups, lr=settings.learning_rate)
     log: dict[str, Any] = {"step": 0, "seconds": 0.0, "validation": []}
     errors = [0.0] * len(banks)
     if state.exists():
@@ -155,7 +181,8 @@ def train_levels(
             parameter.grad = sum_
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.clip))
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, share, settings)
+            rate = learning_rate_at(step, share, settings)
+            group["lr"] = rate if tuning is None else _tuned(tuning, step, rate, group["filter"])
         if norm < float("inf"):
             optimizer.step()
         log["step"] = step + 1
@@ -175,3 +202,10 @@ def train_levels(
             tensors = {"weights": levels.tensors(), "optimizer": optimizer_tensors(optimizer)}
             write_checkpoint(state, Checkpoint(grouped(tensors), {"log": log, "errors": errors}))
     return log
+
+
+def _tuned(tuning: Tuning, step: int, rate: float, is_filter: bool) -> float:
+    """The learning rate of filters or of the rest, where without tuning it is ``rate``."""
+    if step < tuning.steps:
+        return 0.0 if is_filter else tuning.rate
+    return rate if is_filter else tuning.factor * rate

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.reproduce.levels import Pool
+from benchmarks.reproduce.levels import Pool, Tuning
+from benchmarks.reproduce.matching import Matching
 from equipoise.settings.training import TrainSettings
 
 
@@ -24,6 +25,8 @@ class Recipe:
         colour: three channels, on colour photographs.
         strength: held fixed, so that what is proved of R holds for alpha 1; None: learned.
         pool: how patches are visited; None: all in turn.
+        matching: what goes before; None: nothing.
+        tuning: how potentials are learned; None: as the filters.
     """
 
     regularizer: str
@@ -36,6 +39,8 @@ class Recipe:
     colour: bool = False
     strength: float | None = None
     pool: Pool | None = None
+    matching: Matching | None = None
+    tuning: Tuning | None = None
 
 
 #: Learning rates fall to a fiftieth of this; the tolerance of solves from the first to the second.
@@ -61,6 +66,17 @@ _ON: dict[str, Any] = {
     "seed": 1,
 }
 _POOL = Pool(patches=96, visits=8)
+#: After matching: few evaluations a step, because weights change little between two visits.
+_TUNED: dict[str, Any] = {
+    **_ON,
+    "batch_size": 8,
+    "learning_rate": 0.003,
+    "first_tolerance": 1e-3,
+    "tolerance": 1e-3,
+    "adjoint_tolerance": 0.2,
+}
+_OFTEN = Pool(patches=48, visits=12)
+_TUNING = Tuning(steps=40, rate=0.05, factor=3.0)
 _FILTERS = [4, 8, 64]
 
 
@@ -93,5 +109,18 @@ RECIPES: dict[str, Recipe] = {
         begins="wcrr-25",
         strength=1.0,
         pool=_POOL,
+    ),
+    "wcrr-colour-25": Recipe(
+        "wcrr",
+        {"channels": 3, "filters": [6, 12, 64], "padding": "circular"},
+        (25,),
+        _settings(3000.0, {**_TUNED, "batch_size": 6}),
+        "weakly convex ridge",
+        "wcrr-colour",
+        colour=True,
+        strength=1.0,
+        pool=_OFTEN,
+        matching=Matching(seconds=500.0, patch_size=80, batch_size=6),
+        tuning=_TUNING,
     ),
 }

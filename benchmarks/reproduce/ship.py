@@ -53,12 +53,16 @@ TASKS: dict[str, tuple[dict[str, Any], ...]] = {
 FACTORS = tuple(2.0 ** (-k / 2) for k in range(-1, 8))
 #: On how many of the photographs they are tried.
 TRIED = 4
-TERMS = {
-    "bsd400": "the owners of the Berkeley segmentation data allow non-commercial research and "
-    "education",
+_BERKELEY = (
+    "the owners of the Berkeley segmentation data allow non-commercial research and education"
+)
+TERMS = {"bsd400": _BERKELEY, "bsds300_color": _BERKELEY}
+LICENCES = dict.fromkeys(TERMS, "CC BY-NC 4.0 (non-commercial)")
+TRAINED_ON = {
+    "bsd400": "400 crops of photographs, Berkeley segmentation data (bsd400)",
+    "bsds300_color": "photographs of the Berkeley segmentation data (bsds300_color), without those "
+    "to choose by, whose number ends in 9",
 }
-LICENCES = {"bsd400": "CC BY-NC 4.0 (non-commercial)"}
-TRAINED_ON = {"bsd400": "400 crops of photographs, Berkeley segmentation data (bsd400)"}
 GUARANTEES = {
     "crr": "convex: one solution for every y and every alpha, with a proved bound on its error",
     "wcrr": "0.95-weakly convex: denoising has one solution for every y, alpha up to 1",

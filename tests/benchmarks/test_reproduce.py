@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.reproduce import __main__ as program
-from benchmarks.reproduce import data, levels, ship, table
+from benchmarks.reproduce import data, levels, matching, ship, table
 from benchmarks.reproduce.recipes import RECIPES, Recipe
 from equipoise.learn.checkpoint import read_checkpoint
 from equipoise.problems import photographs
@@ -110,6 +110,56 @@ def test_a_training_goes_on(small: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     first, after = seen[0]["operator.layers.0"], seen[4]["operator.layers.0"]
     assert torch.equal(after, saved["0"])
     assert not torch.equal(after, first)
+
+
+def test_filters_begin_with_one_step_of_denoising(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Matching lowers its error, goes on where it was stopped, and the rest begins with it."""
+    how = matching.Matching(seconds=60.0, patch_size=24, margin=4, batch_size=4)
+    arguments = {"filters": [2, 4], "padding": "circular"}
+    recipe = replace(RECIPES["tiny"], matching=how, regularizer="wcrr", arguments=arguments)
+    recipe = replace(recipe, strength=1.0, tuning=levels.Tuning(steps=4, rate=0.05, factor=2.0))
+    monkeypatch.setitem(RECIPES, "tiny", recipe)
+    monkeypatch.setattr(matching, "SAVE", 0.0)
+    drawn, seeds = matching._drawn, []
+
+    def stopped(photographs: list[Tensor], how: matching.Matching, seed: int) -> object:
+        if len(seeds) == 30 and not resumed:
+            raise KeyboardInterrupt
+        seeds.append(seed)
+        return drawn(photographs, how, seed)
+
+    def clock() -> float:
+        """One second from each look to the next but one: sixty steps."""
+        return next(ticks)
+
+    ticks, resumed = (0.5 * k for k in count()), False
+    monkeypatch.setattr(matching, "_drawn", stopped)
+    monkeypatch.setattr(matching.time, "perf_counter", clock)
+    with pytest.raises(KeyboardInterrupt):
+        program.main(["train", "tiny"])
+    state = small / "states" / "tiny.matching.checkpoint.safetensors"
+    resumed = True
+    monkeypatch.setattr(levels.time, "perf_counter", clock)
+    assert program.main(["train", "tiny"]) == 0
+    whole = read_checkpoint(state)
+    assert seeds == [*range(120)]
+    assert whole.facts["error"] < 0.6 * how.noise**2
+    field, _, record = program.loaded("tiny")
+    assert record["matching"]["seconds"] == 60.0
+    assert record["training"]["seconds"] > 60.0
+    assert record["tuning"]["steps"] == 4
+    for layer in field.regularizer.operator.parameters():  # held in all four steps
+        assert any(torch.equal(layer, known) for known in whole.group("weights").values())
+    slopes = field.regularizer.profile.log_slope
+    assert not any(torch.equal(slopes, known) for known in whole.group("weights").values())
+    state.rename(small / "resumed.safetensors")
+    assert program.main(["train", "tiny"]) == 0
+    at_once = read_checkpoint(state)
+    for group in ("weights", "optimizer"):
+        for name, tensor in whole.group(group).items():
+            assert torch.equal(tensor, at_once.group(group)[name])
 
 
 def test_pools_are_visited_several_times_in_a_row() -> None:
