@@ -110,6 +110,18 @@ RECIPES: dict[str, Recipe] = {
         strength=1.0,
         pool=_POOL,
     ),
+    "wcrr-25-matched": Recipe(
+        "wcrr",
+        {"filters": _FILTERS, "padding": "circular"},
+        (25,),
+        _settings(3500.0, {**_TUNED, "learning_rate": 0.004}),
+        "weakly convex ridge",
+        "wcrr-gray",
+        strength=1.0,
+        pool=_OFTEN,
+        matching=Matching(seconds=400.0),
+        tuning=_TUNING,
+    ),
     "wcrr-colour-25": Recipe(
         "wcrr",
         {"channels": 3, "filters": [6, 12, 64], "padding": "circular"},
