@@ -126,7 +126,7 @@ RECIPES: dict[str, Recipe] = {
         "wcrr",
         {"channels": 3, "filters": [6, 12, 64], "padding": "circular"},
         (25,),
-        _settings(3000.0, {**_TUNED, "batch_size": 6}),
+        _settings(2400.0, {**_TUNED, "batch_size": 6}),
         "weakly convex ridge",
         "wcrr-colour",
         colour=True,
