@@ -62,6 +62,11 @@ class Pool:
         chosen = minibatch(group, count, self.patches, seed)
         return chosen[minibatch(within, len(chosen), size, seed + group)]
 
+    def turns(self, step: int, rows: Tensor, count: int, choices: int, seed: int) -> Tensor:
+        """For each row a symmetry that stays while the pool does, as R need not be symmetric."""
+        group = step // (self.patches // len(rows) * self.visits)
+        return turns_at(group, count, choices, seed)[rows]
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -165,9 +170,7 @@ def train_levels(
         for index, (field, bank) in enumerate(zip(levels.fields, banks, strict=True)):
             optimizer.zero_grad(set_to_none=True)
             seed = settings.seed + index
-            order = (step, len(bank), each, seed)
-            rows = minibatch(*order) if pool is None else pool.rows(*order)
-            turns = turns_at(step, each, len(bank.symmetries), seed)
+            rows, turns = _visited(bank, pool, step, each, seed)
             report = accumulate_gradient(
                 field, bank, rows, settings, tolerance_at(share, settings), turns
             )
@@ -209,3 +212,14 @@ def _tuned(tuning: Tuning, step: int, rate: float, is_filter: bool) -> float:
     if step < tuning.steps:
         return 0.0 if is_filter else tuning.rate
     return rate if is_filter else tuning.factor * rate
+
+
+def _visited(
+    bank: PatchBank, pool: Pool | None, step: int, size: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Rows of a step's mini-batch, and a symmetry for each."""
+    count, choices = len(bank), len(bank.symmetries)
+    if pool is None:
+        return minibatch(step, count, size, seed), turns_at(step, size, choices, seed)
+    rows = pool.rows(step, count, size, seed)
+    return rows, pool.turns(step, rows, count, choices, seed)

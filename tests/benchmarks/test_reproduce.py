@@ -170,6 +170,16 @@ def test_pools_are_visited_several_times_in_a_row() -> None:
     assert sorted({*first, *second}) == list(range(8))
     assert len(set(first)) == 4
     assert steps[0] + steps[1] != steps[2] + steps[3]  # in another order
+    turns = [
+        pool.turns(step, torch.tensor(steps[step]), 8, 8, seed=0).tolist() for step in range(12)
+    ]
+    pairs = [
+        {*zip(chain(*s), chain(*t), strict=True)}
+        for s, t in ((steps[:6], turns[:6]), (steps[6:], turns[6:]))
+    ]
+    assert [len(each) for each in pairs] == [4, 4]  # turned alike at every visit
+    again = pool.turns(12, torch.arange(8), 8, 8, seed=0).tolist()
+    assert again != pool.turns(0, torch.arange(8), 8, 8, seed=0).tolist()
 
 
 def test_what_others_begin_with_does_not_ship(
