@@ -114,7 +114,7 @@ RECIPES: dict[str, Recipe] = {
         "wcrr",
         {"filters": _FILTERS, "padding": "circular"},
         (25,),
-        _settings(3500.0, {**_TUNED, "learning_rate": 0.004}),
+        _settings(2700.0, {**_TUNED, "learning_rate": 0.004}),
         "weakly convex ridge",
         "wcrr-gray",
         strength=1.0,
