@@ -76,11 +76,13 @@ class Tuning:
         steps: the first ones, in which the filters stay as they are.
         rate: learning rate of potentials and scales in those.
         factor: of the learning rate after that, for potentials and scales.
+        betas: decay rates of Adam's means; what the first steps see is soon forgotten.
     """
 
     steps: int
     rate: float
     factor: float
+    betas: tuple[float, float] = (0.9, 0.99)
 
 
 class Levels:
@@ -149,7 +151,8 @@ def train_levels(
     filters = {id(p) for p in levels.filters()} if tuning is not None else set()
     # In the order of the parameters, as states are read.
     groups = [{"params": [p], "filter": id(p) in filters} for p in parameters]
-    optimizer = torch.optim.Adam(groups, lr=settings.learning_rate)
+    betas = (0.9, 0.999) if tuning is None else tuning.betas
+    optimizer = torch.optim.Adam(groups, lr=settings.learning_rate, betas=betas)
     log: dict[str, Any] = {"step": 0, "seconds": 0.0, "validation": []}
     errors = [0.0] * len(banks)
     if state.exists():

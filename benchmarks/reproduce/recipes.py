@@ -74,6 +74,7 @@ _TUNED: dict[str, Any] = {
     "first_tolerance": 1e-3,
     "tolerance": 1e-3,
     "adjoint_tolerance": 0.2,
+    "augment": False,
 }
 _OFTEN = Pool(patches=48, visits=12)
 _TUNING = Tuning(steps=40, rate=0.05, factor=3.0)
@@ -114,19 +115,19 @@ RECIPES: dict[str, Recipe] = {
         "wcrr",
         {"filters": _FILTERS, "padding": "circular"},
         (25,),
-        _settings(2700.0, {**_TUNED, "learning_rate": 0.004}),
+        _settings(2000.0, _TUNED),
         "weakly convex ridge",
         "wcrr-gray",
         strength=1.0,
         pool=_OFTEN,
-        matching=Matching(seconds=400.0),
+        matching=Matching(seconds=800.0),
         tuning=_TUNING,
     ),
     "wcrr-colour-25": Recipe(
         "wcrr",
         {"channels": 3, "filters": [6, 12, 64], "padding": "circular"},
         (25,),
-        _settings(2400.0, {**_TUNED, "batch_size": 6}),
+        _settings(2200.0, {**_TUNED, "batch_size": 6}),
         "weakly convex ridge",
         "wcrr-colour",
         colour=True,
