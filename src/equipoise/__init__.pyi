@@ -9,6 +9,7 @@ from .errors import ConvergenceWarning as ConvergenceWarning
 from .errors import EquipoiseError as EquipoiseError
 from .errors import HypothesisError as HypothesisError
 from .errors import InputError as InputError
+from .errors import MissingExtraError as MissingExtraError
 from .errors import NoPotentialError as NoPotentialError
 from .errors import OutputError as OutputError
 from .errors import UnknownNameError as UnknownNameError

@@ -31,6 +31,20 @@ class UnknownNameError(UsageError):
         self.nearest = near[0] if near else None
 
 
+class MissingExtraError(UsageError, ImportError):
+    """A package is not installed that only an extra of equipoise brings.
+
+    Args:
+        what: that is asked for, for example ``"The Hugging Face hub"``.
+        extra: that brings the package.
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs a package that is missing or too old: pip install 'equipoise[{extra}]'."
+        )
+
+
 class InputError(EquipoiseError, ValueError):
     """Data are unusable: wrong shape, dtype, device, not finite, unreadable file."""
 

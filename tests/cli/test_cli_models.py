@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from skimage.io import imread, imsave
 from equipoise.metrics import psnr
 from equipoise.problems import photographs
 from equipoise.shipped import DEFAULT, Card, names, shipped
+from equipoise.shipped.models import weights_file
 
 
 def noisy(path: Path, sigma: float, side: int = 96, colour: bool = False) -> torch.Tensor:
@@ -141,3 +143,28 @@ def test_both_kinds_of_weights_are_refused(run: Run, tmp_path: Path) -> None:
     unknown = run("reconstruct", tmp_path / "photo.png", "--regularizer", "nothing")
     assert unknown.exit_code == 2
     assert DEFAULT in unknown.stderr
+
+
+def test_a_folder_is_a_name(run: Run, tmp_path: Path) -> None:
+    """With a card it is used as what ships is, without one as a file of the user's."""
+    noisy(tmp_path / "photo.png", 0.1, side=32)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    kept = {}
+    shutil.copy(weights_file(DEFAULT), folder / "model.safetensors")
+    for name in (DEFAULT, folder):
+        result = run("reconstruct", tmp_path / "photo.png", "--overwrite", "--regularizer", name)
+        assert result.exit_code == 0, result.output
+        assert "Noise taken to be" in result.stdout or "Noise estimated at" in result.stdout
+        kept[name] = imread(tmp_path / "photo_restored.png")
+    assert np.array_equal(kept[DEFAULT], kept[folder])
+    assert run("models", "show", folder).stdout == run("models", "show", DEFAULT).stdout
+    save_weights(folder / "model.safetensors", "denoise")
+    bare = run("reconstruct", tmp_path / "photo.png", "--overwrite", "--regularizer", folder)
+    assert bare.exit_code == 0, bare.output
+    assert "Noise" not in bare.stdout
+    assert run("models", "show", folder).exit_code == 3
+    (folder / "model.safetensors").unlink()
+    empty = run("reconstruct", tmp_path / "photo.png", "--overwrite", "--regularizer", folder)
+    assert empty.exit_code == 3
+    assert "holds no model.safetensors" in " ".join(empty.stderr.split())

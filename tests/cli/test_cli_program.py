@@ -35,7 +35,7 @@ from equipoise.errors import (
 from equipoise.settings.setting import Shown, option_name, options_of
 from equipoise.settings.task import Of, Task
 
-HEAVY = ("torch", "deepinv", "matplotlib", "numpy")
+HEAVY = ("torch", "deepinv", "matplotlib", "numpy", "huggingface_hub")
 COMMANDS = ("compare", "train", "reconstruct", "models", "certify", "study")
 
 

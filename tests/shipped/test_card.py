@@ -49,6 +49,23 @@ def test_a_damaged_card_is_refused() -> None:
         card_of({"card": {"name": "x"}})
 
 
+@pytest.mark.parametrize(
+    "levels",
+    [
+        [],
+        [{"noise": 0.0, "strength": 1.0, "scale": 1.0}],
+        [{"noise": 0.1, "strength": -1.0, "scale": 1.0}],
+        [{"noise": 0.1, "strength": 1.0, "scale": math.inf}],
+        [{"noise": 0.1, "strength": 1.0, "scale": 1.0}] * 2,
+    ],
+)
+def test_levels_without_strength_are_refused(levels: list[dict[str, float]]) -> None:
+    _, card = shipped(DEFAULT)
+    assert card_of({"card": card.model_dump(mode="json")}) == card
+    with pytest.raises(WeightsError, match="card"):
+        card_of({"card": card.model_dump(mode="json") | {"levels": levels}})
+
+
 def test_alpha_has_a_factor_for_each_task() -> None:
     _, card = shipped(DEFAULT)
     card = card.model_copy(update={"factors": {"inpaint": 0.5, "deblur": 0.2}})

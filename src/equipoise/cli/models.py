@@ -31,7 +31,10 @@ def models(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME", help="Which one; verify takes all without it.", show_default=False
+            metavar="NAME",
+            help="Which one, also a folder of weights or OWNER/NAME on the Hugging Face hub; "
+            "verify takes all without it.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -71,31 +74,15 @@ def _overview(cards: list[Card]) -> Table:
 
 
 def _show(card: Card, console: Console) -> None:
-    facts = {
-        "Regulariser": f"{card.about}, {card.parameters:,} parameters",
-        "Guarantee": card.guarantee,
-        "Constants": f"modulus {card.modulus:.4g}, Lipschitz constant {card.lipschitz:.4g}, PROVED",
-        "alpha": ", ".join(f"{task} {factor:.2g}" for task, factor in card.factors.items()) or "1",
-        "Trained on": f"{card.trained_on}; {card.seconds / 60:.0f} minutes",
-        "Their terms": card.terms,
-        "Licence": card.licence,
-        "Command": card.command,
-        "Cite": card.citation,
-    }
-    for what, words in facts.items():
+    from equipoise.shipped.description import RESULT_HEADS, facts, result_rows
+
+    for what, words in facts(card).items():
         console.print(f"{what}: {words}", markup=False, highlight=False, soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("Images")
-    for head in ("Noise, of 255", "Noisy (dB)", "Restored (dB)", "Converged"):
-        table.add_column(head, justify="right")
-    for result in card.results:
-        table.add_row(
-            result.data,
-            f"{255 * result.noise:.3g}",
-            f"{result.input_psnr:.2f}",
-            f"{result.psnr:.2f}",
-            f"{result.converged} of {result.images}",
-        )
+    for index, head in enumerate(RESULT_HEADS):
+        table.add_column(head, justify="right" if index else "left")
+    for row in result_rows(card):
+        table.add_row(*row)
     console.print(table)
 
 

@@ -41,7 +41,8 @@ def reconstruct(
         str | None,
         typer.Option(
             metavar="NAME",
-            help=f"Which of the weights that ship ('equipoise models'). Default: {DEFAULT}.",
+            help="Which of the weights that ship ('equipoise models'), a folder of weights, or "
+            f"OWNER/NAME on the Hugging Face hub. Default: {DEFAULT}.",
             rich_help_panel=PROBLEM,
             show_default=False,
         ),

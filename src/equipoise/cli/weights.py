@@ -1,4 +1,4 @@
-"""The weights that images are restored with: a user's file, or what ships."""
+"""The weights that images are restored with: a user's file, or trained ones by name."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import torch
 from equipoise.errors import UsageError
 from equipoise.problems.plausible import alpha_for_noise
 from equipoise.problems.records import learned_noise, learned_values, recorded_task
-from equipoise.regularizers import Regularizer, load_regularizer
+from equipoise.regularizers import Regularizer, Scaled, load_regularizer
 from equipoise.settings.task import Task
-from equipoise.shipped import DEFAULT, Card, shipped
+from equipoise.shipped import DEFAULT, Card
+from equipoise.shipped.card import card_of
+from equipoise.shipped.models import weights_file
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Learned:
         regularizer: R.
         task: for which it was trained; None where that does not bind.
         values: between which numbers the images lay that it was learned from.
-        card: of weights that ship, which have a strength for each noise; None: a user's.
+        card: of weights that have a strength for each noise, as those that ship; None: others.
     """
 
     regularizer: Regularizer
@@ -72,22 +74,23 @@ class Learned:
 
 
 def weights_for(file: Path | None, name: str | None, device: torch.device) -> Learned:
-    """Load a user's file, or weights that ship.
+    """Load a user's file, or trained weights by name.
 
     Args:
         file: what the user gave.
-        name: of weights that ship; None is the default.
+        name: as in :func:`equipoise.pretrained`; None is the default.
         device: where R is to be.
 
     Raises:
         UsageError: if both were given.
-        UnknownNameError: if no weights of that name ship.
+        UnknownNameError: if there are no weights of that name.
         WeightsError: if the file is unusable.
     """
-    if file is None:
-        regularizer, card = shipped(DEFAULT if name is None else name, device)
-        return Learned(regularizer, None, (0.0, 1.0), card)
-    if name is not None:
-        raise UsageError("Give --weights or --regularizer, which names weights that ship.")
-    loaded, record = load_regularizer(file, device)
+    if file is not None and name is not None:
+        raise UsageError("Give --weights or --regularizer, which names trained weights.")
+    found = weights_file(DEFAULT if name is None else name) if file is None else file
+    loaded, record = load_regularizer(found, device)
+    card = card_of(record) if file is None and isinstance(loaded, Scaled) else None
+    if card is not None:
+        return Learned(loaded, None, (0.0, 1.0), card)
     return Learned(loaded, recorded_task(record), learned_values(record), None)

@@ -1,15 +1,17 @@
-"""What is said of weights that ship, and the strength that each noise level asks for."""
+"""What is said of trained weights, and the strength that each noise level asks for."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from equipoise.errors import UsageError, WeightsError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Level(BaseModel):
@@ -23,9 +25,9 @@ class Level(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    noise: float
-    strength: float
-    scale: float
+    noise: Positive
+    strength: Positive
+    scale: Positive
 
 
 class Result(BaseModel):
@@ -48,6 +50,12 @@ class Result(BaseModel):
     input_psnr: float
     psnr: float
     converged: int
+
+
+def _rising(levels: tuple[Level, ...]) -> tuple[Level, ...]:
+    if any(low.noise >= high.noise for low, high in pairwise(levels)):
+        raise ValueError("the noise of the levels does not rise")
+    return levels
 
 
 class Card(BaseModel):
@@ -78,8 +86,8 @@ class Card(BaseModel):
     about: str
     channels: int
     parameters: int
-    levels: tuple[Level, ...]
-    factors: dict[str, float] = {}
+    levels: Annotated[tuple[Level, ...], Field(min_length=1), AfterValidator(_rising)]
+    factors: dict[str, Positive] = {}
     trained_on: str
     terms: str
     licence: str
