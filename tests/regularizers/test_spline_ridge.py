@@ -132,6 +132,8 @@ def test_bad_arguments_are_refused() -> None:
         SplineRidge.from_arrays(FILTERS, WEIGHT[:2], curvatures, 1.0)
     with pytest.raises(UsageError, match="positive"):
         SplineRidge.from_arrays(FILTERS, 0 * WEIGHT, curvatures, 1.0)
+    with pytest.raises(UsageError, match="finite"):
+        SplineRidge.from_arrays(FILTERS, WEIGHT, torch.nan * curvatures, 1.0)
     with pytest.raises(UsageError, match="even number of intervals"):
         SplineRidge.from_arrays(FILTERS, WEIGHT, curvatures[:, :3], 1.0)
     with pytest.raises(UsageError, match="radius"):

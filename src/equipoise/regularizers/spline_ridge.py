@@ -96,7 +96,8 @@ class SplineRidge(AnalysisRegularizer):
             padding: as in the constructor.
 
         Raises:
-            UsageError: if shapes do not fit together or a weight is not positive.
+            UsageError: if shapes do not fit together, a number is not finite or a weight is not
+                positive.
         """
         check_chain(filters)
         first, features = filters[0], len(filters[-1])
@@ -105,8 +106,10 @@ class SplineRidge(AnalysisRegularizer):
                 f"weight must have shape ({features},) and curvatures ({features}, intervals); "
                 f"got {tuple(weight.shape)} and {tuple(curvatures.shape)}."
             )
-        if not bool(((weight > 0) & torch.isfinite(weight)).all()):
-            raise UsageError("All weights must be positive and finite.")
+        if not all(bool(t.isfinite().all()) for t in (*filters, weight, curvatures)):
+            raise UsageError("All filters, weights and curvatures must be finite.")
+        if not bool((weight > 0).all()):
+            raise UsageError("All weights must be positive.")
         ridge = cls(
             channels=first.shape[1],
             filters=[len(layer) for layer in filters],
