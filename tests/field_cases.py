@@ -21,6 +21,12 @@ CASES: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
     "volumes": ("crr", {"filters": (2, 8), "kernel_size": 3, "dims": 3}, (1, 1, 11, 14, 17)),
     "student-t": ("fields-of-experts", {"filters": 24}, (1, 1, 47, 33)),
     "splines": ("fields-of-experts", {"filters": 12, "expert": "spline"}, (1, 1, 33, 20)),
+    "spline chain": ("spline-ridge", {"filters": (3, 12)}, (1, 1, 33, 20)),
+    "free splines": (
+        "spline-ridge",
+        {"filters": (2, 6), "monotone": False, "padding": "circular", "channels": 3},
+        (2, 3, 24, 31),
+    ),
     "periodic experts": (
         "fields-of-experts",
         {"expert": "log-cosh", "padding": "circular"},

@@ -35,6 +35,7 @@ from .regularizers import ResidualDenoiser as ResidualDenoiser
 from .regularizers import RidgeRegularizer as RidgeRegularizer
 from .regularizers import Scaled as Scaled
 from .regularizers import SmoothedTotalVariation as SmoothedTotalVariation
+from .regularizers import SplineRidge as SplineRidge
 from .regularizers import Sum as Sum
 from .regularizers import TiedConvPair as TiedConvPair
 from .regularizers import Tikhonov as Tikhonov

@@ -86,6 +86,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "fields-of-experts": {"filters": 4, "kernel_size": 3},
     "ridge": {"filters": (3,), "kernel_size": 3, "weak_convexity": 0.5, "channels": 2},
     "scaled": {"inner": {"name": "wcrr", "filters": (2, 4), "kernel_size": 3}, "scale": 3.0},
+    "spline-ridge": {"filters": (2, 4), "kernel_size": 3},
     "sum": {
         "parts": [
             {"name": "untied-conv", "filters": 3, "kernel_size": 3},

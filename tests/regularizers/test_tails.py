@@ -49,6 +49,22 @@ def test_a_ridge_that_falls_does_not_attain() -> None:
     assert float(profile.value(far).detach().max()) < -1.0
 
 
+@pytest.mark.parametrize("side", [0, -1])
+def test_splines_that_end_straight_attain_unless_they_fall(side: int) -> None:
+    spline = LinearSpline(2, 4, monotone=False).double()
+    with torch.no_grad():
+        spline.raw[1, side] = 0.0
+    assert spline.tails() == Tails(attaining=True, bounded_slope=False)
+    with torch.no_grad():
+        spline.raw[1, 1 if side == 0 else 2] = -0.1  # the interval between that one and 0
+    assert not spline.tails().attaining
+    with torch.no_grad():
+        spline.raw[1, 1 if side == 0 else 2] = 0.0
+        spline.raw[:, [0, -1]] = 0.0
+    assert spline.tails() == Tails(attaining=True, bounded_slope=True)
+    check_profile(spline)
+
+
 def test_nothing_is_declared_without_proof() -> None:
     class Unknown(Quadratic):
         def tails(self) -> Tails:
@@ -58,9 +74,6 @@ def test_nothing_is_declared_without_proof() -> None:
     spline = LinearSpline(2, monotone=False)
     with torch.no_grad():
         spline.raw[1, -1] = -0.1
-    assert not spline.tails().attaining
-    with torch.no_grad():
-        spline.raw[1, -1] = 0.0
     assert not spline.tails().attaining
 
 
@@ -77,6 +90,7 @@ def test_nothing_is_declared_without_proof() -> None:
         ("untied-conv", {"filters": 3, "activation": "relu"}, False, False),
         ("contractive", {"width": 3, "depth": 1}, False, False),
         ("fields-of-experts", {"filters": 3}, True, True),
+        ("spline-ridge", {"filters": (3,)}, True, False),
     ],
 )
 def test_fields_pass_it_on(

@@ -234,6 +234,27 @@ def _cosines(size: int) -> Tensor:
     return basis.to(torch.get_default_dtype())
 
 
+def check_chain(filters: Sequence[Tensor]) -> None:
+    """Refuse filters that cannot be applied one after the other.
+
+    Args:
+        filters: filters of each convolution, shapes (out, in, *sizes).
+
+    Raises:
+        UsageError: if there are none, or shapes do not fit together.
+    """
+    if not filters:
+        raise UsageError("filters must hold at least one convolution.")
+    width, sizes = filters[0].shape[1], set(filters[0].shape[2:])
+    for layer in filters:
+        if layer.shape[1] != width or set(layer.shape[2:]) != sizes or len(sizes) != 1:
+            raise UsageError(
+                "Each convolution must take as many channels as the one before gives, and all "
+                f"sizes must be equal; got {[tuple(f.shape) for f in filters]}."
+            )
+        width = len(layer)
+
+
 def check_filters(
     channels: int, filters: Sequence[int], kernel_size: int, dims: int, padding: str
 ) -> None:

@@ -18,8 +18,11 @@ from .pairs import DenseTiedPair as DenseTiedPair
 from .pairs import DenseUntiedPair as DenseUntiedPair
 from .pairs import TiedConvPair as TiedConvPair
 from .pairs import UntiedConvPair as UntiedConvPair
+from .published import from_crr_nn as from_crr_nn
 from .published import from_learned_regularizers as from_learned_regularizers
+from .published import from_wcrr_nn as from_wcrr_nn
 from .residual import Residual as Residual
 from .residual import ResidualDenoiser as ResidualDenoiser
 from .ridge import RidgeRegularizer as RidgeRegularizer
 from .scaled import Scaled as Scaled
+from .spline_ridge import SplineRidge as SplineRidge

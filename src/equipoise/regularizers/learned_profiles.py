@@ -251,6 +251,17 @@ class LinearSpline(Profile):
         return curvature.amin(1), curvature.amax(1)
 
     def tails(self) -> Tails:
-        """Quadratic beyond the grid, growing where the outer curvatures are positive."""
-        curvature = self.curvatures().detach()
-        return Tails(attaining=bool((curvature[:, [0, -1]] > 0).all()))
+        """Finitely many quadratic pieces, bounded below where the outer ones bend upwards or,
+        straight, do not fall; slopes are bounded where all outer pieces are straight."""
+        curvature, middle = self.curvatures().detach().double().cpu(), self.intervals // 2
+        outwards = [*curvature[:, middle:].tolist(), *curvature[:, :middle].flip(1).tolist()]
+        return Tails(
+            attaining=all(map(_bounded_below, outwards)),
+            bounded_slope=all(half[-1] == 0.0 for half in outwards),
+        )
+
+
+def _bounded_below(curvatures: list[float]) -> bool:
+    """Whether a spline of these curvatures from 0 outwards is so on its side of 0; ``fsum`` has the
+    sign of the exact sum."""
+    return curvatures[-1] > 0.0 or (curvatures[-1] == 0.0 and math.fsum(curvatures) >= 0.0)

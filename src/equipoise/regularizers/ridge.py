@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from equipoise.checks import require_not_negative
-from equipoise.convolutions.convolution import Padding
+from equipoise.convolutions.convolution import Padding, check_chain
 from equipoise.errors import UsageError
 from equipoise.regularizers.base import Constants
 from equipoise.regularizers.learned_profiles import RidgeProfile
@@ -124,16 +124,8 @@ class RidgeRegularizer(AnalysisRegularizer):
 
 
 def _check_arrays(filters: Sequence[Tensor], weight: Tensor, slope: Tensor) -> None:
-    if not filters:
-        raise UsageError("filters must hold at least one convolution.")
-    width, sizes = filters[0].shape[1], set(filters[0].shape[2:])
-    for layer in filters:
-        if layer.shape[1] != width or set(layer.shape[2:]) != sizes or len(sizes) != 1:
-            raise UsageError(
-                "Each convolution must take as many channels as the one before gives, and all "
-                f"sizes must be equal; got {[tuple(f.shape) for f in filters]}."
-            )
-        width = len(layer)
+    check_chain(filters)
+    width = len(filters[-1])
     if weight.shape != (width,) or slope.shape not in ((), (width,)):
         raise UsageError(
             f"weight must have shape ({width},) and slope () or ({width},); "
