@@ -414,3 +414,10 @@ def test_gray_and_colour():
     for convert in (to_gray, to_colour):
         with pytest.raises(InputError, match="1 or 3 channels"):
             convert(torch.zeros(2, 4, 5))
+
+
+def test_three_bands_are_no_colour() -> None:
+    pixels = torch.zeros(3, 4, 4)
+    assert Image(pixels).is_colour
+    assert not Image(pixels, extra=(0, 0)).is_colour
+    assert not Image(pixels[:2], axes="complex").is_colour

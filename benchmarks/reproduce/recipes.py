@@ -128,7 +128,7 @@ RECIPES: dict[str, Recipe] = {
         {"channels": 3, "filters": [6, 12, 64], "padding": "circular"},
         (25,),
         _settings(2200.0, {**_TUNED, "batch_size": 6}),
-        "weakly convex ridge",
+        "weakly convex ridge on red, green and blue together",
         "wcrr-colour",
         colour=True,
         strength=1.0,

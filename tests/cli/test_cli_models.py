@@ -14,6 +14,7 @@ from skimage.io import imread, imsave
 from equipoise.metrics import psnr
 from equipoise.problems import photographs
 from equipoise.shipped import DEFAULT, Card, names, shipped
+from equipoise.shipped.default import COLOUR
 from equipoise.shipped.models import weights_file
 
 
@@ -80,6 +81,27 @@ def test_a_noisy_picture_needs_no_options(
     assert said == pytest.approx(255 * sigma, rel=0.35)
     before = decibels(tmp_path / "photo.png", truth)
     assert decibels(tmp_path / "photo_restored.png", truth) > before + (3 if sigma > 0.05 else 1)
+
+
+def test_colour_photographs_get_the_colour_weights(run: Run, tmp_path: Path) -> None:
+    """In one folder with gray ones, and unless weights are named."""
+    noisy(tmp_path / "gray.png", 0.1)
+    noisy(tmp_path / "colour.png", 0.1, colour=True)
+    files = tmp_path / "gray.png", tmp_path / "colour.png"
+    results = {}
+    for name in (None, DEFAULT, COLOUR):
+        words = () if name is None else ("--regularizer", name)
+        result = run("reconstruct", *files, "--noise", 0.1, "--overwrite", *words)
+        if name == COLOUR:  # it sees three channels at once
+            assert result.exit_code == 3
+            assert "gray.png" in result.stderr
+            result = run("reconstruct", files[1], "--noise", 0.1, "--overwrite", *words)
+        assert result.exit_code == 0, result.output
+        results[name] = [imread(file.with_stem(f"{file.stem}_restored")) for file in files]
+    gray, colour = zip(*results.values(), strict=True)
+    assert np.array_equal(gray[0], gray[1])
+    assert np.array_equal(colour[0], colour[2])
+    assert not np.array_equal(colour[0], colour[1])
 
 
 def test_noise_regularizer_and_strength_can_be_said(run: Run, tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ def test_weights_are_what_their_card_says(name: str) -> None:
 @pytest.mark.parametrize("name", names())
 def test_denoising_has_one_solution_at_every_noise(name: str) -> None:
     """What cards promise: strongly monotone for alpha 1, so that errors are bounded."""
-    y = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    channels = shipped(name)[1].channels
+    y = torch.rand(1, channels, 16, 16, generator=torch.Generator().manual_seed(0))
     for noise in (0.001, 0.02, 0.05, 0.1, 0.3, 1.0):
         equation = Equation(Denoising(), y, pretrained(name, noise))
         assert equation.modulus is not None

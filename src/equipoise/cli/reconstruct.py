@@ -14,7 +14,7 @@ from equipoise.cli.tables import require_convergence
 from equipoise.cli.values import typed_command
 from equipoise.settings.setting import OUTPUT, PROBLEM
 from equipoise.settings.task import Task
-from equipoise.shipped.default import DEFAULT
+from equipoise.shipped.default import COLOUR, DEFAULT
 
 
 def reconstruct(
@@ -42,7 +42,8 @@ def reconstruct(
         typer.Option(
             metavar="NAME",
             help="Which of the weights that ship ('equipoise models'), a folder of weights, or "
-            f"OWNER/NAME on the Hugging Face hub. Default: {DEFAULT}.",
+            "OWNER/NAME on the Hugging Face hub. "
+            f"Default: {DEFAULT}, {COLOUR} for colour images.",
             rich_help_panel=PROBLEM,
             show_default=False,
         ),
@@ -92,7 +93,7 @@ def reconstruct(
     from equipoise.cli.restoration import restore_all
     from equipoise.cli.restoring import Restorer
     from equipoise.cli.tasks import choose_task
-    from equipoise.cli.weights import weights_for
+    from equipoise.cli.weights import Learned, weights_for
     from equipoise.problems.pose import choose_device
     from equipoise.reconstructor import EquilibriumReconstructor, SolveOptions
 
@@ -107,21 +108,28 @@ def reconstruct(
     jobs = plan_jobs(images, out, simulate, may_miss(restored, simulate))
     limits = SolveOptions(tolerance=chosen.tolerance, max_evaluations=chosen.max_evaluations)
     said = "noise" in problem
-    alpha, words = learned.strength(chosen.alpha, restored, said=said, simulate=simulate)
-    if words:
-        Console().print(words, markup=False, soft_wrap=True)
-    restorer = Restorer(
-        model=EquilibriumReconstructor(learned.regularizer, alpha, options=limits).to(where),
-        task=restored,
-        measured=measured,
-        simulate=simulate,
-        seed=chosen.seed,
-        noise=learned.noise(restored, said=said),
-        values=learned.values,
-        card=learned.card,
-    )
+
+    def restorer(learned: Learned, colour: Restorer | None = None) -> Restorer:
+        alpha, words = learned.strength(chosen.alpha, restored, said=said, simulate=simulate)
+        if words:
+            Console().print(words, markup=False, soft_wrap=True)
+        return Restorer(
+            model=EquilibriumReconstructor(learned.regularizer, alpha, options=limits).to(where),
+            task=restored,
+            measured=measured,
+            simulate=simulate,
+            seed=chosen.seed,
+            noise=learned.noise(restored, said=said),
+            values=learned.values,
+            card=learned.card,
+            colour=colour,
+        )
+
+    colour = None
+    if weights is None and regularizer is None:
+        colour = restorer(weights_for(None, COLOUR, where))
     rows = restore_all(
-        restorer,
+        restorer(learned, colour),
         jobs,
         Journal(jobs[0].restored.parent, typed_command(context), images),
         resume=resume,

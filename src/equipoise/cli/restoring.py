@@ -94,6 +94,7 @@ class Restorer:
             said by the user.
         values: between which numbers the images lay that R was learned from.
         card: of weights that ship, whose strength is set for each image by its noise.
+        colour: restores colour images instead; None: they are restored here, too.
     """
 
     model: EquilibriumReconstructor
@@ -104,6 +105,7 @@ class Restorer:
     noise: float | None = None
     values: tuple[float, float] = (0.0, 1.0)
     card: Card | None = None
+    colour: Restorer | None = None
 
     def restore(self, job: Job, inputs: list[Path], rescue: Rescue) -> Restored:
         """Read, measure where simulated, solve, write.
@@ -117,6 +119,8 @@ class Restorer:
             InputError: if the image cannot be read or does not fit the problem.
         """
         image = read_image(job.source, missing=may_miss(self.task, self.simulate))
+        if self.colour is not None and image.is_colour:
+            return self.colour.restore(job, inputs, rescue)
         own = self._own_mask(job.source, image)
         if own is not None:
             task = self.task.model_copy(update={"mask": own})

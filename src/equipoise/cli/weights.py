@@ -78,7 +78,7 @@ def weights_for(file: Path | None, name: str | None, device: torch.device) -> Le
 
     Args:
         file: what the user gave.
-        name: as in :func:`equipoise.pretrained`; None is the default.
+        name: as in :func:`equipoise.pretrained`; None is the default for gray images.
         device: where R is to be.
 
     Raises:

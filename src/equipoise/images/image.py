@@ -107,6 +107,11 @@ class Image:
     missing: Tensor | None = None
 
     @property
+    def is_colour(self) -> bool:
+        """Whether the channels are red, green and blue: three, and not called bands."""
+        return len(self.pixels) == 3 and 0 not in self.extra
+
+    @property
     def stored_white(self) -> int:
         """What the file stores for a pixel of 1."""
         return self.white or self.depth.maximum or 1
