@@ -18,15 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.reproduce.states import load_state, save_state
 from equipoise.learn import PatchBank, TrainSettings
-from equipoise.learn.checkpoint import (
-    Checkpoint,
-    grouped,
-    optimizer_tensors,
-    read_checkpoint,
-    restore_optimizer,
-    write_checkpoint,
-)
 from equipoise.learn.schedules import (
     learning_rate_at,
     minibatch,
@@ -112,10 +105,6 @@ class Levels:
         assert isinstance(operator, nn.Module)
         return list(operator.parameters())
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The same by name."""
-        return {str(index): p.detach() for index, p in enumerate(self.parameters())}
-
     def levels(self) -> list[Level]:
         """Strengths and scales as they are."""
         pairs = zip(self.noises, self.fields, strict=True)
@@ -155,13 +144,8 @@ def train_levels(
     optimizer = torch.optim.Adam(groups, lr=settings.learning_rate, betas=betas)
     log: dict[str, Any] = {"step": 0, "seconds": 0.0, "validation": []}
     errors = [0.0] * len(banks)
-    if state.exists():
-        saved = read_checkpoint(state)
-        with torch.no_grad():
-            for index, parameter in enumerate(parameters):
-                parameter.copy_(saved.group("weights")[str(index)])
-        restore_optimizer(optimizer, saved.group("optimizer"))
-        facts: dict[str, Any] = saved.facts
+    facts = load_state(state, parameters, optimizer)
+    if facts is not None:
         log, errors = facts["log"], facts["errors"]
         say(f"goes on at step {log['step']}")
     each = max(1, settings.batch_size // len(banks))
@@ -205,8 +189,7 @@ def train_levels(
             )
         if last or time.perf_counter() > saved_at + SAVE:
             saved_at = time.perf_counter()
-            tensors = {"weights": levels.tensors(), "optimizer": optimizer_tensors(optimizer)}
-            write_checkpoint(state, Checkpoint(grouped(tensors), {"log": log, "errors": errors}))
+            save_state(state, parameters, optimizer, {"log": log, "errors": errors})
     return log
 
 

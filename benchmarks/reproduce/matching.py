@@ -12,19 +12,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from equipoise.learn.checkpoint import (
-    Checkpoint,
-    grouped,
-    optimizer_tensors,
-    read_checkpoint,
-    restore_optimizer,
-    write_checkpoint,
-)
+from benchmarks.reproduce.states import load_state, save_state
 from equipoise.problems.patches import dihedral
 from equipoise.problems.symmetries import ELEMENTS
 from equipoise.regularizers import Scaled
@@ -92,13 +84,8 @@ def match(
     parameters = [p for p in field.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, betas=BETAS)
     step, seconds, error = 0, 0.0, 0.0
-    if state.exists():
-        saved = read_checkpoint(state)
-        with torch.no_grad():
-            for index, parameter in enumerate(parameters):
-                parameter.copy_(saved.group("weights")[str(index)])
-        restore_optimizer(optimizer, saved.group("optimizer"))
-        facts: dict[str, Any] = saved.facts
+    facts = load_state(state, parameters, optimizer)
+    if facts is not None:
         step, seconds, error = facts["step"], facts["seconds"], facts["error"]
         say(f"goes on at step {step} of matching")
     saved_at = said_at = time.perf_counter()
@@ -122,10 +109,8 @@ def match(
             say(f"matching, step {step}, {seconds:.0f} s: {-10 * math.log10(error):.2f} dB")
         if last or now > saved_at + SAVE:
             saved_at = now
-            weights = {str(index): p.detach() for index, p in enumerate(parameters)}
-            tensors = grouped({"weights": weights, "optimizer": optimizer_tensors(optimizer)})
             facts = {"step": step, "seconds": seconds, "error": error}
-            write_checkpoint(state, Checkpoint(tensors, facts))
+            save_state(state, parameters, optimizer, facts)
     return seconds
 
 

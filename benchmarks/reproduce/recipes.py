@@ -111,6 +111,7 @@ RECIPES: dict[str, Recipe] = {
         strength=1.0,
         pool=_POOL,
     ),
+    # To take the place of wcrr-25 if it is better.
     "wcrr-25-matched": Recipe(
         "wcrr",
         {"filters": _FILTERS, "padding": "circular"},

@@ -119,12 +119,17 @@ class Restorer:
             InputError: if the image cannot be read or does not fit the problem.
         """
         image = read_image(job.source, missing=may_miss(self.task, self.simulate))
-        if self.colour is not None and image.is_colour:
-            return self.colour.restore(job, inputs, rescue)
-        own = self._own_mask(job.source, image)
-        if own is not None:
-            task = self.task.model_copy(update={"mask": own})
-            return replace(self, task=task).restore(job, inputs, rescue)
+        return self._for(image, job.source)._restored(image, job, inputs, rescue)
+
+    def _for(self, image: Image, source: Path) -> Restorer:
+        """What restores this image: by the weights for colour, with a mask of its own."""
+        chosen = self.colour if self.colour is not None and image.is_colour else self
+        own = chosen._own_mask(source, image)
+        if own is None:
+            return chosen
+        return replace(chosen, task=chosen.task.model_copy(update={"mask": own}))
+
+    def _restored(self, image: Image, job: Job, inputs: list[Path], rescue: Rescue) -> Restored:
         if self._sinograms and image.depth.maximum is not None:
             raise InputError(
                 f"'{job.source}' holds integers: measurements of tomography are floating-point "

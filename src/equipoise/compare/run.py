@@ -36,7 +36,6 @@ from equipoise.regularizers import Regularizer, build
 from equipoise.settings.task import OWN, Task
 from equipoise.settings.training import LearningSettings, Mode
 from equipoise.shipped import pretrained
-from equipoise.shipped.default import default_for
 
 #: Baselines are solved in float64 to this relative residual.
 BASELINE_TOLERANCE = 1e-5
@@ -201,7 +200,7 @@ def _baseline(spec: MethodSpec, posed: _Posed) -> tuple[RunResult, str]:
     )
     if spec.method == "pretrained":
         sigma, device = posed.problem.sigma or None, posed.problem.device
-        regularizer = pretrained(default_for(posed.images.channels), sigma, device).double()
+        regularizer = pretrained(spec.regularizer, sigma, device).double()
     else:
         regularizer = build(spec.regularizer, **spec.config)
     tolerance, limit = BASELINE_TOLERANCE, settings.max_evaluations
